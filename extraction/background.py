@@ -1,0 +1,162 @@
+"""An Image -> the Sky: background and noise estimated, pixels ready for detection.
+
+SEP computes in float32 and some of its rules depend on the unit of the pixels: variances of an
+image in erg/s/cm2/A underflow, and its deblending compares with 1. So it is given *working pixels*:
+the image times the power of two that brings the global background RMS into [1, 2). Powers of two
+change no digit, and every result is scaled back, so a run does not depend on the unit.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import sep
+
+from .images import Image
+from .settings import Settings
+
+# A float32 pixel keeps the noise to one part in a thousand, or the image's pedestal is removed first.
+LEAST_DIGITS_OF_NOISE = 1000
+# Floor of the RMS map, in global RMS: the spline through the mesh can overshoot to zero and below.
+RMS_FLOOR = 0.01
+# In working units: what an image without any noise has instead of zero.
+LEAST_RMS = 1e-6
+# So many pixels are enough to know the median and the spread of an image.
+SAMPLE_SIZE = 1_000_000
+ROWS_AT_A_TIME = 256
+
+
+@dataclass
+class Sky:
+    """A background-subtracted image in working units, and its background.
+
+    `pixels` (float32, C order) is 0 where `masked` is True; `masked` is None where all pixels are good.
+    A working unit is `unit` (a power of two) in the image's own. `background` and `rms` are the global
+    values in the image's units.
+    """
+
+    pixels: np.ndarray
+    masked: np.ndarray | None
+    unit: float
+    background: float
+    rms: float
+    _mesh: sep.Background
+    _mesh_unit: float
+    _pedestal: float
+
+    def background_map(self) -> np.ndarray:
+        """The background, float32, in the image's units."""
+        return _scaled(self._mesh.back(dtype=np.float32), self._mesh_unit, self._pedestal)
+
+    def rms_map(self) -> np.ndarray:
+        """The background RMS, float32, in the image's units."""
+        return _scaled(self.working_rms_map(), self.unit)
+
+    def working_rms_map(self) -> np.ndarray:
+        """The background RMS, float32, in working units, floored at `RMS_FLOOR` of the global RMS."""
+        rms = self._mesh.rms(dtype=np.float32)
+        rms *= np.float32(self._mesh_unit / self.unit)
+        return np.maximum(rms, self._rms_floor, out=rms)
+
+    def floored_pixels(self) -> int:
+        """In how many pixels the RMS map stands at its floor, SEP's being lower."""
+        return int(np.count_nonzero(self.working_rms_map() == self._rms_floor))
+
+    @property
+    def _rms_floor(self) -> np.float32:
+        return np.float32(max(RMS_FLOOR * self.rms / self.unit, LEAST_RMS))
+
+    def subtracted(self) -> np.ndarray:
+        """The background-subtracted image, float32, in the image's units, NaN where masked."""
+        pixels = _scaled(self.pixels.copy(), self.unit)
+        if self.masked is not None:
+            pixels[self.masked] = np.nan
+        return pixels
+
+
+def estimate_background(image: Image, masked: np.ndarray | None, settings: Settings) -> Sky:
+    """Estimate the background mesh of an image and subtract it.
+
+    `masked` (height, width), True where a pixel is to be left out, or None; pixels that are not
+    finite must be in it.
+    """
+    centre, spread = _centre_and_spread(image.pixels, masked)
+    pedestal = centre if np.spacing(np.float32(centre)) > spread / LEAST_DIGITS_OF_NOISE else 0.0
+    # First a scale from the spread of the pixels, so that SEP's own estimate cannot under- or overflow ...
+    exponent = _exponent_to_one(spread)
+    pixels = _working_pixels(image.pixels, pedestal, exponent)
+    mesh = sep.Background(
+        pixels,
+        mask=masked,
+        bw=settings.bw,
+        bh=settings.bh,
+        fw=settings.fw,
+        fh=settings.fh,
+        fthresh=math.ldexp(settings.fthresh, exponent),
+    )
+    # SEP says 1 where no cell of the mesh has any noise.
+    rms = mesh.globalrms if mesh.globalrms != 1 or mesh.rms(dtype=np.float32).any() else 0.0
+    mesh.subfrom(pixels)
+    # ... then the scale that the estimate asks for.
+    refinement = _exponent_to_one(rms)
+    pixels *= np.float32(2.0**refinement)
+    if masked is not None:
+        pixels[masked] = 0
+    mesh_unit = math.ldexp(1.0, -exponent)
+    return Sky(
+        pixels=pixels,
+        masked=masked,
+        unit=math.ldexp(mesh_unit, -refinement),
+        background=mesh.globalback * mesh_unit + pedestal,
+        rms=rms * mesh_unit,
+        _mesh=mesh,
+        _mesh_unit=mesh_unit,
+        _pedestal=pedestal,
+    )
+
+
+def missing_pixels(pixels: np.ndarray) -> np.ndarray | None:
+    """True where a pixel is NaN or infinite; None where none is."""
+    if pixels.dtype.kind != "f":
+        return None
+    missing = ~np.isfinite(pixels)
+    return missing if missing.any() else None
+
+
+def _centre_and_spread(pixels: np.ndarray, masked: np.ndarray | None) -> tuple[float, float]:
+    """Median and robust standard deviation (half the central 68 %) of a regular sample."""
+    step = max(1, math.isqrt(pixels.size // SAMPLE_SIZE))
+    sample = pixels[::step, ::step].astype(np.float64)
+    if masked is not None:
+        sample = sample[~masked[::step, ::step]]
+        if not sample.size:
+            sample = pixels[~masked].astype(np.float64)
+    low, centre, high = np.percentile(sample, (15.87, 50, 84.13))
+    spread = (high - low) / 2
+    # Where most pixels share one value, any difference sets the scale.
+    return float(centre), float(spread or np.abs(sample - centre).max())
+
+
+def _exponent_to_one(value: float) -> int:
+    """The power of two that brings a value into [1, 2); 0 for 0."""
+    return 1 - math.frexp(value)[1] if value > 0 else 0
+
+
+def _working_pixels(pixels: np.ndarray, pedestal: float, exponent: int) -> np.ndarray:
+    """(pixels - pedestal) * 2^exponent as float32, rounded once."""
+    working = np.empty(pixels.shape, dtype=np.float32)
+    for start in range(0, len(pixels), ROWS_AT_A_TIME):
+        rows = slice(start, start + ROWS_AT_A_TIME)
+        block = np.subtract(pixels[rows], pedestal, dtype=np.float64)
+        working[rows] = np.ldexp(block, exponent, out=block)
+    return working
+
+
+def _scaled(values: np.ndarray, unit: float, offset: float = 0.0) -> np.ndarray:
+    """values * unit + offset, in place where float32 can do it exactly."""
+    if offset:
+        return (values.astype(np.float64) * unit + offset).astype(np.float32)
+    values *= np.float32(unit)
+    return values

@@ -1,0 +1,120 @@
+"""FITS -> Image: the first 2-D image of a file, or the one that was asked for."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from .errors import InputError
+from .images import Image, squeeze_to_plane
+
+# FITS standard 4.0, table 8 (BITPIX), and 5.2.5 for the unsigned types that BZERO makes of them.
+STORED_TYPES = {8: "uint8", 16: "int16", 32: "int32", 64: "int64", -32: "float32", -64: "float64"}
+UNSIGNED_ZERO = {16: 2.0**15, 32: 2.0**31, 64: 2.0**63}
+
+
+def read_fits(path: Path, source: str, hdu: str | None, plane: int | None) -> Image:
+    """Read one 2-D image; see `extraction.images.read_image`."""
+    with warnings.catch_warnings():
+        # astropy warns of every card that is not to the letter of the standard.
+        warnings.simplefilter("ignore")
+        try:
+            # uint=False: BLANK is then honoured for unsigned integers as well.
+            with fits.open(path, memmap=True, uint=False, ignore_missing_simple=True) as hdus:
+                return _read(hdus, source, hdu, plane)
+        except InputError:
+            raise
+        except Exception as problem:
+            # astropy meets damage with every kind of exception (OSError, TypeError, KeyError, ...).
+            raise InputError(
+                source, f"the FITS file is damaged or truncated ({problem})", "fetch it again"
+            ) from problem
+
+
+def _read(hdus: fits.HDUList, source: str, wanted: str | None, plane: int | None) -> Image:
+    number = _choose(hdus, source, wanted, plane)
+    hdu = hdus[number]
+    origin = _label(number, hdu)
+    index = squeeze_to_plane(hdu.shape, source, origin, plane)
+    header = hdu.header.copy()  # reading the pixels removes BSCALE, BZERO and BLANK
+    wcs, wcs_hdus = _celestial(header, hdus)
+    return Image(
+        source=source,
+        origin=origin,
+        stored_type=_stored_type(header),
+        pixels=_pixels(hdu, index, source),
+        unit=str(header.get("BUNIT") or "").strip(),
+        wcs=wcs,
+        wcs_hdus=wcs_hdus,
+        others=", ".join(_label(i, h) + _size(h) for i, h in enumerate(hdus) if i != number and _size(h)),
+    )
+
+
+def _choose(hdus: fits.HDUList, source: str, wanted: str | None, plane: int | None) -> int:
+    """The number of the HDU to read.
+
+    The first 2-D image; an empty or dummy (2 x 2) primary and cubes are passed over where
+    a 2-D image follows.
+    """
+    images = {i: h for i, h in enumerate(hdus) if h.is_image and h.shape and 0 not in h.shape}
+    listed = ", ".join(_label(i, h) + _size(h) for i, h in images.items())
+    if not images:
+        raise InputError(
+            source, f"it holds {len(hdus)} HDU(s), none of them an image", "give a FITS file with a 2-D image"
+        )
+    if wanted is not None:
+        for number, hdu in images.items():
+            if wanted == str(number) or wanted.strip().upper() == hdu.name.upper():
+                return number
+        raise InputError(source, f"there is no image HDU {wanted!r}", f"choose one of: {listed}")
+    flat = [i for i, h in images.items() if sum(n > 1 for n in h.shape) <= 2 <= len(h.shape)]
+    if plane is not None:
+        return next((i for i in images if i not in flat and len(images[i].shape) > 2), next(iter(images)))
+    if len(flat) > 1 and images[flat[0]].shape[-2:] == (2, 2):
+        return flat[1]
+    return (flat or [i for i in images if len(images[i].shape) > 2] or list(images))[0]
+
+
+def _pixels(hdu: fits.ImageHDU, index: tuple[int | slice, ...], source: str) -> np.ndarray:
+    try:
+        # section reads (and scales) the plane alone, not the whole cube.
+        data = hdu.section[index] if any(isinstance(i, int) for i in index) else hdu.data
+    except (OSError, ValueError, TypeError, EOFError) as problem:
+        raise InputError(
+            source, "the FITS file is truncated: its pixels end before the header says", "fetch it again"
+        ) from problem
+    return data
+
+
+def _stored_type(header: fits.Header) -> str:
+    bits, scale, zero = header["BITPIX"], header.get("BSCALE", 1), header.get("BZERO", 0)
+    if scale == 1 and zero == UNSIGNED_ZERO.get(bits):
+        return "u" + STORED_TYPES[bits]
+    return STORED_TYPES[bits] + (f" scaled by {scale:g} + {zero:g}" if (scale, zero) != (1, 0) else "")
+
+
+def _celestial(header: fits.Header, hdus: fits.HDUList):
+    """The celestial WCS of a header, and the same as FITS HDUs; (None, None) where there is none."""
+    if not any(str(header.get(f"CTYPE{i}", "")).strip() for i in range(1, header.get("NAXIS", 0) + 1)):
+        return None, None
+    from astropy.wcs import WCS
+
+    try:
+        wcs = WCS(header, hdus).celestial
+        if not wcs.has_celestial or not np.isfinite(wcs.wcs_pix2world([[0, 0]], 0)).all():
+            return None, None
+        return wcs, wcs.to_fits(relax=True)
+    except Exception:
+        # wcslib and astropy raise a dozen types for unusable keywords; the pixels are good all the same.
+        return None, None
+
+
+def _label(number: int, hdu: fits.ImageHDU) -> str:
+    return f"HDU {number}" + (f" ({hdu.name})" if hdu.name else "")
+
+
+def _size(hdu: fits.ImageHDU) -> str:
+    return " " + " x ".join(map(str, hdu.shape[::-1])) if hdu.is_image and hdu.shape else ""

@@ -1,0 +1,52 @@
+"""What a run says: a line a step on standard output, and a progress bar for a person at a terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Log:
+    """Lines that read as sentences, each with the seconds that its step took."""
+
+    def __init__(self, steps: int) -> None:
+        self._started = time.perf_counter()
+        self._bar = None
+        self.warnings: list[str] = []
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=steps, leave=False, bar_format="{bar:30} {n_fmt}/{total_fmt} {desc}")
+
+    @contextmanager
+    def step(self, doing: str) -> Iterator[list[str]]:
+        """Time a step; the text that it puts into the yielded list is said when it is done."""
+        if self._bar:
+            self._bar.set_description_str(doing)
+        started = time.perf_counter()
+        said: list[str] = []
+        yield said
+        self.say(f"{' '.join(said)} ({time.perf_counter() - started:.2f} s)")
+        if self._bar:
+            self._bar.update()
+
+    def say(self, line: str) -> None:
+        """Print a line (a name with a line break in it stays one)."""
+        line = " ".join(line.splitlines())
+        if self._bar:
+            self._bar.write(line, file=sys.stdout)
+        else:
+            print(line)
+
+    def warn(self, line: str) -> None:
+        """Print a line that the user should act on."""
+        self.warnings.append(line)
+        self.say(f"Warning: {line}")
+
+    def finish(self) -> None:
+        """Close the progress bar and say how long all took."""
+        if self._bar:
+            self._bar.close()
+        self.say(f"Done in {time.perf_counter() - self._started:.2f} s.")

@@ -1,0 +1,50 @@
+"""Arrays -> FITS images that keep the input's sky coordinates and say how they were made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sep
+from astropy.io import fits
+
+from . import __version__
+from .images import Image
+
+
+def write_map(
+    path: Path, data: np.ndarray, image: Image, title: str, parameters: dict[str, Any], unit: str = ""
+) -> None:
+    """Write `data` (height, width) as the primary HDU, with the celestial WCS of `image`.
+
+    `unit` is the map's BUNIT, `parameters` the options that made it. Tables that a distorted
+    WCS refers to follow as extensions.
+    """
+    wcs_hdus = image.wcs_hdus or [fits.PrimaryHDU()]
+    header = wcs_hdus[0].header.copy()
+    for keyword, value, comment in _provenance(title, parameters, unit):
+        header[keyword] = (value, comment)
+    fits.HDUList([fits.PrimaryHDU(data, header), *wcs_hdus[1:]]).writeto(path)
+
+
+def _provenance(title: str, parameters: dict[str, Any], unit: str) -> list[tuple[str, Any, str]]:
+    cards = [("BUNIT", _ascii(unit), "unit of the pixels")] if unit else []
+    cards += [
+        ("CREATOR", f"source-extractor {__version__}", "program that made this file"),
+        ("SEPVER", sep.__version__, "version of SEP"),
+        ("IMAGE", _ascii(title), "input image"),
+    ]
+    # Names of more than 8 characters need the HIERARCH convention; all get it, to be found together.
+    return cards + [(f"HIERARCH SEP {name}", _value(value), "") for name, value in parameters.items()]
+
+
+def _value(value: Any) -> Any:
+    if value is None:
+        return ""
+    return value if isinstance(value, bool | int | float) else _ascii(str(value))
+
+
+def _ascii(text: str) -> str:
+    """FITS headers hold printable ASCII only (FITS standard 4.0, 4.1.2.3)."""
+    return ascii(text)[1:-1]

@@ -1,0 +1,232 @@
+"""Arrays -> PNG pictures for people.
+
+A FITS picture has row 0 at the bottom and, with a celestial WCS, sky coordinates on its axes; a TIFF
+picture has row 0 at the top. Large images are averaged to the pixels that the picture has.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import EllipseCollection
+from matplotlib.colors import AsinhNorm, ListedColormap, Normalize
+from matplotlib.figure import Figure
+
+from .images import Image
+
+DOTS_PER_INCH = 200
+LONGEST_SIDE = 7.5  # of the image, in inches: 1500 pixels
+SHORTEST_SIDE = 1.5
+MARGINS = {"left": 1.15, "right": 0.35, "bottom": 0.8, "top": 0.55}
+COLOR_BAR_MARGIN = 1.45
+MOST_PIXELS = int(LONGEST_SIDE * DOTS_PER_INCH)
+LONGEST_TITLE = 70
+
+# Light enough on black, and told apart by most colour-blind people (Paul Tol's bright and light schemes).
+LABEL_COLORS = (
+    "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377",
+    "#ee8866", "#bbcc33", "#99ddff", "#ffaabb", "#44bb99", "#dddddd",
+)  # fmt: skip
+
+MASKED_COLOR = "#27496d"  # a dark blue that no grey and no ellipse has
+
+# What WCSAxes would spell as an abbreviation, by the type of the world coordinate (FITS WCS paper II).
+AXIS_NAMES = {
+    "RA": "Right ascension",
+    "DEC": "Declination",
+    "GLON": "Galactic longitude",
+    "GLAT": "Galactic latitude",
+    "ELON": "Ecliptic longitude",
+    "ELAT": "Ecliptic latitude",
+}
+
+
+def draw_image(path: Path, image: Image, title: str) -> None:
+    """The image itself, in greys that show faint and bright sources alike."""
+    figure, axes = _frame(image, title)
+    _show(axes, average(image.pixels), image)
+    _save(figure, path)
+
+
+def draw_map(path: Path, data: np.ndarray, image: Image, title: str, meaning: str) -> None:
+    """A smooth map with a colour bar that says `meaning` and the image's unit."""
+    figure, axes = _frame(image, title, MARGINS | {"right": COLOR_BAR_MARGIN})
+    drawn = axes.imshow(average(data), cmap="viridis", **_placement(image))
+    left, bottom, width, height = axes.get_position().bounds
+    bar_axes = figure.add_axes((left + width + 0.02, bottom, 0.025, height))
+    figure.colorbar(drawn, cax=bar_axes).set_label(f"{meaning} [{image.unit or 'pixel value'}]", parse_math=False)
+    _save(figure, path)
+
+
+def draw_segmentation(path: Path, segmentation: np.ndarray, image: Image, title: str) -> None:
+    """The segmentation map; sources that touch have different colours."""
+    labels = thin(segmentation)
+    figure, axes = _frame(image, title)
+    axes.imshow(
+        color_labels(labels),
+        cmap=ListedColormap(["black", *LABEL_COLORS]),
+        norm=Normalize(0, len(LABEL_COLORS)),
+        interpolation="nearest",
+        **_placement(image),
+    )
+    _save(figure, path)
+
+
+def draw_sources(path: Path, subtracted: np.ndarray, sources: np.ndarray, image: Image, title: str) -> None:
+    """The background-subtracted image with an ellipse a source: 3 sigma, width 6 a, height 6 b, angle theta."""
+    figure, axes = _frame(image, title)
+    _show(axes, average(subtracted), image)
+    drawable = np.isfinite(sources["a"]) & np.isfinite(sources["b"]) & np.isfinite(sources["theta"])
+    shown = sources[drawable]
+    axes.add_collection(
+        EllipseCollection(
+            6 * shown["a"],
+            6 * shown["b"],
+            np.degrees(shown["theta"]),
+            units="xy",
+            offsets=np.column_stack((shown["x"], shown["y"])),
+            offset_transform=axes.transData,
+            facecolors="none",
+            edgecolors="red",
+            linewidths=_line_width(shown, image),
+        ),
+        autolim=False,
+    )
+    _save(figure, path)
+
+
+def average(pixels: np.ndarray) -> np.ndarray:
+    """The image, averaged over square blocks where it has more pixels than the picture; NaN left out."""
+    block = _block(pixels.shape)
+    if block == 1:
+        return pixels.astype(np.float32)
+    sums = 0.0
+    counts = 0.0
+    for row in range(block):
+        for column in range(block):
+            part = _part(pixels, row, column, block)
+            finite = np.isfinite(part)
+            sums = sums + np.where(finite, part, 0)
+            counts = counts + finite
+    with np.errstate(invalid="ignore"):
+        return (sums / counts).astype(np.float32)
+
+
+def thin(labels: np.ndarray) -> np.ndarray:
+    """A label map at the picture's resolution: a block shows its greatest label, so none vanishes to sky."""
+    block = _block(labels.shape)
+    thinned = _part(labels, 0, 0, block).copy()
+    for row in range(block):
+        for column in range(block):
+            np.maximum(thinned, _part(labels, row, column, block), out=thinned)
+    return thinned
+
+
+def color_labels(labels: np.ndarray) -> np.ndarray:
+    """A colour number (1 to len(LABEL_COLORS)) for every label, 0 for sky; touching labels differ."""
+    colors = np.where(labels > 0, 1 + labels % len(LABEL_COLORS), 0).astype(np.uint8)
+    neighbours: dict[int, set[int]] = {}
+    for one, other in _touching(labels):
+        neighbours.setdefault(one, set()).add(other)
+        neighbours.setdefault(other, set()).add(one)
+    chosen: dict[int, int] = {}
+    for label in sorted(neighbours):
+        taken = {chosen[other] for other in neighbours[label] if other in chosen}
+        wishes = ((label + shift) % len(LABEL_COLORS) + 1 for shift in range(len(LABEL_COLORS)))
+        chosen[label] = next((color for color in wishes if color not in taken), 1)
+    if chosen:
+        lookup = np.concatenate(([0], 1 + np.arange(1, labels.max() + 1) % len(LABEL_COLORS))).astype(np.uint8)
+        lookup[list(chosen)] = list(chosen.values())
+        colors = lookup[labels]
+    return colors
+
+
+def _touching(labels: np.ndarray) -> list[tuple[int, int]]:
+    """Pairs of labels that share an edge or a corner."""
+    height, width = labels.shape
+    pairs = []
+    for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        first = labels[: height - down, max(0, -right) : width - max(0, right)]
+        second = labels[down:, max(0, right) : width + min(0, right)]
+        touching = (first != second) & (first > 0) & (second > 0)
+        pairs.append(np.column_stack((first[touching], second[touching])))
+    return [tuple(pair) for pair in np.unique(np.concatenate(pairs), axis=0).tolist()]
+
+
+def _block(shape: tuple[int, int]) -> int:
+    return max(1, -(-max(shape) // MOST_PIXELS))
+
+
+def _part(pixels: np.ndarray, row: int, column: int, block: int) -> np.ndarray:
+    """Pixel (row, column) of every whole block; an axis shorter than a block is one block."""
+    height, width = (max(1, side // block) * block for side in pixels.shape)
+    rows, columns = min(row, pixels.shape[0] - 1), min(column, pixels.shape[1] - 1)
+    return pixels[rows:height:block, columns:width:block]
+
+
+def _show(axes: Axes, pixels: np.ndarray, image: Image) -> None:
+    """Draw pixels in greys from the sky to the brightest 0.1 %: linear through the noise, logarithmic above.
+
+    An asinh (Lupton et al. 2004, PASP 116, 133) of the difference to the median, the sky; the noise is taken
+    from the fainter half of the pixels, which holds few sources.
+    """
+    finite = pixels[np.isfinite(pixels)]
+    below, sky, brightest = np.percentile(finite, (15.87, 50, 99.9)) if finite.size else (0, 0, 1)
+    noise = sky - below
+    top = max(brightest - sky, 10 * noise) or float(np.ptp(finite)) or 1.0
+    norm = AsinhNorm(linear_width=4 * noise or top, vmin=-noise, vmax=top)
+    axes.imshow(pixels - sky, cmap="gray", norm=norm, **_placement(image))
+
+
+def _frame(image: Image, title: str, margins: dict[str, float] = MARGINS) -> tuple[Figure, Axes]:
+    """A figure whose axes have the shape of the image, and its pixel or sky coordinates."""
+    height, width = image.shape
+    scale = LONGEST_SIDE / max(width, height)
+    inner = max(SHORTEST_SIDE, width * scale), max(SHORTEST_SIDE, height * scale)
+    size = inner[0] + margins["left"] + margins["right"], inner[1] + margins["bottom"] + margins["top"]
+    figure = Figure(size, dpi=DOTS_PER_INCH)
+    place = (margins["left"] / size[0], margins["bottom"] / size[1], inner[0] / size[0], inner[1] / size[1])
+    if image.wcs is None:
+        axes = figure.add_axes(place)
+        axes.set(xlabel="x [pixel]", ylabel="y [pixel]")
+    else:
+        from astropy.visualization.wcsaxes import WCSAxes
+
+        axes = WCSAxes(figure, place, wcs=image.wcs)
+        figure.add_axes(axes)
+        for axis, kind in enumerate((image.wcs.wcs.lngtyp, image.wcs.wcs.lattyp)):
+            number = image.wcs.wcs.lng if axis == 0 else image.wcs.wcs.lat
+            axes.coords[number].set_axislabel(AXIS_NAMES.get(kind.strip(), kind.strip()))
+    axes.set_facecolor(MASKED_COLOR)
+    short = title if len(title) <= LONGEST_TITLE else title[: LONGEST_TITLE - 1] + "…"
+    axes.set_title(short, parse_math=False)
+    return figure, axes
+
+
+def _placement(image: Image) -> dict:
+    """Arguments of imshow that put the pixels of any picture of the image at their own coordinates."""
+    height, width = image.shape
+    bottom, top = (height - 0.5, -0.5) if image.rows_from_top else (-0.5, height - 0.5)
+    return {
+        "origin": "upper" if image.rows_from_top else "lower",
+        "extent": (-0.5, width - 0.5, bottom, top),
+        "aspect": "auto",  # the axes have the image's shape, but for very thin images
+        "interpolation_stage": "data",
+    }
+
+
+def _line_width(sources: np.ndarray, image: Image) -> float:
+    """Points: thin where ellipses are small in the picture, so that a crowded field stays a picture."""
+    if not len(sources):
+        return 1.0
+    points_a_pixel = 72 * LONGEST_SIDE / max(image.shape)
+    return float(np.clip(0.1 * points_a_pixel * np.median(6 * sources["a"]), 0.2, 1.0))
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # glyphs that the font lacks, grid lines beyond the sky
+        figure.savefig(path, format="png")

@@ -1,0 +1,131 @@
+"""What a user can ask for: every option with its default, bounds and help, each stated once.
+
+The command line is made from this table; the Galaxy form and the README are held to it by tests.
+"""
+
+import math
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+INT32_MAX = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The range of a number: `above` excludes its end, `least` and `most` include theirs."""
+
+    above: float | None = None
+    least: float | None = None
+    most: float | None = None
+
+    def __contains__(self, value: float) -> bool:
+        return (
+            math.isfinite(value)
+            and (self.above is None or value > self.above)
+            and (self.least is None or value >= self.least)
+            and (self.most is None or value <= self.most)
+        )
+
+    def __str__(self) -> str:
+        if self.above is not None:
+            return f"a finite number above {self.above:g}"
+        if self.least is not None and self.most is not None:
+            return f"a number from {self.least} to {self.most}"
+        if self.least is not None:
+            return f"a number of at least {self.least}"
+        return "a finite number"
+
+
+def _option(default: Any, section: str, help: str, **metadata: Any) -> Any:
+    return field(default=default, metadata={"section": section, "help": help, **metadata})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One run: the image, the options by their names on the command line, the products."""
+
+    image: Path = field(metadata={"section": "input"})
+
+    output_dir: Path = _option(Path("."), "output", "folder for the products; made where missing")
+    name: str = _option("", "output", "title of the pictures, recorded in the outputs (default: the image's file name)")
+    outputs: tuple[str, ...] = _option((), "output", "comma-separated file names of the products to make")
+
+    mask_file: Path | None = _option(
+        None, "input", "FITS or TIFF image of the image's shape that marks the pixels to leave out"
+    )
+    maskthresh: float = _option(
+        0.0, "input", "pixels of a numeric mask above this value are masked", bounds=Bounds()
+    )
+
+    thresh: float = _option(
+        1.5,
+        "detection",
+        "a pixel belongs to a source where its filtered, background-subtracted value exceeds thresh * err",
+        bounds=Bounds(above=0),
+    )
+    err_option: str = _option(
+        "float_globalrms",
+        "detection",
+        "err: the global background RMS (float_globalrms), the background RMS map (array_rms), "
+        "or nothing: thresh is then an absolute value (none)",
+        choices=("float_globalrms", "array_rms", "none"),
+    )
+    minarea: int = _option(
+        5, "detection", "least number of pixels of a source", bounds=Bounds(least=1, most=INT32_MAX)
+    )
+
+    filter_case: str = _option(
+        "default",
+        "filter",
+        "kernel the image is convolved with before the threshold: 3 x 3 (1 2 1, 2 4 2, 1 2 1), none, or a file's",
+        choices=("default", "none", "file"),
+    )
+    filter_file: Path | None = _option(
+        None, "filter", "text file with the kernel's weights, a row a line; needs --filter_case file"
+    )
+    filter_type: str = _option(
+        "matched",
+        "filter",
+        "with --err_option array_rms: threshold the filtered image's signal-to-noise ratio (matched) "
+        "or the filtered image itself (conv); otherwise it is always conv",
+        choices=("matched", "conv"),
+    )
+
+    deblend_nthresh: int = _option(
+        32, "deblending", "number of thresholds to split a blend at", bounds=Bounds(least=1, most=64)
+    )
+    deblend_cont: float = _option(
+        0.005,
+        "deblending",
+        "least share of a blend's flux for a branch to be a source: 0 splits most, 1 nothing",
+        bounds=Bounds(least=0, most=1),
+    )
+
+    clean: bool = _option(True, "cleaning", "merge detections that a brighter neighbour's wing explains")
+    clean_param: float = _option(
+        1.0,
+        "cleaning",
+        "Moffat exponent of the neighbour's assumed wing: lower merges more",
+        bounds=Bounds(above=0),
+    )
+
+    bw: int = _option(64, "background", "width of a background mesh cell", bounds=Bounds(least=4, most=INT32_MAX))
+    bh: int = _option(64, "background", "height of a background mesh cell", bounds=Bounds(least=4, most=INT32_MAX))
+    fw: int = _option(3, "background", "width of the mesh's median filter, in cells", bounds=Bounds(least=1, most=INT32_MAX))
+    fh: int = _option(3, "background", "height of the mesh's median filter, in cells", bounds=Bounds(least=1, most=INT32_MAX))
+    fthresh: float = _option(
+        0.0, "background", "least change for which the median filter replaces a cell's value", bounds=Bounds()
+    )
+
+    @property
+    def title(self) -> str:
+        """What pictures, headers and catalog call the image: printable, on one line."""
+        name = self.name or self.image.name
+        return "".join(c if c.isprintable() else " " for c in name).strip() or "image"
+
+    def parameters(self) -> dict[str, Any]:
+        """The options that decide what is found, by name: what an output records."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.metadata["section"] not in ("input", "output")} | {
+            "maskthresh": self.maskthresh
+        }

@@ -1,0 +1,56 @@
+"""How files appear: under their final names only when all of a run's products are whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import InputError
+
+
+@contextmanager
+def staged(output_dir: Path) -> Iterator[Path]:
+    """A folder to write products to; they move to `output_dir` when the block ends well.
+
+    After a failure neither a product nor a folder that was made for it is left.
+    Raises InputError where the folder cannot be written, the disk being full included.
+    """
+    made = [folder for folder in (output_dir, *output_dir.parents) if not folder.exists()]
+    stage = None
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        # In the same folder, so that moving is a rename.
+        stage = Path(tempfile.mkdtemp(prefix=".source-extractor-", dir=output_dir))
+        yield stage
+        _move_all(stage, output_dir)
+        made = []
+    except OSError as problem:
+        reason = problem.strerror or str(problem)
+        raise InputError(
+            output_dir, f"the products cannot be written ({reason})", "choose another --output_dir or make room"
+        ) from problem
+    finally:
+        if stage is not None:
+            shutil.rmtree(stage, ignore_errors=True)
+        for folder in made:
+            # Only folders of this run, and only where they are empty.
+            try:
+                folder.rmdir()
+            except OSError:
+                break
+
+
+def _move_all(stage: Path, output_dir: Path) -> None:
+    moved = []
+    try:
+        for product in sorted(stage.iterdir()):
+            os.replace(product, output_dir / product.name)
+            moved.append(output_dir / product.name)
+    except OSError:
+        for product in moved:
+            product.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+"""Find the sources in a FITS or TIFF image: the command line of the Galaxy tool source-extractor."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from extraction import __version__
+from extraction.errors import InputError
+from extraction.products import DEFAULT_PRODUCTS, PRODUCTS
+from extraction.settings import Bounds, Settings
+
+WRONG_INPUT, WRONG_OPTION = 1, 2
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose last line is a sentence like every other error's."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(WRONG_OPTION, f"error: {message.removeprefix('argument ')}\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of `Settings`, in its order and with its defaults, bounds and help."""
+    parser = Parser(
+        description="Find the sources in an image: catalog, background and segmentation maps, pictures.",
+        epilog=f"Products: {', '.join(PRODUCTS)}.",
+        allow_abbrev=False,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("image", metavar="IMAGE", type=Path, help="FITS or TIFF image")
+    groups: dict[str, Any] = {}
+    for option in dataclasses.fields(Settings)[1:]:
+        section = option.metadata["section"]
+        group = groups.get(section) or groups.setdefault(section, parser.add_argument_group(section))
+        group.add_argument(f"--{option.name}", help=option.metadata["help"], **_keywords(option))
+    parser.add_argument("--version", action="version", version=f"source-extractor {__version__}")
+    return parser
+
+
+def _keywords(option: dataclasses.Field) -> dict[str, Any]:
+    """What add_argument takes for an option besides its name and help."""
+    if option.name == "outputs":
+        return {"metavar": "LIST", "type": _products, "default": DEFAULT_PRODUCTS}
+    if option.type is bool:
+        return {"action": argparse.BooleanOptionalAction, "default": option.default}
+    if choices := option.metadata.get("choices"):
+        return {"choices": choices, "default": option.default}
+    if bounds := option.metadata.get("bounds"):
+        kind = int if option.type is int else float
+        return {"metavar": "N" if kind is int else "X", "type": _number(kind, bounds), "default": option.default}
+    if option.type in (Path, Path | None):
+        return {"metavar": "DIR" if option.name.endswith("dir") else "FILE", "type": Path, "default": option.default}
+    return {"metavar": option.name.upper(), "default": option.default}
+
+
+def _number(kind: type, bounds: Bounds) -> Callable[[str], float]:
+    def number(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = float("nan")
+        if value not in bounds:
+            whole = "whole " if kind is int else ""
+            raise argparse.ArgumentTypeError(f"{text!r} is out of range; give {bounds}".replace("a number", f"a {whole}number"))
+        return value
+
+    return number
+
+
+def _products(text: str) -> tuple[str, ...]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in PRODUCTS:
+            raise argparse.ArgumentTypeError(f"there is no product {name!r}; choose from {', '.join(PRODUCTS)}")
+    if not names:
+        raise argparse.ArgumentTypeError(f"no product is chosen; choose from {', '.join(PRODUCTS)}")
+    return tuple(name for name in PRODUCTS if name in names)
+
+
+def parse(arguments: Sequence[str] | None = None) -> Settings:
+    """The settings that a command line asks for; ends the process with 2 where it is wrong."""
+    parser = build_parser()
+    settings = Settings(**vars(parser.parse_args(arguments)))
+    if settings.filter_case == "file" and settings.filter_file is None:
+        parser.error("--filter_case file: there is no kernel; add --filter_file FILE")
+    if settings.filter_case != "file" and settings.filter_file is not None:
+        parser.error(f"--filter_file: --filter_case {settings.filter_case} does not use it; add --filter_case file")
+    return settings
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run, and turn input that cannot be used into one line and exit code 1."""
+    for stream in (sys.stdout, sys.stderr):
+        # File names need not be valid in the terminal's encoding.
+        stream.reconfigure(errors="backslashreplace")
+    settings = parse(arguments)
+    from extraction.pipeline import run
+
+    try:
+        run(settings)
+    except InputError as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return WRONG_INPUT
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

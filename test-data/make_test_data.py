@@ -1,0 +1,85 @@
+"""Make every file of this folder: a simulated sky, its truth, masks and kernels.
+
+    python test-data/make_test_data.py
+
+The sky is 480 x 360 pixels of stars and galaxies on a background that rises to the right; the masks
+cover its five brightest sources. The TIFF image holds the same pixels.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from astropy.io import fits
+
+FOLDER = Path(__file__).resolve().parent
+sys.path.insert(0, str(FOLDER.parent / "tests"))
+from simulated_sky import simulate  # noqa: E402
+
+SHAPE = (360, 480)
+GAIN = 2.0  # electrons a count
+
+
+def header() -> fits.Header:
+    """A tangential projection of 0.4 arcsec pixels, turned by 20 degrees."""
+    scale, turn = 0.4 / 3600, np.radians(20)
+    return fits.Header(
+        {
+            "CTYPE1": "RA---TAN",
+            "CTYPE2": "DEC--TAN",
+            "CRVAL1": 186.445,
+            "CRVAL2": 12.662,
+            "CRPIX1": SHAPE[1] / 2,
+            "CRPIX2": SHAPE[0] / 2,
+            "CD1_1": -scale * np.cos(turn),
+            "CD1_2": scale * np.sin(turn),
+            "CD2_1": scale * np.sin(turn),
+            "CD2_2": scale * np.cos(turn),
+            "RADESYS": "ICRS",
+            "BUNIT": "adu",
+            "GAIN": GAIN,
+            "OBJECT": "simulated sky",
+        }
+    )
+
+
+def discs(sources: np.ndarray, radius: float) -> np.ndarray:
+    """True within `radius` pixels of a source."""
+    rows, columns = np.indices(SHAPE)
+    return np.any([np.hypot(columns - source["x"], rows - source["y"]) < radius for source in sources], axis=0)
+
+
+def main() -> None:
+    sky = simulate(SHAPE, 260, seed=20, gradient=120, faintest=500)
+    counts = np.round(sky.pixels / GAIN)
+    fits.writeto(FOLDER / "sky.fits", counts.astype(np.float32), header(), overwrite=True)
+    tifffile.imwrite(FOLDER / "sky.tiff", counts.astype(np.uint16), compression="deflate")
+
+    brightest = sky.truth[np.argsort(sky.truth["flux"])[-5:]]
+    masked = discs(brightest, 15)
+    fits.writeto(FOLDER / "mask.fits", masked.astype(np.uint8), overwrite=True)
+    # For a mask threshold in between: 100 at the brightest sources, 200 at the brightest of all.
+    graded = 100 * masked.astype(np.uint8) + 100 * discs(brightest[-1:], 15).astype(np.uint8)
+    tifffile.imwrite(FOLDER / "mask.tiff", graded, compression="deflate")
+    fits.writeto(FOLDER / "small_mask.fits", masked[:100, :90].astype(np.uint8), overwrite=True)
+    fits.writeto(FOLDER / "blank.fits", np.full((60, 80), 7, dtype=np.int16), overwrite=True)
+
+    np.savetxt(FOLDER / "kernel.txt", gaussian(fwhm=3.5, side=7), fmt="%.6f", header="Gaussian, FWHM 3.5 pixels")
+    (FOLDER / "ragged_kernel.txt").write_text("1 2 1\n2 4\n1 2 1\n")
+
+    names = sky.truth.dtype.names
+    rows = [[f"{value:.6g}" for value in source] for source in sky.truth.tolist()]
+    lines = ["\t".join(row) for row in [list(names), *rows]]
+    (FOLDER / "sky_truth.tsv").write_text("\n".join(lines) + "\n")
+
+
+def gaussian(fwhm: float, side: int) -> np.ndarray:
+    """A Gaussian kernel with a peak of 1."""
+    away = np.arange(side) - side // 2
+    sigma = fwhm / np.sqrt(8 * np.log(2))
+    return np.exp(-(away[:, None] ** 2 + away[None, :] ** 2) / (2 * sigma**2))
+
+
+if __name__ == "__main__":
+    main()
