@@ -68,7 +68,9 @@ def _number(kind: type, bounds: Bounds) -> Callable[[str], float]:
             value = float("nan")
         if value not in bounds:
             whole = "whole " if kind is int else ""
-            raise argparse.ArgumentTypeError(f"{text!r} is out of range; give {bounds}".replace("a number", f"a {whole}number"))
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is out of range; give {bounds}".replace("a number", f"a {whole}number")
+            )
         return value
 
     return number

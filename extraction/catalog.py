@@ -29,8 +29,12 @@ COLUMNS = (
     Column("xmax", "pix", "greatest x of the source's pixels"),
     Column("ymin", "pix", "least y of the source's pixels"),
     Column("ymax", "pix", "greatest y of the source's pixels"),
-    Column("x", "pix", "position: mean x weighted by the filtered light, 0 at the centre of the first pixel", exact=True),
-    Column("y", "pix", "position: mean y weighted by the filtered light, 0 at the centre of the first pixel", exact=True),
+    Column(
+        "x", "pix", "position: mean x weighted by the filtered light, 0 at the centre of the first pixel", exact=True
+    ),
+    Column(
+        "y", "pix", "position: mean y weighted by the filtered light, 0 at the centre of the first pixel", exact=True
+    ),
     Column("x2", "pix2", "variance in x of the filtered light", exact=True),
     Column("y2", "pix2", "variance in y of the filtered light", exact=True),
     Column("xy", "pix2", "covariance in x and y of the filtered light", exact=True),
@@ -51,7 +55,11 @@ COLUMNS = (
     Column("ycpeak", "pix", "y of cpeak"),
     Column("xpeak", "pix", "x of peak"),
     Column("ypeak", "pix", "y of peak"),
-    Column("flag", "", "sum of SEP's bits. 1: split from a blend, 2: touches the image's edge, 8: too thin to have two axes"),
+    Column(
+        "flag",
+        "",
+        "sum of SEP's bits. 1: split from a blend, 2: touches the image's edge, 8: too thin to have two axes",
+    ),
 )
 
 

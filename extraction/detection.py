@@ -90,9 +90,7 @@ def _threshold_and_noise(sky: Sky, settings: Settings) -> tuple[float, float | n
     return max(threshold, LEAST_THRESHOLD), noise
 
 
-def _clear_masked(
-    sources: np.ndarray, segmentation: np.ndarray, masked: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _clear_masked(sources: np.ndarray, segmentation: np.ndarray, masked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Take the masked pixels out of the map, and the sources whose peak is masked out of both.
 
     Labels are dealt out anew, from 1 without a gap.

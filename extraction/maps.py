@@ -11,32 +11,31 @@ from astropy.io import fits
 
 from . import __version__
 from .images import Image
+from .settings import Settings
 
 
-def write_map(
-    path: Path, data: np.ndarray, image: Image, title: str, parameters: dict[str, Any], unit: str = ""
-) -> None:
+def write_map(path: Path, data: np.ndarray, image: Image, settings: Settings, unit: str = "") -> None:
     """Write `data` (height, width) as the primary HDU, with the celestial WCS of `image`.
 
-    `unit` is the map's BUNIT, `parameters` the options that made it. Tables that a distorted
-    WCS refers to follow as extensions.
+    `unit` is the map's BUNIT; `settings` made it. Tables that a distorted WCS refers to follow as
+    extensions.
     """
     wcs_hdus = image.wcs_hdus or [fits.PrimaryHDU()]
     header = wcs_hdus[0].header.copy()
-    for keyword, value, comment in _provenance(title, parameters, unit):
+    for keyword, value, comment in _provenance(settings, unit):
         header[keyword] = (value, comment)
     fits.HDUList([fits.PrimaryHDU(data, header), *wcs_hdus[1:]]).writeto(path)
 
 
-def _provenance(title: str, parameters: dict[str, Any], unit: str) -> list[tuple[str, Any, str]]:
+def _provenance(settings: Settings, unit: str) -> list[tuple[str, Any, str]]:
     cards = [("BUNIT", _ascii(unit), "unit of the pixels")] if unit else []
     cards += [
         ("CREATOR", f"source-extractor {__version__}", "program that made this file"),
         ("SEPVER", sep.__version__, "version of SEP"),
-        ("IMAGE", _ascii(title), "input image"),
+        ("IMAGE", _ascii(settings.title), "input image"),
     ]
     # Names of more than 8 characters need the HIERARCH convention; all get it, to be found together.
-    return cards + [(f"HIERARCH SEP {name}", _value(value), "") for name, value in parameters.items()]
+    return cards + [(f"HIERARCH SEP {name.upper()}", _value(value), "") for name, value in settings.parameters().items()]
 
 
 def _value(value: Any) -> Any:

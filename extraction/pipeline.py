@@ -5,7 +5,7 @@ from __future__ import annotations
 from .errors import InputError
 from .images import Image, read_image, read_mask
 from .log import Log
-from .products import PRODUCTS, Product, Run, Stage
+from .products import PRODUCTS, Run, Stage
 from .settings import Settings
 from .staging import staged
 

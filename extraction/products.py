@@ -36,11 +36,6 @@ class Run:
     sky: Sky | None = None
     detections: Detections | None = None
 
-    def write_map(self, path: Path, data, unit: str = "") -> None:
-        from .maps import write_map
-
-        write_map(path, data, self.image, self.settings.title, self.settings.parameters(), unit)
-
 
 @dataclass(frozen=True)
 class Product:
@@ -57,15 +52,21 @@ def _catalog_tsv(path: Path, run: Run) -> None:
 
 
 def _background_fits(path: Path, run: Run) -> None:
-    run.write_map(path, run.sky.background_map(), run.image.unit)
+    from .maps import write_map
+
+    write_map(path, run.sky.background_map(), run.image, run.settings, run.image.unit)
 
 
 def _background_rms_fits(path: Path, run: Run) -> None:
-    run.write_map(path, run.sky.rms_map(), run.image.unit)
+    from .maps import write_map
+
+    write_map(path, run.sky.rms_map(), run.image, run.settings, run.image.unit)
 
 
 def _segmentation_map_fits(path: Path, run: Run) -> None:
-    run.write_map(path, run.detections.segmentation)
+    from .maps import write_map
+
+    write_map(path, run.detections.segmentation, run.image, run.settings)
 
 
 def _image_png(path: Path, run: Run) -> None:
@@ -117,9 +118,7 @@ PRODUCTS = {
         Product("image.png", "picture of the image", Stage.IMAGE, _image_png),
         Product("background.png", "picture of the background map", Stage.BACKGROUND, _background_png),
         Product("background_rms.png", "picture of the background RMS map", Stage.BACKGROUND, _background_rms_png),
-        Product(
-            "segmentation_map.png", "picture of the segmentation map", Stage.SEGMENTATION, _segmentation_map_png
-        ),
+        Product("segmentation_map.png", "picture of the segmentation map", Stage.SEGMENTATION, _segmentation_map_png),
         Product(
             "sources.png",
             "picture of the background-subtracted image with an ellipse (3 sigma) a source",

@@ -54,9 +54,7 @@ class Settings:
     mask_file: Path | None = _option(
         None, "input", "FITS or TIFF image of the image's shape that marks the pixels to leave out"
     )
-    maskthresh: float = _option(
-        0.0, "input", "pixels of a numeric mask above this value are masked", bounds=Bounds()
-    )
+    maskthresh: float = _option(0.0, "input", "pixels of a numeric mask above this value are masked", bounds=Bounds())
 
     thresh: float = _option(
         1.5,
@@ -71,9 +69,7 @@ class Settings:
         "or nothing: thresh is then an absolute value (none)",
         choices=("float_globalrms", "array_rms", "none"),
     )
-    minarea: int = _option(
-        5, "detection", "least number of pixels of a source", bounds=Bounds(least=1, most=INT32_MAX)
-    )
+    minarea: int = _option(5, "detection", "least number of pixels of a source", bounds=Bounds(least=1, most=INT32_MAX))
 
     filter_case: str = _option(
         "default",
@@ -112,8 +108,12 @@ class Settings:
 
     bw: int = _option(64, "background", "width of a background mesh cell", bounds=Bounds(least=4, most=INT32_MAX))
     bh: int = _option(64, "background", "height of a background mesh cell", bounds=Bounds(least=4, most=INT32_MAX))
-    fw: int = _option(3, "background", "width of the mesh's median filter, in cells", bounds=Bounds(least=1, most=INT32_MAX))
-    fh: int = _option(3, "background", "height of the mesh's median filter, in cells", bounds=Bounds(least=1, most=INT32_MAX))
+    fw: int = _option(
+        3, "background", "width of the mesh's median filter, in cells", bounds=Bounds(least=1, most=INT32_MAX)
+    )
+    fh: int = _option(
+        3, "background", "height of the mesh's median filter, in cells", bounds=Bounds(least=1, most=INT32_MAX)
+    )
     fthresh: float = _option(
         0.0, "background", "least change for which the median filter replaces a cell's value", bounds=Bounds()
     )
@@ -125,7 +125,7 @@ class Settings:
         return "".join(c if c.isprintable() else " " for c in name).strip() or "image"
 
     def parameters(self) -> dict[str, Any]:
-        """The options that decide what is found, by name: what an output records."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.metadata["section"] not in ("input", "output")} | {
-            "maskthresh": self.maskthresh
-        }
+        """The options that decide what is found, by name: what an output records. Files by their names."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.metadata["section"] != "output"}
+        del values["image"]
+        return {name: value.name if isinstance(value, Path) else value for name, value in values.items()}

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 MOFFAT_BETA = 3.0
+# Position (pixels from 0), flux (electrons), half-light radius (pixels), axis ratio, angle (radians), kind.
+RECORD = [(name, float) for name in ("x", "y", "flux", "radius", "ratio", "theta")] + [("galaxy", bool)]
 
 
 @dataclass
@@ -36,8 +38,7 @@ def simulate(
     """
     random = np.random.default_rng(seed)
     height, width = shape
-    truth = np.zeros(number, dtype=[("x", float), ("y", float), ("flux", float), ("radius", float)]
-                     + [("ratio", float), ("theta", float), ("galaxy", bool)])  # fmt: skip
+    truth = np.zeros(number, dtype=RECORD)
     truth["x"] = random.uniform(-0.5, width - 0.5, number)
     truth["y"] = random.uniform(-0.5, height - 0.5, number)
     truth["flux"] = np.minimum(faintest * random.uniform(size=number) ** (-1 / slope), brightest)

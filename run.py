@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+"""Set up what is needed, and run it; needs Python 3.11 or newer and nothing else.
+
+python3 run.py demo                 the tool on a shipped image
+python3 run.py test [-- ARGS]       tidiness, tests, and a real Galaxy server (ARGS go to pytest)
+python3 run.py form                 a Galaxy server with the tool, to look at
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent
+ENVIRONMENTS = REPOSITORY / ".environments"
+UV = "uv==0.13.9"
+# sep 1.4.1 has built packages for these; uv finds or fetches one where this Python is newer.
+NEWEST_PYTHON = (3, 13)
+
+# The packages of each environment: requirement files, and files that pin what those bring along.
+PACKAGES = {
+    "tool": (["requirements.txt"], []),
+    "tests": (["requirements.txt", "tests/requirements.txt"], []),
+    "galaxy": (["tests/galaxy/requirements.txt"], ["tests/galaxy/constraints.txt"]),
+}
+
+
+def main() -> int:
+    if sys.version_info < (3, 11):
+        sys.exit("error: Python 3.11 or newer is needed; this is " + sys.version.split()[0])
+    task, *rest = sys.argv[1:] or ["help"]
+    tasks = {"demo": demo, "test": test, "form": form}
+    if task not in tasks:
+        print(__doc__)
+        return 0 if task in ("help", "-h", "--help") else 2
+    return tasks[task]([argument for argument in rest if argument != "--"])
+
+
+def demo(_: list[str]) -> int:
+    """Run the tool on the shipped sky, and say where the pictures are."""
+    pictures = REPOSITORY / "pictures"
+    image = REPOSITORY / "test-data" / "sky.fits"
+    status = run(environment("tool") / "python", "source_extractor.py", image, "--output_dir", pictures)
+    if status == 0:
+        print(f"\nLook at {pictures / 'sources.png'}; the catalog is {pictures / 'catalog.tsv'}.")
+    return status
+
+
+def test(arguments: list[str]) -> int:
+    """Check that the code is tidy and run the tests."""
+    environment("tool")
+    environment("galaxy")
+    programs = environment("tests")
+    status = run(programs / "ruff", "check", ".") or run(programs / "ruff", "format", "--check", ".")
+    return status or run(programs / "python", "-m", "pytest", *arguments)
+
+
+def form(_: list[str]) -> int:
+    """Serve the form until it is interrupted."""
+    programs = environment("galaxy")
+    environment("tool")
+    folder = ENVIRONMENTS / "form"
+    print("The form: http://127.0.0.1:8080/?tool_id=source_extractor (in half a minute; Ctrl-C ends it)")
+    run("rm", "-rf", folder)
+    return run(programs / "python", "tests/galaxy/serve.py", folder, "8080", ENVIRONMENTS / "tool")
+
+
+def environment(name: str) -> Path:
+    """The folder of the programs of an environment, made where it is missing or out of date."""
+    folder = ENVIRONMENTS / name
+    files, constraints = PACKAGES[name]
+    content = "".join((REPOSITORY / file).read_text() for file in (*files, *constraints))
+    stamp = folder / "made-from"
+    made_from = hashlib.sha256(f"{sys.version} {content}".encode()).hexdigest()
+    if not (stamp.exists() and stamp.read_text() == made_from):
+        print(f"Setting up the environment {name!r} ...", flush=True)
+        uv = _uv()
+        python = sys.executable if sys.version_info[:2] <= NEWEST_PYTHON else ".".join(map(str, NEWEST_PYTHON))
+        options = [option for file in files for option in ("-r", file)]
+        options += [option for file in constraints for option in ("-c", file)]
+        _must(uv, "venv", "--quiet", "--clear", "--python", python, folder)
+        _must(uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", folder, *options)
+        stamp.write_text(made_from)
+    return folder / "bin"
+
+
+def _uv() -> Path:
+    """uv, installed with pip into an environment of its own."""
+    folder = ENVIRONMENTS / "uv"
+    if not (folder / "bin" / "uv").exists():
+        _must(sys.executable, "-m", "venv", "--clear", folder)
+        _must(folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", UV)
+    return folder / "bin" / "uv"
+
+
+def run(*command: str | Path) -> int:
+    """Run a command in the repository; its exit code."""
+    # Without bytecode every start of Python would compile its libraries anew.
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return subprocess.run([str(part) for part in command], cwd=REPOSITORY, env=variables, check=False).returncode
+
+
+def _must(*command: str | Path) -> None:
+    if status := run(*command):
+        sys.exit(f"error: {' '.join(map(str, command))} ended with {status}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""Serve the tool from a real Galaxy: web, job handler and Celery in one process.
+
+    python serve.py FOLDER PORT TOOL_ENVIRONMENT
+
+Runs in Galaxy's own environment (requirements.txt beside this file). FOLDER takes the configuration, the
+database and the datasets; TOOL_ENVIRONMENT is the virtual environment that every requirement of the
+tool resolves to, under exactly the name and version that the tool asks for.
+"""
+
+import os
+import sys
+import threading
+from pathlib import Path
+from xml.etree import ElementTree
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+ADMIN_EMAIL, ADMIN_KEY = "admin@example.org", "the-key-of-the-admin"
+
+CONFIGURATION = """
+galaxy:
+  data_dir: {folder}/database
+  database_connection: sqlite:///{folder}/database/universe.sqlite?isolation_level=IMMEDIATE
+  tool_config_file: {folder}/tool_conf.xml
+  admin_users: {email}
+  bootstrap_admin_api_key: {key}
+  enable_celery_tasks: true
+  metadata_strategy: directory_celery
+  job_handler_monitor_sleep: 0.2
+  job_runner_monitor_sleep: 0.2
+  workflow_monitor_sleep: 0.2
+  job_config:
+    runners: {{local: {{load: "galaxy.jobs.runners.local:LocalJobRunner", workers: 2}}}}
+    execution: {{default: local, environments: {{local: {{runner: local}}}}}}
+  dependency_resolvers:
+    - {{type: galaxy_packages, base_path: {folder}/dependencies}}
+"""
+
+TOOLS = """
+<toolbox tool_path="{repository}">
+  <section id="astronomy" name="Astronomy">
+    <tool file="source_extractor.xml"/>
+  </section>
+</toolbox>
+"""
+
+
+def configure(folder: Path, tool_environment: Path) -> None:
+    """Write the configuration and the folder in which the tool's requirements are looked up."""
+    (folder / "database").mkdir(parents=True)
+    (folder / "galaxy.yml").write_text(CONFIGURATION.format(folder=folder, email=ADMIN_EMAIL, key=ADMIN_KEY))
+    (folder / "tool_conf.xml").write_text(TOOLS.format(repository=REPOSITORY))
+    for name, version in requirements():
+        package = folder / "dependencies" / name / version
+        package.parent.mkdir(parents=True)
+        package.symlink_to(tool_environment)
+
+
+def requirements() -> list[tuple[str, str]]:
+    """Name and version of every package that the tool requires."""
+    macros = ElementTree.parse(REPOSITORY / "macros.xml")
+    tokens = {token.get("name"): token.text for token in macros.iter("token")}
+    return [
+        (package.text, tokens.get(package.get("version"), package.get("version")))
+        for package in macros.iter("requirement")
+    ]
+
+
+def start_celery() -> None:
+    """Set the metadata of datasets in a thread; without it every job starts a process of its own for that."""
+    from celery import signals
+    from galaxy.celery import celery_app
+    from kombu.transport import virtual
+
+    signals.setup_logging.connect(lambda **_: None, weak=False)  # or Celery silences Galaxy's log
+    virtual.Transport.polling_interval = 0.05
+    celery_app.conf.update(broker_url="memory://", result_backend="cache+memory://")
+    worker = celery_app.Worker(
+        pool="threads",
+        concurrency=2,
+        queues=["galaxy.internal", "galaxy.external"],
+        without_heartbeat=True,
+        without_mingle=True,
+        without_gossip=True,
+    )
+    threading.Thread(target=worker.start, daemon=True).start()
+
+
+def main() -> None:
+    folder, port, tool_environment = Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+    configure(folder, tool_environment)
+    os.environ["GALAXY_CONFIG_FILE"] = str(folder / "galaxy.yml")
+    # Job scripts enter this environment again for Galaxy's own steps.
+    os.environ["VIRTUAL_ENV"] = sys.prefix
+    os.environ["PATH"] = f"{sys.prefix}/bin:{os.environ['PATH']}"
+    for name in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE"):
+        os.environ.pop(name, None)
+
+    import uvicorn
+
+    start_celery()
+    uvicorn.run("galaxy.webapps.galaxy.fast_factory:factory", factory=True, host="127.0.0.1", port=port)
+
+
+if __name__ == "__main__":
+    main()
