@@ -22,8 +22,9 @@ def read_fits(path: Path, source: str, hdu: str | None, plane: int | None) -> Im
         # astropy warns of every card that is not to the letter of the standard.
         warnings.simplefilter("ignore")
         try:
-            # uint=False: BLANK is then honoured for unsigned integers as well.
-            with fits.open(path, memmap=True, uint=False, ignore_missing_simple=True) as hdus:
+            # uint=False: BLANK is then honoured for unsigned integers as well. astropy cannot scale
+            # memory-mapped pixels, and without a map it still reads only the HDU that is asked for.
+            with fits.open(path, memmap=False, uint=False) as hdus:
                 return _read(hdus, source, hdu, plane)
         except InputError:
             raise
@@ -79,14 +80,20 @@ def _choose(hdus: fits.HDUList, source: str, wanted: str | None, plane: int | No
 
 
 def _pixels(hdu: fits.ImageHDU, index: tuple[int | slice, ...], source: str) -> np.ndarray:
-    try:
-        # section reads (and scales) the plane alone, not the whole cube.
-        data = hdu.section[index] if any(isinstance(i, int) for i in index) else hdu.data
-    except (OSError, ValueError, TypeError, EOFError) as problem:
-        raise InputError(
-            source, "the FITS file is truncated: its pixels end before the header says", "fetch it again"
-        ) from problem
-    return data
+    _require_whole(hdu, source)
+    # section reads (and scales) the plane alone, not the whole cube.
+    return hdu.section[index] if any(isinstance(i, int) for i in index) else hdu.data
+
+
+def _require_whole(hdu: fits.ImageHDU, source: str) -> None:
+    """Refuse a file that ends within the pixels; only the padding behind them may be missing."""
+    place = hdu.fileinfo()
+    if place and place["file"].compression is None:
+        missing = place["datLoc"] + hdu.size - place["file"].size
+        if missing > 0:
+            raise InputError(
+                source, f"the FITS file is truncated: {missing} bytes of its pixels are missing", "fetch it again"
+            )
 
 
 def _stored_type(header: fits.Header) -> str:

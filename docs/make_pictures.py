@@ -1,0 +1,205 @@
+"""Make the pictures of the documentation again.
+
+    python docs/make_pictures.py [sources] [form]
+
+`sources` makes sources.png in this folder and the picture in the tool's help (a token of macros.xml) from
+the shipped sky; it needs the packages of requirements.txt. `form` makes form.png, the tool's form in a
+Galaxy server; it needs Debian's packages chromium and fonts-dejavu-core, playwright from PyPI, and the
+environments that `python3 run.py test` sets up. Without an argument both are made.
+"""
+
+import base64
+import contextlib
+import io
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from playwright.sync_api import Page
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY))
+
+from tests.galaxy.serve import ADMIN_KEY  # noqa: E402
+
+DOCS = REPOSITORY / "docs"
+ENVIRONMENTS = REPOSITORY / ".environments"
+SKY = REPOSITORY / "test-data" / "sky.fits"
+
+SOURCES_WIDTH, SOURCES_LARGEST = 900, 250_000  # pixels, bytes
+HELP_WIDTH, HELP_LARGEST = 480, 25_000
+FORM_LARGEST = 350_000
+
+CHROMIUM = "/usr/bin/chromium"
+CHROMIUM_OPTIONS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+WINDOW = {"width": 1300, "height": 1500}
+USER = {"username": "astronomer", "email": "astronomer@example.org", "password": "sky-and-sources"}
+SECONDS_TO_START = 300
+SECONDS_TO_UPLOAD = 120
+
+
+def main() -> int:
+    makers = {"sources": make_sources, "form": make_form}
+    names = sys.argv[1:] or list(makers)
+    if not set(names) <= set(makers):
+        print(__doc__)
+        return 2
+    for name in names:
+        makers[name]()
+    return 0
+
+
+def make_sources() -> None:
+    """The tool's picture of the sources, at two sizes."""
+    from PIL import Image
+
+    with tempfile.TemporaryDirectory() as folder:
+        options = ["--output_dir", folder, "--outputs", "sources.png"]
+        subprocess.run([sys.executable, REPOSITORY / "source_extractor.py", SKY, *options], check=True)
+        with Image.open(Path(folder) / "sources.png") as file:
+            picture = file.convert("RGB")
+    write(DOCS / "sources.png", png(scaled(picture, SOURCES_WIDTH)), SOURCES_LARGEST)
+    small = jpeg(scaled(picture, HELP_WIDTH))
+    if len(small) > HELP_LARGEST:
+        sys.exit(f"error: the help's picture has {len(small)} bytes; at most {HELP_LARGEST} are wanted")
+    address = "data:image/jpeg;base64," + base64.b64encode(small).decode()
+    macros = REPOSITORY / "macros.xml"
+    token = re.compile(r'(<token name="@SOURCES_PICTURE@">)[^<]*(</token>)')
+    text, replaced = token.subn(rf"\g<1>{address}\g<2>", macros.read_text())
+    if replaced != 1:
+        sys.exit("error: macros.xml has no token @SOURCES_PICTURE@")
+    macros.write_text(text)
+    print(f"macros.xml: a picture of {len(small)} bytes")
+
+
+def scaled(picture: "Image.Image", width: int) -> "Image.Image":
+    from PIL import Image
+
+    return picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
+
+
+def png(picture: "Image.Image") -> bytes:
+    """A PNG file with a palette."""
+    from PIL import Image
+
+    colours = picture.quantize(128, method=Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
+    file = io.BytesIO()
+    colours.save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def jpeg(picture: "Image.Image") -> bytes:
+    """A JPEG file: smaller than PNG where there is noise. Its colours are not subsampled: thin red lines stay red."""
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=52, subsampling=0, optimize=True, progressive=True)
+    return file.getvalue()
+
+
+def write(path: Path, content: bytes, largest: int) -> None:
+    if len(content) > largest:
+        sys.exit(f"error: {path.name} would have {len(content)} bytes; at most {largest} are wanted")
+    path.write_bytes(content)
+    print(f"{path.relative_to(REPOSITORY)}: {len(content)} bytes")
+
+
+def make_form() -> None:
+    """The form as it opens, in the middle column of Galaxy."""
+    from PIL import Image
+    from playwright.sync_api import sync_playwright
+
+    with galaxy() as url, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_OPTIONS)
+        page = browser.new_page(base_url=url, viewport=WINDOW)
+        log_in(page)
+        upload(page, SKY)
+        open_form(page)
+        shot = page.screenshot(clip=page.locator("#center").bounding_box())
+        browser.close()
+    write(DOCS / "form.png", png(Image.open(io.BytesIO(shot)).convert("RGB")), FORM_LARGEST)
+
+
+@contextlib.contextmanager
+def galaxy() -> Iterator[str]:
+    """The address of a Galaxy server, which is stopped in the end."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    with tempfile.TemporaryDirectory() as folder, (Path(folder) / "server.log").open("w") as log:
+        serve = [ENVIRONMENTS / "galaxy/bin/python", REPOSITORY / "tests/galaxy/serve.py"]
+        command = [*serve, Path(folder) / "server", str(port), ENVIRONMENTS / "tool"]
+        server = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        try:
+            wait_for(f"{url}/api/version", server)
+            yield url
+        finally:
+            server.terminate()
+            try:
+                server.wait(30)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
+
+
+def wait_for(url: str, server: subprocess.Popen) -> None:
+    deadline = time.monotonic() + SECONDS_TO_START
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.3)
+    sys.exit("error: the Galaxy server did not start; python3 run.py form shows why")
+
+
+def log_in(page: "Page") -> None:
+    """Make a user and log in."""
+    made = page.request.post("/api/users", headers={"x-api-key": ADMIN_KEY}, data=USER)
+    if not made.ok:
+        sys.exit(f"error: no user was made: {made.text()}")
+    page.goto("/login/start")
+    page.fill("input[name=login]", USER["email"])
+    page.fill("input[name=password]", USER["password"])
+    page.click("button[name=login]")
+    page.wait_for_selector("#current-history-panel")
+
+
+def upload(page: "Page", path: Path) -> None:
+    """Put a file in the user's history, and wait until it is there."""
+    history = page.request.get("/history/current_history_json").json()["id"]
+    element = {"src": "files", "name": path.name, "ext": "auto", "dbkey": "?"}
+    targets = [{"destination": {"type": "hdas"}, "elements": [element]}]
+    fields = {"history_id": history, "targets": json.dumps(targets), "files_0|file_data": path}
+    page.request.post("/api/tools/fetch", multipart=fields, fail_on_status_code=True)
+    page.wait_for_selector(".content-item[data-hid='1'][data-state='ok']", timeout=SECONDS_TO_UPLOAD * 1000)
+
+
+def open_form(page: "Page") -> None:
+    """Show the form and wait until it has chosen the image."""
+    page.goto("/?tool_id=source_extractor")
+    page.wait_for_selector(f"[id='form-element-image'] .multiselect__single:has-text('{SKY.name}')")
+    page.evaluate("document.fonts.ready")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""Real images, where a folder with them is at hand: SOURCE_EXTRACTOR_IMAGES names it.
+
+Every image in it must give all products or a sentence, and the same sources as SEP directly.
+"""
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from astropy.io import fits
+
+from tests import sep_directly
+from tests.conftest import read_catalog, run_tool
+from tests.test_against_sep import assert_same_catalog
+
+FOLDER = Path(os.environ.get("SOURCE_EXTRACTOR_IMAGES", "/nowhere"))
+IMAGES = sorted(path for path in FOLDER.glob("*") if re.search(r"\.(fits|tiff?)(\.\w+)?$", path.name))
+
+# Sources that SEP finds at the defaults in well-known images.
+SOURCES = {
+    "legacysurvey_g_360.fits": 187,
+    "sewpy_example.fits": 31,
+    "sep_image.fits": 69,
+    "sdss_r.fits.bz2": 878,
+    "m67_int16.fits": 2026,
+}
+
+
+def first_plane(path: Path) -> np.ndarray:
+    """The first 2-D image of a file."""
+    if ".fits" not in path.name:
+        return tifffile.imread(path)
+    with fits.open(path) as hdus:
+        return next(hdu.data for hdu in hdus if hdu.is_image and hdu.data is not None and hdu.data.ndim == 2)
+
+
+@pytest.mark.parametrize("path", IMAGES, ids=lambda path: path.name)
+def test_real_image(tmp_path: Path, path: Path) -> None:
+    run = run_tool(path, folder=tmp_path)
+    if run.returncode:
+        assert re.fullmatch(rf"error: {re.escape(str(path))}: .*holds \d+ planes .*--plane K.*\n", run.stderr)
+        assert not list(tmp_path.iterdir())
+        return
+    assert run.stderr == ""
+    assert len(list(tmp_path.iterdir())) == 9
+    catalog = read_catalog(tmp_path)
+    assert_same_catalog(catalog, sep_directly.extract(first_plane(path))[0])
+    if path.name in SOURCES:
+        assert len(catalog) == SOURCES[path.name]
+    labels = fits.getdata(tmp_path / "segmentation_map.fits")
+    np.testing.assert_array_equal(np.unique(labels[labels > 0]), catalog["label"])

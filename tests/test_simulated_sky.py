@@ -1,0 +1,45 @@
+"""What is put into a sky comes back, and little else."""
+
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from tests.conftest import read_catalog, succeed
+from tests.simulated_sky import simulate
+
+SIDE = 1024
+# Flux in electrons (2.5 log10 of it is a magnitude), on a noise of 14 electrons a pixel.
+BINS = (1000, 2000, 4000, 8000, 100000)
+# Stars are lost only beside brighter ones; galaxies also where their surface is fainter than the noise.
+LEAST_COMPLETENESS_OF_STARS = (0.95, 0.95, 0.95, 0.97)
+LEAST_COMPLETENESS = (0.7, 0.8, 0.9, 0.95)
+SAME_SOURCE = 2.0  # pixels
+
+
+def test_completeness_and_purity(tmp_path: Path) -> None:
+    sky = simulate((SIDE, SIDE), 900, seed=5)
+    fits.writeto(tmp_path / "sky.fits", sky.pixels)
+    succeed(tmp_path / "sky.fits", "--outputs", "catalog.tsv", folder=tmp_path)
+    catalog, truth = read_catalog(tmp_path), sky.truth
+    distance = np.hypot(
+        truth["x"][:, None] - catalog["x"].to_numpy()[None, :], truth["y"][:, None] - catalog["y"].to_numpy()[None, :]
+    )
+    found = distance.min(axis=1) < SAME_SOURCE
+    numbers = np.digitize(truth["flux"], BINS)
+    completeness = [found[numbers == number].mean() for number in range(1, len(BINS))]
+    stars = [found[(numbers == number) & ~truth["galaxy"]].mean() for number in range(1, len(BINS))]
+    assert all(np.array(stars) >= LEAST_COMPLETENESS_OF_STARS), stars
+    assert all(np.array(completeness) >= LEAST_COMPLETENESS), completeness
+    # A source that is found twice is not pure: every detection is matched with the nearest truth.
+    pure = distance.min(axis=0) < SAME_SOURCE * 2
+    assert pure.mean() > 0.99
+
+    # Of the bright and isolated: the position to a tenth of a pixel, most of the flux (isophotal: never more).
+    apart = np.hypot(truth["x"][:, None] - truth["x"], truth["y"][:, None] - truth["y"]) + 1e9 * np.eye(len(truth))
+    inside = (np.minimum(truth["x"], truth["y"]) > 20) & (np.maximum(truth["x"], truth["y"]) < SIDE - 20)
+    clean = found & (truth["flux"] > 20000) & (apart.min(axis=1) > 15) & inside & ~truth["galaxy"]
+    assert clean.sum() >= 5
+    assert np.median(distance.min(axis=1)[clean]) < 0.1
+    ratio = catalog["flux"].to_numpy()[distance.argmin(axis=1)[clean]] / truth["flux"][clean]
+    assert 0.9 < np.median(ratio) < 1.0
