@@ -53,7 +53,7 @@ def _keywords(option: dataclasses.Field) -> dict[str, Any]:
     if choices := option.metadata.get("choices"):
         return {"choices": choices, "default": option.default}
     if bounds := option.metadata.get("bounds"):
-        kind = int if option.type is int else float
+        kind = int if option.type in (int, int | None) else float
         return {"metavar": "N" if kind is int else "X", "type": _number(kind, bounds), "default": option.default}
     if option.type in (Path, Path | None):
         return {"metavar": "DIR" if option.name.endswith("dir") else "FILE", "type": Path, "default": option.default}

@@ -51,7 +51,7 @@ CHROMIUM_OPTIONS = (
     "--disable-component-update",
     "--disable-sync",
 )
-WINDOW = {"width": 1300, "height": 1500}
+WINDOW = {"width": 1300, "height": 2200}  # higher than the form
 USER = {"username": "astronomer", "email": "astronomer@example.org", "password": "sky-and-sources"}
 SECONDS_TO_START = 300
 SECONDS_TO_UPLOAD = 120
@@ -132,7 +132,10 @@ def make_form() -> None:
         log_in(page)
         upload(page, SKY)
         open_form(page)
-        shot = page.screenshot(clip=page.locator("#center").bounding_box())
+        column = page.locator("#center").bounding_box()
+        last = page.locator("[id='form-element-outputs']").bounding_box()
+        column["height"] = last["y"] + last["height"] + 8 - column["y"]
+        shot = page.screenshot(clip=column)
         browser.close()
     write(DOCS / "form.png", png(Image.open(io.BytesIO(shot)).convert("RGB")), FORM_LARGEST)
 
@@ -186,7 +189,8 @@ def log_in(page: "Page") -> None:
 
 def upload(page: "Page", path: Path) -> None:
     """Put a file in the user's history, and wait until it is there."""
-    history = page.request.get("/history/current_history_json").json()["id"]
+    # The server closes idle connections, perhaps at the moment at which one is used again.
+    history = page.request.get("/history/current_history_json", max_retries=3).json()["id"]
     element = {"src": "files", "name": path.name, "ext": "auto", "dbkey": "?"}
     targets = [{"destination": {"type": "hdas"}, "elements": [element]}]
     fields = {"history_id": history, "targets": json.dumps(targets), "files_0|file_data": path}

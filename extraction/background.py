@@ -87,13 +87,15 @@ def estimate_background(image: Image, masked: np.ndarray | None, settings: Setti
     # First a scale from the spread of the pixels, so that SEP's own estimate cannot under- or overflow ...
     exponent = _exponent_to_one(spread)
     pixels = _working_pixels(image.pixels, pedestal, exponent)
+    height, width = pixels.shape
     mesh = sep.Background(
         pixels,
         mask=masked,
-        bw=settings.bw,
-        bh=settings.bh,
-        fw=settings.fw,
-        fh=settings.fh,
+        # Larger ones say the same, and make SEP allocate as much or overflow.
+        bw=min(settings.bw, width),
+        bh=min(settings.bh, height),
+        fw=min(settings.fw, 2 * width + 1),
+        fh=min(settings.fh, 2 * height + 1),
         fthresh=math.ldexp(settings.fthresh, exponent),
     )
     # SEP says 1 where no cell of the mesh has any noise.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import numpy as np
 from astropy.io import fits
 
 from .errors import InputError
-from .images import Image, squeeze_to_plane
+from .images import Image, choose_plane
+from .memory import require_memory
 
 # FITS standard 4.0, table 8 (BITPIX), and 5.2.5 for the unsigned types that BZERO makes of them.
 STORED_TYPES = {8: "uint8", 16: "int16", 32: "int32", 64: "int64", -32: "float32", -64: "float64"}
@@ -26,7 +28,7 @@ def read_fits(path: Path, source: str, hdu: str | None, plane: int | None) -> Im
             # memory-mapped pixels, and without a map it still reads only the HDU that is asked for.
             with fits.open(path, memmap=False, uint=False) as hdus:
                 return _read(hdus, source, hdu, plane)
-        except InputError:
+        except (InputError, MemoryError):
             raise
         except Exception as problem:
             # astropy meets damage with every kind of exception (OSError, TypeError, KeyError, ...).
@@ -39,14 +41,19 @@ def _read(hdus: fits.HDUList, source: str, wanted: str | None, plane: int | None
     number = _choose(hdus, source, wanted, plane)
     hdu = hdus[number]
     origin = _label(number, hdu)
-    index = squeeze_to_plane(hdu.shape, source, origin, plane)
+    planes, rest = _axes(hdu.shape, source, origin)
+    size = " x ".join(str(side) for side in hdu.shape)
+    chosen = choose_plane(tuple(hdu.shape[axis] for axis in planes), plane, source, origin, size)
+    index = tuple(dict(zip(planes, chosen, strict=True)).get(axis, slice(None)) for axis in range(len(hdu.shape)))
+    require_memory(source, origin, math.prod(hdu.shape[axis] for axis in rest), abs(hdu.header["BITPIX"]) // 8)
+    _require_whole(hdu, source)
     header = hdu.header.copy()  # reading the pixels removes BSCALE, BZERO and BLANK
     wcs, wcs_hdus = _celestial(header, hdus)
     return Image(
         source=source,
         origin=origin,
         stored_type=_stored_type(header),
-        pixels=_pixels(hdu, index, source),
+        pixels=_pixels(hdu, index).reshape([hdu.shape[axis] for axis in rest]),
         unit=str(header.get("BUNIT") or "").strip(),
         wcs=wcs,
         wcs_hdus=wcs_hdus,
@@ -79,8 +86,18 @@ def _choose(hdus: fits.HDUList, source: str, wanted: str | None, plane: int | No
     return (flat or [i for i in images if len(images[i].shape) > 2] or list(images))[0]
 
 
-def _pixels(hdu: fits.ImageHDU, index: tuple[int | slice, ...], source: str) -> np.ndarray:
-    _require_whole(hdu, source)
+def _axes(shape: tuple[int, ...], source: str, origin: str) -> tuple[list[int], list[int]]:
+    """The axes of the planes, and the two of rows and columns; axes of length 1 belong to neither."""
+    keep = list(range(len(shape)))
+    for axis in range(len(shape)):
+        if len(keep) > 2 and shape[axis] == 1:
+            keep.remove(axis)
+    if len(keep) < 2:
+        raise InputError(source, f"{origin} has one axis only ({shape[0]} values)", "give a 2-D image")
+    return keep[:-2], keep[-2:]
+
+
+def _pixels(hdu: fits.ImageHDU, index: tuple[int | slice, ...]) -> np.ndarray:
     # section reads (and scales) the plane alone, not the whole cube.
     return hdu.section[index] if any(isinstance(i, int) for i in index) else hdu.data
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -102,41 +103,21 @@ def read_mask(path: Path, maskthresh: float, image: Image) -> np.ndarray:
     return masked
 
 
-def squeeze_to_plane(
-    shape: tuple[int, ...], source: str, origin: str, plane: int | None, axes: str = ""
-) -> tuple[int | slice, ...]:
-    """The index that takes a 2-D plane out of an array of `shape` (its last two axes longest kept).
+def choose_plane(planes: tuple[int, ...], plane: int | None, source: str, origin: str, size: str) -> tuple[int, ...]:
+    """The index, in the axes `planes` that come before rows and columns, of the plane that was asked for.
 
-    Axes of length 1 are dropped; of the planes that then remain, `plane` says which, counted from 0
-    with the last axis running fastest. `axes` names them for the message.
+    `plane` counts from 0 with the last axis running fastest; None is the only one there is. `origin` and
+    `size` describe the image for the message.
     """
-    keep = list(range(len(shape)))
-    for axis in range(len(shape)):
-        if len(keep) > 2 and shape[axis] == 1:
-            keep.remove(axis)
-    if len(keep) < 2:
-        raise InputError(source, f"{origin} has one axis only ({shape[0]} values)", "give a 2-D image")
-    leading, (rows, columns) = keep[:-2], keep[-2:]
-    count = int(np.prod([shape[axis] for axis in leading], dtype=object))
+    count = math.prod(planes)
     if plane is None and count > 1:
-        size = " x ".join(str(shape[axis]) for axis in keep)
         raise InputError(
-            source,
-            f"{origin} holds {count} planes ({size}{f', axes {axes}' if axes else ''})",
-            f"choose one with --plane K, K from 0 to {count - 1}",
+            source, f"{origin} holds {count} planes ({size})", f"choose one with --plane K, K from 0 to {count - 1}"
         )
     if plane is not None and not 0 <= plane < count:
-        raise InputError(
-            source,
-            f"there is no plane {plane} in {origin}",
-            f"it has {count} (--plane 0 to {count - 1})" if count > 1 else "it has one: leave out --plane",
-        )
-    chosen = np.unravel_index(plane or 0, [shape[axis] for axis in leading]) if leading else ()
-    index: list[int | slice] = [0] * len(shape)
-    for axis, position in zip(leading, chosen, strict=True):
-        index[axis] = int(position)
-    index[rows] = index[columns] = slice(None)
-    return tuple(index)
+        there = f"it has {count}: --plane 0 to {count - 1}" if count > 1 else "it has one: leave out --plane"
+        raise InputError(source, f"there is no plane {plane} in {origin}", there)
+    return tuple(int(index) for index in np.unravel_index(plane or 0, planes)) if planes else ()
 
 
 def _beginning(path: Path, source: str) -> bytes:

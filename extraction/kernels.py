@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,20 @@ from .errors import InputError
 DEFAULT_KERNEL = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], dtype=np.float32)
 
 
-def read_kernel(path: Path) -> np.ndarray:
-    """Read a kernel's weights, a row a line: a 2-D float32 array.
+@dataclass
+class Kernel:
+    """`weights` (rows, columns), float32, and what the user should know about them."""
+
+    weights: np.ndarray
+    remarks: list[str]
+
+
+def read_kernel(path: Path) -> Kernel:
+    """Read a kernel's weights, a row a line.
 
     Takes what numpy.loadtxt reads (comments with #), commas between the weights, and SExtractor's
-    .conv files, whose first line is CONV NORM or CONV NONORM (SExtractor manual, "Filtering"). SEP
-    divides every kernel by the sum of its absolute weights, so NONORM cannot be honoured.
+    .conv files, whose first line is CONV NORM or CONV NONORM (SExtractor manual, "Filtering").
+    Raises InputError where they are no weights, or none that can find a source.
     """
     try:
         lines = path.read_text().splitlines()
@@ -33,14 +42,15 @@ def read_kernel(path: Path) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # numpy warns of an empty file; the refusal below says it
-            weights = np.loadtxt(io.StringIO("\n".join(rows)), ndmin=2)
+            # float32, which SEP computes in: a weight that it cannot hold is 0 or infinite.
+            weights = np.loadtxt(io.StringIO("\n".join(rows)), ndmin=2).astype(np.float32)
     except ValueError as problem:
         reason = str(problem).split(";")[0]
         raise InputError(
             path, f"the kernel is not a table of numbers ({reason})", "give as many weights in every row"
         ) from problem
     _check(path, weights)
-    return weights.astype(np.float32)
+    return Kernel(weights, _remarks(weights, lines))
 
 
 def _check(path: Path, weights: np.ndarray) -> None:
@@ -48,5 +58,16 @@ def _check(path: Path, weights: np.ndarray) -> None:
         raise InputError(path, "the kernel is empty", "give its weights as text, a row a line")
     if not np.isfinite(weights).all():
         raise InputError(path, "the kernel has weights that are not finite", "give finite numbers")
+    if not weights.any():
+        raise InputError(path, "all weights of the kernel are 0", "give at least one weight above 0")
     if not (weights > 0).any():
         raise InputError(path, "the kernel has no positive weight", "give at least one weight above 0")
+
+
+def _remarks(weights: np.ndarray, lines: list[str]) -> list[str]:
+    remarks = []
+    if any(line.split()[:2] == ["CONV", "NONORM"] for line in lines):
+        remarks.append("CONV NONORM cannot be honoured: SEP divides every kernel by the sum of its absolute weights")
+    if not all(side % 2 for side in weights.shape):
+        remarks.append("a kernel with an even number of rows or columns shifts the filtered image by half a pixel")
+    return remarks

@@ -36,17 +36,19 @@ class Log:
         """Print a line (a name with a line break in it stays one)."""
         line = " ".join(line.splitlines())
         if self._bar:
-            self._bar.write(line, file=sys.stdout)
-        else:
-            print(line)
+            self._bar.clear()
+        print(line, flush=bool(self._bar))
 
     def warn(self, line: str) -> None:
         """Print a line that the user should act on."""
         self.warnings.append(line)
         self.say(f"Warning: {line}")
 
-    def finish(self) -> None:
-        """Close the progress bar and say how long all took."""
+    def close(self) -> None:
+        """Take the progress bar off the terminal."""
         if self._bar:
             self._bar.close()
+
+    def finish(self) -> None:
+        """Say how long all took."""
         self.say(f"Done in {time.perf_counter() - self._started:.2f} s.")

@@ -35,7 +35,9 @@ def _provenance(settings: Settings, unit: str) -> list[tuple[str, Any, str]]:
         ("IMAGE", _ascii(settings.title), "input image"),
     ]
     # Names of more than 8 characters need the HIERARCH convention; all get it, to be found together.
-    return cards + [(f"HIERARCH SEP {name.upper()}", _value(value), "") for name, value in settings.parameters().items()]
+    return cards + [
+        (f"HIERARCH SEP {name.upper()}", _value(value), "") for name, value in settings.parameters().items()
+    ]
 
 
 def _value(value: Any) -> Any:

@@ -51,6 +51,15 @@ class Settings:
     name: str = _option("", "output", "title of the pictures, recorded in the outputs (default: the image's file name)")
     outputs: tuple[str, ...] = _option((), "output", "comma-separated file names of the products to make")
 
+    hdu: str | None = _option(
+        None, "input", "FITS HDU of the image, by number (0 is the first) or EXTNAME; default: the first 2-D image"
+    )
+    plane: int | None = _option(
+        None,
+        "input",
+        "which plane, from 0, where the image has several (a cube, RGB, several pages)",
+        bounds=Bounds(least=0, most=INT32_MAX),
+    )
     mask_file: Path | None = _option(
         None, "input", "FITS or TIFF image of the image's shape that marks the pixels to leave out"
     )

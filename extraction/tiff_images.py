@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 import tifffile
 
 from .errors import InputError
-from .images import Image, squeeze_to_plane
+from .images import Image, choose_plane
+from .memory import require_memory
 
 GDAL_NODATA = 42113  # GDAL's private tag: the value of missing pixels, as text
 
@@ -18,7 +20,7 @@ def read_tiff(path: Path, source: str, plane: int | None) -> Image:
     try:
         with tifffile.TiffFile(path) as tiff:
             return _read(tiff, source, plane)
-    except InputError:
+    except (InputError, MemoryError):
         raise
     except Exception as problem:
         # tifffile and the codecs meet damage with every kind of exception.
@@ -28,13 +30,21 @@ def read_tiff(path: Path, source: str, plane: int | None) -> Image:
 def _read(tiff: tifffile.TiffFile, source: str, plane: int | None) -> Image:
     series = tiff.series[0]
     page = series.keyframe
-    index = squeeze_to_plane(series.shape, source, "the TIFF image", plane, series.axes)
+    if not {"Y", "X"} <= set(series.axes):
+        raise InputError(source, f"the TIFF image has no rows and columns (axes {series.axes})", "give a 2-D image")
+    rows, columns = series.axes.index("Y"), series.axes.index("X")
+    leading = [axis for axis in range(series.ndim) if axis not in (rows, columns)]
+    sides = ", ".join(f"{name} {side}" for name, side in zip(series.axes, series.shape, strict=True))
+    planes = tuple(series.shape[axis] for axis in leading)
+    chosen = choose_plane(planes, plane, source, "the TIFF image", sides)
+    require_memory(source, "the TIFF image", series.size, series.dtype.itemsize)
+    pixels = series.asarray().transpose(*leading, rows, columns)[chosen]
     others = [f"series {i} {' x '.join(map(str, s.shape[::-1]))}" for i, s in enumerate(tiff.series) if i]
     return Image(
         source=source,
-        origin="page 0" if plane is None else f"plane {plane}",
+        origin="page 0" if math.prod(planes) == 1 else f"plane {plane}",
         stored_type=str(series.dtype),
-        pixels=_valid(_upright(series.asarray()[index], page), page),
+        pixels=_valid(_upright(pixels, page), page),
         rows_from_top=True,
         others=", ".join(others),
     )
