@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,6 +17,9 @@ from matplotlib.colors import AsinhNorm, ListedColormap, Normalize
 from matplotlib.figure import Figure
 
 from .images import Image
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
 
 DOTS_PER_INCH = 200
 LONGEST_SIDE = 7.5  # of the image, in inches: 1500 pixels
@@ -197,13 +201,22 @@ def _frame(image: Image, title: str, margins: dict[str, float] = MARGINS) -> tup
 
         axes = WCSAxes(figure, place, wcs=image.wcs)
         figure.add_axes(axes)
-        for axis, kind in enumerate((image.wcs.wcs.lngtyp, image.wcs.wcs.lattyp)):
-            number = image.wcs.wcs.lng if axis == 0 else image.wcs.wcs.lat
-            axes.coords[number].set_axislabel(AXIS_NAMES.get(kind.strip(), kind.strip()))
+        _label_sky(axes, image.wcs)
     axes.set_facecolor(MASKED_COLOR)
     short = title if len(title) <= LONGEST_TITLE else title[: LONGEST_TITLE - 1] + "…"
     axes.set_title(short, parse_math=False)
     return figure, axes
+
+
+def _label_sky(axes: Axes, wcs: WCS) -> None:
+    """Ticks and name of the coordinate that changes most along x at the bottom, of the other at the left."""
+    along_x = int(np.argmax(np.abs(wcs.pixel_scale_matrix[:, 0])))
+    for number, kind in ((wcs.wcs.lng, wcs.wcs.lngtyp), (wcs.wcs.lat, wcs.wcs.lattyp)):
+        coordinate, side = axes.coords[number], "b" if number == along_x else "l"
+        coordinate.set_axislabel(AXIS_NAMES.get(kind.strip(), kind.strip()))
+        for place in (coordinate.set_ticks_position, coordinate.set_ticklabel_position):
+            place(side)
+        coordinate.set_axislabel_position(side)
 
 
 def _placement(image: Image) -> dict:

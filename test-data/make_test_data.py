@@ -65,6 +65,16 @@ def main() -> None:
     fits.writeto(FOLDER / "small_mask.fits", masked[:100, :90].astype(np.uint8), overwrite=True)
     fits.writeto(FOLDER / "blank.fits", np.full((60, 80), 7, dtype=np.int16), overwrite=True)
 
+    # The second of the three planes is the lower left of the sky.
+    corner = counts[:90, :120].astype(np.int16)
+    fits.HDUList(
+        [
+            fits.PrimaryHDU(),
+            fits.ImageHDU(np.stack([0 * corner, corner, 2 * corner]), name="SCI"),
+            fits.ImageHDU(np.zeros_like(corner), name="DQ"),
+        ]
+    ).writeto(FOLDER / "planes.fits", overwrite=True)
+
     np.savetxt(FOLDER / "kernel.txt", gaussian(fwhm=3.5, side=7), fmt="%.6f", header="Gaussian, FWHM 3.5 pixels")
     (FOLDER / "ragged_kernel.txt").write_text("1 2 1\n2 4\n1 2 1\n")
 
