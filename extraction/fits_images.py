@@ -105,7 +105,7 @@ def _pixels(hdu: fits.ImageHDU, index: tuple[int | slice, ...]) -> np.ndarray:
 def _require_whole(hdu: fits.ImageHDU, source: str) -> None:
     """Refuse a file that ends within the pixels; only the padding behind them may be missing."""
     place = hdu.fileinfo()
-    if place and place["file"].compression is None:
+    if place["file"].compression is None and not isinstance(hdu, fits.CompImageHDU):
         missing = place["datLoc"] + hdu.size - place["file"].size
         if missing > 0:
             raise InputError(
