@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ from extraction.products import DEFAULT_PRODUCTS, PRODUCTS
 from extraction.settings import Bounds, Settings
 
 WRONG_INPUT, WRONG_OPTION = 1, 2
+# What a shell reports for a process that a signal ended.
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 
 class Parser(argparse.ArgumentParser):
@@ -99,6 +102,8 @@ def parse(arguments: Sequence[str] | None = None) -> Settings:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run, and turn input that cannot be used into one line and exit code 1."""
+    # An exception, so that what is half made is taken away: batch systems end a job this way.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     for stream in (sys.stdout, sys.stderr):
         # File names need not be valid in the terminal's encoding.
         stream.reconfigure(errors="backslashreplace")
@@ -110,6 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return WRONG_INPUT
+    except KeyboardInterrupt:
+        return INTERRUPTED
     return 0
 
 

@@ -17,8 +17,9 @@ import sep
 from .images import Image
 from .settings import Settings
 
-# A float32 pixel keeps the noise to one part in a thousand, or the image's pedestal is removed first.
-LEAST_DIGITS_OF_NOISE = 1000
+# The pedestal of an image is removed in float64 where float32 would keep less of the noise than this: at a
+# thousandth of the noise, which does for finding sources, their fluxes are already wrong by as much.
+PRECISION_OF_NOISE = 1e-5
 # Floor of the RMS map, in global RMS: the spline through the mesh can overshoot to zero and below.
 RMS_FLOOR = 0.01
 # In working units: what an image without any noise has instead of zero.
@@ -83,7 +84,7 @@ def estimate_background(image: Image, masked: np.ndarray | None, settings: Setti
     finite must be in it.
     """
     centre, spread = _centre_and_spread(image.pixels, masked)
-    pedestal = centre if np.spacing(np.float32(centre)) > spread / LEAST_DIGITS_OF_NOISE else 0.0
+    pedestal = centre if _float32_spacing(centre) > PRECISION_OF_NOISE * spread else 0.0
     # First a scale from the spread of the pixels, so that SEP's own estimate cannot under- or overflow ...
     exponent = _exponent_to_one(spread)
     pixels = _working_pixels(image.pixels, pedestal, exponent)
@@ -144,6 +145,11 @@ def _centre_and_spread(pixels: np.ndarray, masked: np.ndarray | None) -> tuple[f
 def _exponent_to_one(value: float) -> int:
     """The power of two that brings a value into [1, 2); 0 for 0."""
     return 1 - math.frexp(value)[1] if value > 0 else 0
+
+
+def _float32_spacing(value: float) -> float:
+    """The distance to the next float32, for values beyond the range of float32 too."""
+    return math.ldexp(1.0, math.frexp(value)[1] - 24) if value else 0.0
 
 
 def _working_pixels(pixels: np.ndarray, pedestal: float, exponent: int) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import math
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -129,7 +130,7 @@ def _beginning(path: Path, source: str) -> bytes:
         if opener:
             with opener(path) as file:
                 start = file.read(16)
-    except (EOFError, gzip.BadGzipFile) as problem:
+    except (EOFError, zlib.error, gzip.BadGzipFile) as problem:
         raise InputError(source, f"the compressed file is damaged ({problem})", "fetch it again") from problem
     except OSError as problem:
         reason = problem.strerror or str(problem)

@@ -1,0 +1,155 @@
+"""What must not change a result: the unit of the pixels, a pedestal, how a pixel is said to be missing."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from extraction.background import Sky, estimate_background, missing_pixels
+from extraction.detection import Detections, detect
+from extraction.images import Image
+from extraction.kernels import DEFAULT_KERNEL
+from extraction.settings import Settings
+from tests.simulated_sky import simulate
+
+FIELD = simulate((300, 260), 90, seed=8).pixels
+FLUXES = ("thresh", "flux", "cflux", "peak", "cpeak")
+WAYS = {
+    "float_globalrms": {},
+    "array_rms, conv": {"err_option": "array_rms", "filter_type": "conv"},
+    "array_rms, matched": {"err_option": "array_rms", "thresh": 4.0},
+    "none": {"err_option": "none", "thresh": 25.0},
+    "no filter": {"filter_case": "none", "thresh": 3.0},
+}
+quickly = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+
+
+def extract(pixels: np.ndarray, masked: np.ndarray | None = None, **options: object) -> tuple[Sky, Detections]:
+    chosen = Settings(image=Path("image"), **options)
+    missing = missing_pixels(pixels)
+    if missing is not None:
+        masked = missing if masked is None else masked | missing
+    sky = estimate_background(Image("image", "page 0", str(pixels.dtype), pixels), masked, chosen)
+    kernel = None if chosen.filter_case == "none" else DEFAULT_KERNEL
+    return sky, detect(sky, kernel, chosen, want_map=True)
+
+
+def in_units(way: str, scale: float) -> dict:
+    """The options of a way to threshold, an absolute threshold given in other units."""
+    options = WAYS[way]
+    return options | ({"thresh": options["thresh"] * scale} if way == "none" else {})
+
+
+def assert_alike(found: Detections, expected: Detections, scale: float, *, exact: bool) -> None:
+    assert len(expected) > 20
+    assert len(found) == len(expected)
+    np.testing.assert_array_equal(found.segmentation, expected.segmentation)
+    for name in expected.sources.dtype.names:
+        ours = found.sources[name] / (scale if name in FLUXES else 1)
+        if exact or expected.sources[name].dtype.kind in "iu":
+            np.testing.assert_array_equal(ours, expected.sources[name], err_msg=name)
+        elif name in ("x", "y"):
+            np.testing.assert_allclose(ours, expected.sources[name], rtol=0, atol=1e-4)
+        elif name in FLUXES:
+            np.testing.assert_allclose(ours, expected.sources[name], rtol=1e-4)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("scale", [1e-25, 1e-9, 1e15, 1e20])
+def test_unit(way: str, scale: float) -> None:
+    _, found = extract((FIELD * np.float64(scale)).astype(np.float32), **in_units(way, scale))
+    assert_alike(found, extract(FIELD, **WAYS[way])[1], scale, exact=False)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("exponent", [-80, -7, 33, 90])
+def test_power_of_two(way: str, exponent: int) -> None:
+    _, found = extract(np.ldexp(FIELD, exponent), **in_units(way, 2.0**exponent))
+    assert_alike(found, extract(FIELD, **WAYS[way])[1], 2.0**exponent, exact=True)
+
+
+@quickly
+@given(exponent=st.integers(-900, 900), way=st.sampled_from(sorted(WAYS)))
+def test_power_of_two_in_float64(exponent: int, way: str) -> None:
+    pixels = np.ldexp(FIELD.astype(np.float64), exponent)
+    _, found = extract(pixels, **in_units(way, math.ldexp(1.0, exponent)))
+    assert_alike(found, extract(FIELD, **WAYS[way])[1], math.ldexp(1.0, exponent), exact=True)
+
+
+@quickly
+@given(digits=st.floats(3, 9), way=st.sampled_from(sorted(WAYS)))
+def test_pedestal(digits: float, way: str) -> None:
+    pedestal = 10**digits
+    sky, found = extract(FIELD.astype(np.float64) + pedestal, **WAYS[way])
+    expected_sky, expected = extract(FIELD, **WAYS[way])
+    assert len(found) == len(expected)
+    np.testing.assert_allclose(found.sources["x"], expected.sources["x"], rtol=0, atol=1e-4)
+    # To 1e-5, or a thousandth of the noise of one pixel for the faintest.
+    np.testing.assert_allclose(found.sources["flux"], expected.sources["flux"], rtol=1e-5, atol=1e-3 * expected_sky.rms)
+    assert sky.rms == pytest.approx(expected_sky.rms, rel=1e-5)
+    assert sky.background - pedestal == pytest.approx(expected_sky.background, abs=1e-3)
+    # The map is float32: as near to the truth as it can be.
+    spacing = np.spacing(np.float32(pedestal))
+    tolerance = spacing + 1e-3 * expected_sky.rms
+    np.testing.assert_allclose(
+        sky.background_map() - np.float64(pedestal), expected_sky.background_map(), rtol=0, atol=tolerance
+    )
+
+
+def holes(seed: int) -> np.ndarray:
+    """A mask of a border, some stripes and some points."""
+    random = np.random.default_rng(seed)
+    masked = random.uniform(size=FIELD.shape) < 0.01
+    masked[: random.integers(0, 5)] = True
+    masked[:, random.integers(0, 250) :][:, :8] = True
+    masked |= random.uniform(size=(len(FIELD), 1)) < 0.02
+    return masked
+
+
+@quickly
+@given(seed=st.integers(0, 1000), way=st.sampled_from(sorted(WAYS)), value=st.sampled_from([np.nan, np.inf, -np.inf]))
+def test_mask_and_nan_are_the_same(seed: int, way: str, value: float) -> None:
+    masked = holes(seed)
+    _, by_mask = extract(FIELD, masked, **WAYS[way])
+    _, by_value = extract(np.where(masked, np.float32(value), FIELD), **WAYS[way])
+    assert_alike(by_value, by_mask, 1, exact=True)
+
+
+@quickly
+@given(seed=st.integers(0, 1000), way=st.sampled_from(sorted(WAYS)), junk=st.sampled_from([-9999.0, 65535.0, 1e30]))
+def test_what_is_under_the_mask_does_not_matter(seed: int, way: str, junk: float) -> None:
+    masked = holes(seed)
+    _, clean = extract(FIELD, masked, **WAYS[way])
+    _, dirty = extract(np.where(masked, np.float32(junk), FIELD), masked, **WAYS[way])
+    assert_alike(dirty, clean, 1, exact=True)
+
+
+@quickly
+@given(seed=st.integers(0, 1000), way=st.sampled_from(sorted(WAYS)))
+def test_no_masked_pixel_has_a_label(seed: int, way: str) -> None:
+    masked = holes(seed)
+    _, found = extract(FIELD, masked, **WAYS[way])
+    assert not found.segmentation[masked].any()
+    assert set(np.unique(found.segmentation)) == set(range(len(found) + 1))
+    for x, y in (("xpeak", "ypeak"), ("xcpeak", "ycpeak")):
+        assert not masked[found.sources[y], found.sources[x]].any()
+
+
+@quickly
+@given(border=st.sampled_from([64, 128]), way=st.sampled_from(["float_globalrms", "none", "no filter"]))
+def test_masked_border(border: int, way: str) -> None:
+    """Cells of the mesh that are masked as a whole change nothing but the surface next to them."""
+    framed = np.pad(FIELD, border, constant_values=np.nan)
+    _, found = extract(framed, **WAYS[way])
+    _, expected = extract(FIELD, **WAYS[way])
+    assert found.segmentation[:border].max() == found.segmentation[:, :border].max() == 0
+    bright = expected.sources[expected.sources["flux"] > 2000]
+    assert len(bright) > 10
+    x, y = (found.sources[name][:, None] - border - bright[name] for name in ("x", "y"))
+    distance = np.hypot(x, y).min(axis=0)
+    assert np.median(distance) < 0.02
+    assert distance.max() < 0.3
+    assert abs(len(found) - len(expected)) <= 0.05 * len(expected)
