@@ -27,7 +27,7 @@ def read_fits(path: Path, source: str, hdu: str | None, plane: int | None) -> Im
             # uint=False: BLANK is then honoured for unsigned integers as well. astropy cannot scale
             # memory-mapped pixels, and without a map it still reads only the HDU that is asked for.
             with fits.open(path, memmap=False, uint=False) as hdus:
-                return _read(hdus, source, hdu, plane)
+                return _read(_readable(hdus), source, hdu, plane)
         except (InputError, MemoryError):
             raise
         except Exception as problem:
@@ -35,6 +35,21 @@ def read_fits(path: Path, source: str, hdu: str | None, plane: int | None) -> Im
             raise InputError(
                 source, f"the FITS file is damaged or truncated ({problem})", "fetch it again"
             ) from problem
+
+
+def _readable(hdus: fits.HDUList) -> fits.HDUList:
+    """The HDUs up to the first that is damaged: what lies behind it is anybody's guess.
+
+    An HDU of a negative size does not lie behind the one before, and astropy would read it forever.
+    """
+    found, reached = [], -1
+    for hdu in hdus:
+        start = hdu.fileinfo()["hdrLoc"] if hasattr(hdu, "fileinfo") else reached
+        if start <= reached:
+            break
+        found.append(hdu)
+        reached = start
+    return fits.HDUList(found)
 
 
 def _read(hdus: fits.HDUList, source: str, wanted: str | None, plane: int | None) -> Image:
@@ -68,6 +83,8 @@ def _choose(hdus: fits.HDUList, source: str, wanted: str | None, plane: int | No
     a 2-D image follows.
     """
     images = {i: h for i, h in enumerate(hdus) if h.is_image and h.shape and 0 not in h.shape}
+    if not len(hdus):
+        raise InputError(source, "the FITS file is damaged: its first HDU cannot be read", "fetch it again")
     listed = ", ".join(_label(i, h) + _size(h) for i, h in images.items())
     if not images:
         raise InputError(

@@ -1,0 +1,165 @@
+"""What is too much for SEP as it comes: huge sources, many peaks, noise everywhere, no noise at all."""
+
+import re
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sep
+from astropy.io import fits
+
+from tests.conftest import SCRIPT, read_catalog, succeed
+
+PRODUCTS = ("--outputs", "catalog.tsv,segmentation_map.fits,background_rms.fits")
+NOISE = np.random.default_rng(4)
+
+
+def noise(*shape: int) -> np.ndarray:
+    return NOISE.normal(0, 1, shape).astype(np.float32)
+
+
+def away(side: int, x: float, y: float) -> np.ndarray:
+    rows, columns = np.indices((side, side))
+    return np.hypot(columns - x, rows - y)
+
+
+def extract(folder: Path, pixels: np.ndarray, *options: str) -> str:
+    fits.writeto(folder / "image.fits", pixels.astype(np.float32))
+    return succeed(folder / "image.fits", *PRODUCTS, *options, folder=folder)
+
+
+def assert_consistent(folder: Path) -> None:
+    """Labels of catalog and map agree, and so do the numbers of pixels."""
+    labels, catalog = fits.getdata(folder / "segmentation_map.fits"), read_catalog(folder)
+    counts = np.bincount(labels.ravel(), minlength=len(catalog) + 1)[1:]
+    np.testing.assert_array_equal(counts, catalog["npix"])
+    np.testing.assert_array_equal(catalog["label"], np.arange(1, len(catalog) + 1))
+
+
+def test_source_of_half_a_million_pixels(tmp_path: Path) -> None:
+    """SEP's buffer of 300,000 pixels overflows; it grows, and the small sources are split as ever."""
+    pixels = noise(1200, 1200) + 1000 * (away(1200, 600, 600) < 400)
+    for x in (60, 70):
+        pixels += 1000 * np.exp(-(away(1200, x, 60) ** 2) / 8)
+    said = extract(tmp_path, pixels, "--bw", "1200", "--bh", "1200", "--err_option", "none", "--thresh", "50")
+    assert "Warning" not in said
+    catalog = read_catalog(tmp_path)
+    assert catalog["npix"].max() == pytest.approx(np.pi * 400**2, rel=0.01)
+    assert ((catalog["x"] - 60).abs() < 1).any()
+    assert ((catalog["x"] - 70).abs() < 1).any()
+    assert_consistent(tmp_path)
+
+
+def test_threshold_in_the_noise(tmp_path: Path) -> None:
+    extract(tmp_path, noise(800, 800), "--err_option", "none", "--thresh", "1e-9")
+    assert len(read_catalog(tmp_path)) > 100
+    assert_consistent(tmp_path)
+
+
+def test_noisy_plateau(tmp_path: Path) -> None:
+    """More peaks than the 1,024 sub-objects that SEP can count at first."""
+    pixels = noise(700, 700) + 5 * (away(700, 350, 350) < 200).astype(np.float32)
+    with pytest.raises(Exception, match="object deblending overflow"):
+        sep.extract(pixels, 2, filter_kernel=None, deblend_cont=0, minarea=3)
+    options = ("--bw", "700", "--bh", "700", "--deblend_cont", "0", "--filter_case", "none", "--minarea", "3")
+    options += ("--err_option", "none", "--thresh", "2", "--no-clean")
+    said = extract(tmp_path, pixels, *options)
+    assert "Warning" not in said
+    assert len(read_catalog(tmp_path)) > 1024
+    assert_consistent(tmp_path)
+
+
+def test_blend_that_fills_the_image(tmp_path: Path) -> None:
+    """Left whole, and said so, in bounded time and memory; what is beside it is split as ever."""
+    side = 2048
+    pixels = noise(side, side)
+    rows, columns = np.indices((17, 17))
+    star = (100 * np.exp(-((columns - 8) ** 2 + (rows - 8) ** 2) / 8)).astype(np.float32)
+    for x, y in NOISE.integers(0, side - 17, (20000, 2)):
+        pixels[y : y + 17, x : x + 17] += star
+    fits.writeto(tmp_path / "image.fits", pixels)
+    options = ("--err_option", "none", "--thresh", "1e-3", "--bw", str(side), "--bh", str(side))
+    command = [sys.executable, SCRIPT, tmp_path / "image.fits", *PRODUCTS, *options, "--output_dir", tmp_path]
+    started = time.monotonic()
+    run = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert time.monotonic() - started < 60
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 < 3e9
+    label = int(re.search(r"Warning: 1 source\(s\) are too large .* stay whole \(label (\d+)\)", run.stdout)[1])
+    catalog = read_catalog(tmp_path).set_index("label")
+    assert catalog.loc[label, "npix"] > 1_500_000
+    assert (catalog["flag"] & 1).sum() > 100
+    assert_consistent(tmp_path)
+
+
+CALM = {
+    "constant": np.full((90, 70), 7, dtype=np.int16),
+    "zero": np.zeros((90, 70), dtype=np.float32),
+    "one pixel": np.full((1, 1), 3, dtype=np.float32),
+    "one row": np.full((1, 500), 3, dtype=np.float32),
+    "one column": np.full((500, 1), -3, dtype=np.float32),
+}
+
+
+@pytest.mark.parametrize("case", CALM)
+@pytest.mark.parametrize("option", ["float_globalrms", "array_rms", "none"])
+def test_nothing_to_find(tmp_path: Path, case: str, option: str) -> None:
+    fits.writeto(tmp_path / "image.fits", CALM[case])
+    said = succeed(tmp_path / "image.fits", *PRODUCTS, "--err_option", option, folder=tmp_path)
+    assert "Warning: the background has no noise (RMS 0)" in said
+    assert "Sources: 0: nothing exceeds the threshold in enough connected pixels" in said
+    assert len(read_catalog(tmp_path)) == 0
+    assert not fits.getdata(tmp_path / "segmentation_map.fits").any()
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (63, 64), (1, 900), (900, 1), (5, 900)])
+@pytest.mark.parametrize("level", [0, -1000])
+def test_small_thin_and_negative_images(tmp_path: Path, shape: tuple[int, int], level: float) -> None:
+    """A source comes back wherever it is, on images smaller than the mesh and below zero."""
+    pixels = noise(*shape) + level
+    row, column = shape[0] // 2, shape[1] // 2
+    pixels[max(0, row - 1) : row + 2, max(0, column - 2) : column + 3] += 200
+    extract(tmp_path, pixels, "--minarea", "3")
+    catalog = read_catalog(tmp_path)
+    brightest = catalog.loc[catalog["flux"].idxmax()]
+    assert (abs(brightest["x"] - column), abs(brightest["y"] - row)) < (1.5, 1.5)
+
+
+def test_sources_without_noise(tmp_path: Path) -> None:
+    """Discs on black, as after a segmentation: each is found, whatever its unit, and the log says how."""
+    for scale in (1, 1e-12, 1e12):
+        folder = tmp_path / str(scale)
+        folder.mkdir()
+        pixels = scale * ((away(200, 50, 60) < 8) * 3.0 + (away(200, 150, 120) < 5) * 200.0)
+        said = extract(folder, pixels)
+        assert "Warning: the background has no noise (RMS 0): every pixel above it counts as a source's" in said
+        catalog = read_catalog(folder)
+        np.testing.assert_allclose(catalog[["x", "y"]], [[50, 60], [150, 120]], atol=1e-3)
+
+
+def test_rms_map_is_never_zero_or_less(tmp_path: Path) -> None:
+    """Columns of -9999 drive the spline of the noise below zero."""
+    pixels = noise(512, 512)
+    pixels[:, 200:220] = -9999
+    options = ("--err_option", "array_rms", "--filter_type", "conv", "--bw", "32", "--fw", "1", "--fh", "1")
+    said = extract(tmp_path, pixels, *options)
+    number = re.search(r"Warning: in (\d+) pixels the background RMS map fell to zero or near it", said)
+    rms = fits.getdata(tmp_path / "background_rms.fits")
+    assert (rms > 0).all()
+    assert int(number[1]) == np.count_nonzero(rms == rms.min()) > 100
+
+
+def test_what_lets_noise_in_is_said(tmp_path: Path) -> None:
+    fits.writeto(tmp_path / "image.fits", noise(100, 100))
+    chosen = ("--outputs", "catalog.tsv")
+    assert "Filter" not in succeed(tmp_path / "image.fits", *chosen, folder=tmp_path)
+    said = succeed(tmp_path / "image.fits", *chosen, "--filter_case", "none", folder=tmp_path)
+    assert "Filter: none. Noise is not smoothed: below a threshold of 3 much of it counts as sources\n" in said
+    said = succeed(tmp_path / "image.fits", *chosen, "--err_option", "array_rms", folder=tmp_path)
+    assert "in units of the noise of the filtered image, which is lower: below a threshold of 4 much noise" in said
+    conv = ("--err_option", "array_rms", "--filter_type", "conv")
+    assert "Filter" not in succeed(tmp_path / "image.fits", *chosen, *conv, folder=tmp_path)
