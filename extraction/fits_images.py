@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
 import math
+import mmap
 import warnings
 from pathlib import Path
 
@@ -10,11 +14,13 @@ import numpy as np
 from astropy.io import fits
 
 from .errors import InputError
-from .images import Image, choose_plane
+from .images import Image, choose_plane, open_decompressed
 from .memory import require_memory
 
 # FITS standard 4.0, table 8 (BITPIX), and 5.2.5 for the unsigned types that BZERO makes of them.
 STORED_TYPES = {8: "uint8", 16: "int16", 32: "int32", 64: "int64", -32: "float32", -64: "float64"}
+# Length of a card, and the axes that an image may have (FITS standard 4.0, 3.3 and 4.4.1.1).
+CARD, MOST_AXES, NAXIS = 80, 999, b"NAXIS   ="
 UNSIGNED_ZERO = {16: 2.0**15, 32: 2.0**31, 64: 2.0**63}
 
 
@@ -26,7 +32,8 @@ def read_fits(path: Path, source: str, hdu: str | None, plane: int | None) -> Im
         try:
             # uint=False: BLANK is then honoured for unsigned integers as well. astropy cannot scale
             # memory-mapped pixels, and without a map it still reads only the HDU that is asked for.
-            with fits.open(path, memmap=False, uint=False) as hdus:
+            content = _checked_content(path, source)
+            with fits.open(content, memmap=False, uint=False) as hdus:
                 return _read(_readable(hdus), source, hdu, plane)
         except (InputError, MemoryError):
             raise
@@ -35,6 +42,23 @@ def read_fits(path: Path, source: str, hdu: str | None, plane: int | None) -> Im
             raise InputError(
                 source, f"the FITS file is damaged or truncated ({problem})", "fetch it again"
             ) from problem
+
+
+def _checked_content(path: Path, source: str) -> Path | io.BytesIO:
+    """What astropy is to open: the file, or what is compressed in it.
+
+    A header that claims millions of axes keeps astropy busy for hours, so no header may.
+    """
+    with open_decompressed(path) as file:
+        plain = not isinstance(file, gzip.GzipFile | bz2.BZ2File)
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if plain else file.read()
+    place = content.find(NAXIS)
+    while place >= 0:
+        number = content[place + len(NAXIS) : place + 30].strip()
+        if place % CARD == 0 and number.isdigit() and int(number) > MOST_AXES:
+            raise InputError(source, f"the FITS file is damaged: an image of {int(number)} axes", "fetch it again")
+        place = content.find(NAXIS, place + 1)
+    return path if plain else io.BytesIO(content)
 
 
 def _readable(hdus: fits.HDUList) -> fits.HDUList:

@@ -11,7 +11,7 @@ import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -121,21 +121,24 @@ def choose_plane(planes: tuple[int, ...], plane: int | None, source: str, origin
     return tuple(int(index) for index in np.unravel_index(plane or 0, planes)) if planes else ()
 
 
+def open_decompressed(path: Path) -> BinaryIO:
+    """The file for reading, through gzip or bzip2 where it is compressed."""
+    with path.open("rb") as file:
+        start = file.read(3)
+    opener = gzip.open if start.startswith(b"\x1f\x8b") else bz2.open if start == b"BZh" else open
+    return opener(path, "rb")
+
+
 def _beginning(path: Path, source: str) -> bytes:
-    """The file's first bytes, decompressed where it is gzip or bzip2."""
+    """The file's first bytes, decompressed."""
     try:
-        with path.open("rb") as file:
-            start = file.read(16)
-        opener = gzip.open if start.startswith(b"\x1f\x8b") else bz2.open if start.startswith(b"BZh") else None
-        if opener:
-            with opener(path) as file:
-                start = file.read(16)
+        with open_decompressed(path) as file:
+            return file.read(16)
     except (EOFError, zlib.error, gzip.BadGzipFile) as problem:
         raise InputError(source, f"the compressed file is damaged ({problem})", "fetch it again") from problem
     except OSError as problem:
         reason = problem.strerror or str(problem)
         raise InputError(source, f"cannot be read ({reason})", "check the path and its permissions") from problem
-    return start
 
 
 def _kind(beginning: bytes) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from bioblend.galaxy import GalaxyInstance
 
 from tests.galaxy.serve import ADMIN_KEY, REPOSITORY
 
@@ -66,6 +67,14 @@ def galaxy(galaxy_environment: Path, tmp_path_factory: pytest.TempPathFactory) -
             server.wait(30)
         except subprocess.TimeoutExpired:
             server.kill()
+
+
+@pytest.fixture(scope="session")
+def server(galaxy: Galaxy) -> GalaxyInstance:
+    """The server as one of its users."""
+    admin = GalaxyInstance(galaxy.url, galaxy.key)
+    user = admin.users.create_local_user("astronomer", "astronomer@example.org", "a-password")
+    return GalaxyInstance(galaxy.url, admin.users.create_user_apikey(user["id"]))
 
 
 def _wait_for(url: str, server: subprocess.Popen, log: Path) -> None:

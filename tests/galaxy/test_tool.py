@@ -6,6 +6,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from bioblend import ConnectionError
+from bioblend.galaxy import GalaxyInstance
 
 from tests.galaxy.conftest import Galaxy, run_planemo
 from tests.galaxy.serve import REPOSITORY, requirements
@@ -61,3 +63,17 @@ def test_requirements_resolve_exactly(galaxy: Galaxy, report: dict[int, dict]) -
     assert {(d["name"], d["version"], d["exact"]) for d in dependencies} == {
         (name, version, True) for name, version in requirements()
     }
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [("thresh", "0"), ("thresh", "nan"), ("minarea", "0"), ("minarea", "2147483648"), ("background|bw", "3")]
+    + [("deblending|deblend_cont", "1.5"), ("cleaning|clean_param", "0"), ("part|plane", "-1"), ("outputs", "x.tsv")],
+)
+def test_the_form_refuses(server: GalaxyInstance, parameter: str, value: str) -> None:
+    """What is out of range never becomes a job."""
+    history = server.histories.create_history("refused")["id"]
+    upload = server.tools.upload_file(REPOSITORY / "test-data/blank.fits", history, file_type="fits")
+    inputs = {"image": {"src": "hda", "id": upload["outputs"][0]["id"]}, parameter: value}
+    with pytest.raises(ConnectionError, match="400"):
+        server.tools.run_tool(history, "source_extractor", inputs)
