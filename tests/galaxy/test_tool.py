@@ -65,10 +65,19 @@ def test_requirements_resolve_exactly(galaxy: Galaxy, report: dict[int, dict]) -
     }
 
 
+OUT_OF_RANGE = {
+    "thresh": ("0", "nan"),
+    "minarea": ("0", "2147483648"),
+    "background|bw": ("3",),
+    "deblending|deblend_cont": ("1.5",),
+    "cleaning|clean_param": ("0",),
+    "part|plane": ("-1",),
+    "outputs": ("x.tsv",),
+}
+
+
 @pytest.mark.parametrize(
-    ("parameter", "value"),
-    [("thresh", "0"), ("thresh", "nan"), ("minarea", "0"), ("minarea", "2147483648"), ("background|bw", "3")]
-    + [("deblending|deblend_cont", "1.5"), ("cleaning|clean_param", "0"), ("part|plane", "-1"), ("outputs", "x.tsv")],
+    ("parameter", "value"), [(name, value) for name in OUT_OF_RANGE for value in OUT_OF_RANGE[name]]
 )
 def test_the_form_refuses(server: GalaxyInstance, parameter: str, value: str) -> None:
     """What is out of range never becomes a job."""
