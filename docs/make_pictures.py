@@ -9,18 +9,12 @@ environments that `python3 run.py test` sets up. Without an argument both are ma
 """
 
 import base64
-import contextlib
 import io
 import json
-import os
 import re
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,9 +26,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 from tests.galaxy.serve import ADMIN_KEY  # noqa: E402
+from tests.galaxy.server import running_server  # noqa: E402
 
 DOCS = REPOSITORY / "docs"
-ENVIRONMENTS = REPOSITORY / ".environments"
 SKY = REPOSITORY / "test-data" / "sky.fits"
 
 SOURCES_WIDTH, SOURCES_LARGEST = 900, 250_000  # pixels, bytes
@@ -53,7 +47,6 @@ CHROMIUM_OPTIONS = (
 )
 WINDOW = {"width": 1300, "height": 2200}  # higher than the form
 USER = {"username": "astronomer", "email": "astronomer@example.org", "password": "sky-and-sources"}
-SECONDS_TO_START = 300
 SECONDS_TO_UPLOAD = 120
 
 
@@ -126,7 +119,11 @@ def make_form() -> None:
     from PIL import Image
     from playwright.sync_api import sync_playwright
 
-    with galaxy() as url, sync_playwright() as playwright:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running_server(Path(folder)) as url,
+        sync_playwright() as playwright,
+    ):
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_OPTIONS)
         page = browser.new_page(base_url=url, viewport=WINDOW)
         log_in(page)
@@ -138,41 +135,6 @@ def make_form() -> None:
         shot = page.screenshot(clip=column)
         browser.close()
     write(DOCS / "form.png", png(Image.open(io.BytesIO(shot)).convert("RGB")), FORM_LARGEST)
-
-
-@contextlib.contextmanager
-def galaxy() -> Iterator[str]:
-    """The address of a Galaxy server, which is stopped in the end."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
-    with tempfile.TemporaryDirectory() as folder, (Path(folder) / "server.log").open("w") as log:
-        serve = [ENVIRONMENTS / "galaxy/bin/python", REPOSITORY / "tests/galaxy/serve.py"]
-        command = [*serve, Path(folder) / "server", str(port), ENVIRONMENTS / "tool"]
-        server = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
-        try:
-            wait_for(f"{url}/api/version", server)
-            yield url
-        finally:
-            server.terminate()
-            try:
-                server.wait(30)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
-
-
-def wait_for(url: str, server: subprocess.Popen) -> None:
-    deadline = time.monotonic() + SECONDS_TO_START
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.3)
-    sys.exit("error: the Galaxy server did not start; python3 run.py form shows why")
 
 
 def log_in(page: "Page") -> None:

@@ -25,7 +25,7 @@ UNSIGNED_ZERO = {16: 2.0**15, 32: 2.0**31, 64: 2.0**63}
 
 
 def read_fits(path: Path, source: str, hdu: str | None, plane: int | None) -> Image:
-    """Read one 2-D image; see `extraction.images.read_image`."""
+    """Read one 2-D image; see `extraction.inputs.read_image`."""
     with warnings.catch_warnings():
         # astropy warns of every card that is not to the letter of the standard.
         warnings.simplefilter("ignore")

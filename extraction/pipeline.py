@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .errors import InputError
-from .images import Image, read_image, read_mask
+from .inputs import read_image, read_mask
 from .log import Log
 from .products import PRODUCTS, Run, Stage
 from .settings import Settings
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from .background import Sky
     from .detection import Detections
+    from .images import Image
 
 
 def run(settings: Settings) -> None:

@@ -16,7 +16,7 @@ GDAL_NODATA = 42113  # GDAL's private tag: the value of missing pixels, as text
 
 
 def read_tiff(path: Path, source: str, plane: int | None) -> Image:
-    """Read one 2-D image; see `extraction.images.read_image`."""
+    """Read one 2-D image; see `extraction.inputs.read_image`."""
     try:
         with tifffile.TiffFile(path) as tiff:
             return _read(tiff, source, plane)
