@@ -24,6 +24,8 @@ PRECISION_OF_NOISE = 1e-5
 RMS_FLOOR = 0.01
 # In working units: what an image without any noise has instead of zero.
 LEAST_RMS = 1e-6
+# Working pixels are cut here: SEP takes what is below -1e30 for masked, and float32 ends at 3e38.
+BRIGHTEST = 1e29
 # So many pixels are enough to know the median and the spread of an image.
 SAMPLE_SIZE = 1_000_000
 ROWS_AT_A_TIME = 256
@@ -138,8 +140,11 @@ def _centre_and_spread(pixels: np.ndarray, masked: np.ndarray | None) -> tuple[f
             sample = pixels[~masked].astype(np.float64)
     low, centre, high = np.percentile(sample, (15.87, 50, 84.13))
     spread = (high - low) / 2
-    # Where most pixels share one value, any difference sets the scale.
-    return float(centre), float(spread or np.abs(sample - centre).max())
+    if not spread:
+        # Most pixels share one value: any difference sets the scale, outside the sample too.
+        good = pixels if masked is None else pixels[~masked]
+        spread = max(good.max() - centre, centre - good.min())
+    return float(centre), float(spread)
 
 
 def _exponent_to_one(value: float) -> int:
@@ -153,12 +158,13 @@ def _float32_spacing(value: float) -> float:
 
 
 def _working_pixels(pixels: np.ndarray, pedestal: float, exponent: int) -> np.ndarray:
-    """(pixels - pedestal) * 2^exponent as float32, rounded once."""
+    """(pixels - pedestal) * 2^exponent as float32, rounded once, within `BRIGHTEST`."""
     working = np.empty(pixels.shape, dtype=np.float32)
     for start in range(0, len(pixels), ROWS_AT_A_TIME):
         rows = slice(start, start + ROWS_AT_A_TIME)
         block = np.subtract(pixels[rows], pedestal, dtype=np.float64)
-        working[rows] = np.ldexp(block, exponent, out=block)
+        np.ldexp(block, exponent, out=block)
+        working[rows] = np.clip(block, -BRIGHTEST, BRIGHTEST, out=block)
     return working
 
 

@@ -12,7 +12,9 @@ import pytest
 import sep
 from astropy.io import fits
 
+from tests import sep_directly
 from tests.conftest import SCRIPT, read_catalog, succeed
+from tests.test_against_sep import assert_same_catalog
 
 PRODUCTS = ("--outputs", "catalog.tsv,segmentation_map.fits,background_rms.fits")
 NOISE = np.random.default_rng(4)
@@ -139,6 +141,28 @@ def test_sources_without_noise(tmp_path: Path) -> None:
         assert "Warning: the background has no noise (RMS 0): every pixel above it counts as a source's" in said
         catalog = read_catalog(folder)
         np.testing.assert_allclose(catalog[["x", "y"]], [[50, 60], [150, 120]], atol=1e-3)
+
+
+@pytest.mark.parametrize("value", [3e38, -3e38, 1e35])
+@pytest.mark.parametrize("noise_level", [1e-4, 1, 1e4])
+def test_pixels_at_the_end_of_float32(tmp_path: Path, value: float, noise_level: float) -> None:
+    """They stand for saturation or nothing: no row is NaN for them, and the other sources are found."""
+    pixels = noise(200, 200)
+    pixels[100:104, 150:155] += 100
+    pixels = noise_level * pixels
+    pixels[30:33, 40:43] = value
+    extract(tmp_path, pixels)
+    catalog = read_catalog(tmp_path)
+    assert np.isfinite(catalog).all(axis=None)
+    assert ((catalog["x"] - 152).abs() < 0.5).any()
+
+
+def test_mesh_larger_than_the_image(tmp_path: Path) -> None:
+    pixels = (noise(50, 40) + 10).astype(np.float32)
+    pixels[20:24, 20:24] += 60
+    extract(tmp_path, pixels, "--bw", "2000000", "--fw", "9999")
+    expected = sep_directly.extract(pixels, mesh={"bw": 64, "bh": 64})[0]
+    assert_same_catalog(read_catalog(tmp_path), expected)
 
 
 def test_rms_map_is_never_zero_or_less(tmp_path: Path) -> None:
