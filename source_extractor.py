@@ -35,14 +35,14 @@ def build_parser() -> argparse.ArgumentParser:
         description="Find the sources in an image: catalog, background and segmentation maps, pictures.",
         epilog=f"Products: {', '.join(PRODUCTS)}.",
         allow_abbrev=False,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("image", metavar="IMAGE", type=Path, help="FITS or TIFF image")
     groups: dict[str, Any] = {}
     for option in dataclasses.fields(Settings)[1:]:
         section = option.metadata["section"]
         group = groups.get(section) or groups.setdefault(section, parser.add_argument_group(section))
-        group.add_argument(f"--{option.name}", help=option.metadata["help"], **_keywords(option))
+        shown = f" (default: {option.default})" if option.default not in (None, "", ()) else ""
+        group.add_argument(f"--{option.name}", help=option.metadata["help"] + shown, **_keywords(option))
     parser.add_argument("--version", action="version", version=f"source-extractor {__version__}")
     return parser
 

@@ -49,7 +49,9 @@ class Settings:
 
     output_dir: Path = _option(Path("."), "output", "folder for the products; made where missing")
     name: str = _option("", "output", "title of the pictures, recorded in the outputs (default: the image's file name)")
-    outputs: tuple[str, ...] = _option((), "output", "comma-separated file names of the products to make")
+    outputs: tuple[str, ...] = _option(
+        (), "output", "comma-separated file names of the products to make (default: all)"
+    )
 
     hdu: str | None = _option(
         None, "input", "FITS HDU of the image, by number (0 is the first) or EXTNAME; default: the first 2-D image"
