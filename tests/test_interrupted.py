@@ -27,7 +27,13 @@ def large_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_ended_while_writing(tmp_path: Path, large_image: Path, number: signal.Signals, product: str) -> None:
     folder = tmp_path / "out"
     command = [sys.executable, SCRIPT, large_image, "--output_dir", folder]
-    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    # A shell that starts the tests in the background has them ignore SIGINT.
+    run = subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  (no thread runs here)
+    )
     while not list(folder.glob(f".source-extractor-*/{product}")) and run.poll() is None:
         time.sleep(0.001)
     run.send_signal(number)
