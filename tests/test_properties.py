@@ -1,16 +1,22 @@
 """What must not change a result: the unit of the pixels, a pedestal, how a pixel is said to be missing."""
 
+import gzip
+import io
 import math
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
+from astropy.io import fits
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from extraction.background import Sky, estimate_background, missing_pixels
 from extraction.detection import Detections, detect
 from extraction.images import Image
+from extraction.inputs import read_image
 from extraction.kernels import DEFAULT_KERNEL
 from extraction.settings import Settings
 from tests.simulated_sky import simulate
@@ -153,3 +159,37 @@ def test_masked_border(border: int, way: str) -> None:
     assert np.median(distance) < 0.02
     assert distance.max() < 0.3
     assert abs(len(found) - len(expected)) <= 0.05 * len(expected)
+
+
+CONTAINERS = {
+    "FITS": fits.writeto,
+    "FITS, second HDU": lambda path, pixels: fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(pixels)]).writeto(path),
+    "FITS, Rice": lambda path, pixels: fits.CompImageHDU(pixels, quantize_level=0).writeto(path),
+    "FITS, gzip": lambda path, pixels: path.write_bytes(gzip.compress(fits_bytes(pixels))),
+    "TIFF": tifffile.imwrite,
+    "TIFF, big": lambda path, pixels: tifffile.imwrite(path, pixels, bigtiff=True, byteorder=">"),
+    "TIFF, deflate": lambda path, pixels: tifffile.imwrite(path, pixels, compression="deflate"),
+}
+
+
+def fits_bytes(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    fits.PrimaryHDU(pixels).writeto(file)
+    return file.getvalue()
+
+
+@quickly
+@given(
+    container=st.sampled_from(sorted(CONTAINERS)),
+    kind=st.sampled_from(["int16", "uint16", "int32", "float32", "float64"]),
+    way=st.sampled_from(sorted(WAYS)),
+)
+def test_container(container: str, kind: str, way: str) -> None:
+    """The same pixels, whatever type and file hold them, give the same sources to the last digit."""
+    if container == "FITS, Rice" and kind.startswith("float"):
+        container = "FITS"  # Rice would round them
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "dataset_1.dat"
+        CONTAINERS[container](path, FIELD.astype(kind))
+        pixels = read_image(path).pixels
+    assert_alike(extract(pixels, **WAYS[way])[1], extract(FIELD, **WAYS[way])[1], 1, exact=True)
