@@ -9,18 +9,20 @@ import math
 import mmap
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from astropy.io import fits
 
 from .errors import InputError
 from .images import Image, choose_plane, open_decompressed
-from .memory import require_memory
+from .memory import available_memory, require_memory
 
 # FITS standard 4.0, table 8 (BITPIX), and 5.2.5 for the unsigned types that BZERO makes of them.
 STORED_TYPES = {8: "uint8", 16: "int16", 32: "int32", 64: "int64", -32: "float32", -64: "float64"}
 # Length of a card, and the axes that an image may have (FITS standard 4.0, 3.3 and 4.4.1.1).
 CARD, MOST_AXES, NAXIS = 80, 999, b"NAXIS   ="
+CHUNK = 2**20  # bytes decompressed at a time
 UNSIGNED_ZERO = {16: 2.0**15, 32: 2.0**31, 64: 2.0**63}
 
 
@@ -51,7 +53,7 @@ def _checked_content(path: Path, source: str) -> Path | io.BytesIO:
     """
     with open_decompressed(path) as file:
         plain = not isinstance(file, gzip.GzipFile | bz2.BZ2File)
-        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if plain else file.read()
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if plain else _all_of(file, source)
     place = content.find(NAXIS)
     while place >= 0:
         number = content[place + len(NAXIS) : place + 30].strip()
@@ -59,6 +61,21 @@ def _checked_content(path: Path, source: str) -> Path | io.BytesIO:
             raise InputError(source, f"the FITS file is damaged: an image of {int(number)} axes", "fetch it again")
         place = content.find(NAXIS, place + 1)
     return path if plain else io.BytesIO(content)
+
+
+def _all_of(file: BinaryIO, source: str) -> bytes:
+    """What a compressed file holds; refused where it and the image made of it would not fit into memory."""
+    have = available_memory()
+    content = io.BytesIO()
+    while part := file.read(CHUNK):
+        content.write(part)
+        if 2 * content.tell() > have:
+            raise InputError(
+                source,
+                f"decompressed, it needs more than {have / 1e9:.1f} GB of memory; there are {have / 1e9:.1f} GB",
+                "use a machine with more memory or cut the image",
+            )
+    return content.getvalue()
 
 
 def _readable(hdus: fits.HDUList) -> fits.HDUList:

@@ -286,7 +286,7 @@ def png(path: Path) -> None:
 
 
 def huge(path: Path) -> None:
-    """A header of 160 GB of pixels, compressed as a survey would have it."""
+    """A header that claims 160 GB of pixels."""
     path.write_bytes(fits.Header({"SIMPLE": True, "BITPIX": -32, "NAXIS": 2, "NAXIS1": 200000, "NAXIS2": 200000})
                      .tostring().encode())  # fmt: skip
 
@@ -439,7 +439,19 @@ def test_at_the_bounds(tmp_path: Path, capsys: pytest.CaptureFixture, option: st
     assert (rms > 0).all()
 
 
-def test_complex_fits_is_a_table_of_floats_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_gzip_of_more_than_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Decompressing stops where memory would: here 100 MB for file and image, and 64 MB of zeros."""
+    monkeypatch.setattr("extraction.fits_images.available_memory", lambda: 100_000_000)
+    write_fits(np.zeros((4000, 4000), dtype=np.float32))(tmp_path / "image.fits")
+    (tmp_path / "image.gz").write_bytes(gzip.compress((tmp_path / "image.fits").read_bytes(), 1))
+    status, _, wrong = run(capsys, tmp_path / "image.gz", "--output_dir", tmp_path / "out")
+    assert status == 1
+    assert "decompressed, it needs more than 0.1 GB of memory; there are 0.1 GB; use a machine" in wrong
+
+
+def test_fits_of_no_known_type(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """FITS images have no complex type: BITPIX -128 is damage."""
     write_fits(SKY)(tmp_path / "image.fits")
     content = (tmp_path / "image.fits").read_bytes().replace(b"                  -32 /", b"                 -128 /")
