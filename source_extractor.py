@@ -41,7 +41,8 @@ def build_parser() -> argparse.ArgumentParser:
     for option in dataclasses.fields(Settings)[1:]:
         section = option.metadata["section"]
         group = groups.get(section) or groups.setdefault(section, parser.add_argument_group(section))
-        shown = f" (default: {option.default})" if option.default not in (None, "", ()) else ""
+        default = ",".join(f"{d:g}" for d in option.default) if option.type == tuple[float, ...] else option.default
+        shown = f" (default: {default})" if default not in (None, "", ()) else ""
         group.add_argument(f"--{option.name}", help=option.metadata["help"] + shown, **_keywords(option))
     parser.add_argument("--version", action="version", version=f"source-extractor {__version__}")
     return parser
@@ -55,6 +56,10 @@ def _keywords(option: dataclasses.Field) -> dict[str, Any]:
         return {"action": argparse.BooleanOptionalAction, "default": option.default}
     if choices := option.metadata.get("choices"):
         return {"choices": choices, "default": option.default}
+    if option.name == "apertures":
+        return {"metavar": "D,D,...", "type": _apertures, "default": option.default}
+    if option.type == float | str | None:
+        return {"metavar": "X|KEYWORD", "type": _number_or_keyword(option.metadata["bounds"])}
     if bounds := option.metadata.get("bounds"):
         kind = int if option.type in (int, int | None) else float
         return {"metavar": "N" if kind is int else "X", "type": _number(kind, bounds), "default": option.default}
@@ -79,6 +84,25 @@ def _number(kind: type, bounds: Bounds) -> Callable[[str], float]:
     return number
 
 
+def _number_or_keyword(bounds: Bounds) -> Callable[[str], float | str]:
+    def number_or_keyword(text: str) -> float | str:
+        try:
+            float(text)
+        except ValueError:
+            if text.strip():
+                return text.strip()
+        return _number(float, bounds)(text)
+
+    return number_or_keyword
+
+
+def _apertures(text: str) -> tuple[float, ...]:
+    diameters = tuple(_number(float, Bounds(above=0))(part.strip()) for part in text.split(",") if part.strip())
+    if not diameters:
+        raise argparse.ArgumentTypeError("no aperture is given; give diameters in pixels, as 5,10")
+    return tuple(dict.fromkeys(diameters))
+
+
 def _products(text: str) -> tuple[str, ...]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
@@ -95,6 +119,10 @@ def parse(arguments: Sequence[str] | None = None) -> Settings:
     settings = Settings(**vars(parser.parse_args(arguments)))
     if settings.filter_case == "file" and settings.filter_file is None:
         parser.error("--filter_case file: there is no kernel; add --filter_file FILE")
+    if settings.err_option == "file" and settings.error_file is None:
+        parser.error("--err_option file: there is no noise map; add --error_file FILE")
+    if settings.err_option != "file" and settings.error_file is not None:
+        parser.error(f"--error_file: --err_option {settings.err_option} does not use it; add --err_option file")
     if settings.filter_case != "file" and settings.filter_file is not None:
         parser.error(f"--filter_file: --filter_case {settings.filter_case} does not use it; add --filter_case file")
     return settings

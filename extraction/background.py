@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import sep
 
 from .images import Image
+from .noise import NoiseMap
 from .settings import Settings
 
 # The pedestal of an image is removed in float64 where float32 would keep less of the noise than this: at a
@@ -37,7 +39,7 @@ class Sky:
 
     `pixels` (float32, C order) is 0 where `masked` is True; `masked` is None where all pixels are good.
     A working unit is `unit` (a power of two) in the image's own. `background` and `rms` are the global
-    values in the image's units.
+    values in the image's units. `given_noise` is the noise map that came with the image.
     """
 
     pixels: np.ndarray
@@ -48,6 +50,7 @@ class Sky:
     _mesh: sep.Background
     _mesh_unit: float
     _pedestal: float
+    given_noise: NoiseMap | None = None
 
     def background_map(self) -> np.ndarray:
         """The background, float32, in the image's units."""
@@ -56,6 +59,20 @@ class Sky:
     def rms_map(self) -> np.ndarray:
         """The background RMS, float32, in the image's units."""
         return _scaled(self.working_rms_map(), self.unit)
+
+    @cached_property
+    def noise(self) -> np.ndarray:
+        """Standard deviation of every pixel, float32, in working units, 0 where masked.
+
+        Of the noise map that came with the image, else the background RMS.
+        """
+        if self.given_noise is None:
+            noise = self.working_rms_map()
+        else:
+            noise = np.clip(self.given_noise.rms / self.unit, LEAST_RMS, BRIGHTEST).astype(np.float32)
+        if self.masked is not None:
+            noise[self.masked] = 0
+        return noise
 
     def working_rms_map(self) -> np.ndarray:
         """The background RMS, float32, in working units, floored at `RMS_FLOOR` of the global RMS."""
@@ -79,14 +96,18 @@ class Sky:
         return pixels
 
 
-def estimate_background(image: Image, masked: np.ndarray | None, settings: Settings) -> Sky:
-    """Estimate the background mesh of an image and subtract it.
+def estimate_background(
+    image: Image, masked: np.ndarray | None, settings: Settings, given_noise: NoiseMap | None = None
+) -> Sky:
+    """Estimate the background mesh of an image and, where the settings say so, subtract it.
 
     `masked` (height, width), True where a pixel is to be left out, or None; pixels that are not
-    finite must be in it.
+    finite must be in it, and those that `given_noise` calls invalid.
     """
     centre, spread = _centre_and_spread(image.pixels, masked)
-    pedestal = centre if _float32_spacing(centre) > PRECISION_OF_NOISE * spread else 0.0
+    pedestal = (
+        centre if settings.subtract_background and _float32_spacing(centre) > PRECISION_OF_NOISE * spread else 0.0
+    )
     # First a scale from the spread of the pixels, so that SEP's own estimate cannot under- or overflow ...
     exponent = _exponent_to_one(spread)
     pixels = _working_pixels(image.pixels, pedestal, exponent)
@@ -103,7 +124,8 @@ def estimate_background(image: Image, masked: np.ndarray | None, settings: Setti
     )
     # SEP says 1 where no cell of the mesh has any noise.
     rms = mesh.globalrms if mesh.globalrms != 1 or mesh.rms(dtype=np.float32).any() else 0.0
-    mesh.subfrom(pixels)
+    if settings.subtract_background:
+        mesh.subfrom(pixels)
     # ... then the scale that the estimate asks for.
     refinement = _exponent_to_one(rms)
     pixels *= np.float32(2.0**refinement)
@@ -119,6 +141,7 @@ def estimate_background(image: Image, masked: np.ndarray | None, settings: Setti
         _mesh=mesh,
         _mesh_unit=mesh_unit,
         _pedestal=pedestal,
+        given_noise=given_noise,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,6 +76,14 @@ def detect(sky: Sky, kernel: np.ndarray | None, settings: Settings, want_map: bo
     return detections
 
 
+def count_negated(sky: Sky, kernel: np.ndarray | None, settings: Settings) -> int:
+    """How many sources the same extraction finds where there are none: in the image times -1.
+
+    Noise is symmetric, so about as many of the sources of the image itself are noise.
+    """
+    return len(detect(dataclasses.replace(sky, pixels=-sky.pixels), kernel, settings, want_map=False))
+
+
 class _BufferOverflowError(Exception):
     """SEP's pixel buffer or its number of sub-objects overflowed."""
 
@@ -141,7 +150,7 @@ class _Extraction:
 
 
 def _is_matched(kernel: np.ndarray | None, settings: Settings) -> bool:
-    return kernel is not None and settings.err_option == "array_rms" and settings.filter_type == "matched"
+    return kernel is not None and settings.has_noise_map and settings.filter_type == "matched"
 
 
 def _threshold_and_noise(sky: Sky, settings: Settings) -> tuple[float, float | np.ndarray | None]:
@@ -150,16 +159,14 @@ def _threshold_and_noise(sky: Sky, settings: Settings) -> tuple[float, float | n
     Where pixels are masked the noise is an array that is huge there; with `conv` a constant array gives,
     bit for bit, what the scalar gives.
     """
-    if settings.err_option == "array_rms":
-        threshold, noise = settings.thresh, sky.working_rms_map()
+    if settings.has_noise_map:
+        threshold, noise = settings.thresh, sky.noise
     elif settings.err_option == "float_globalrms":
         threshold, noise = settings.thresh, sky.rms / sky.unit
     else:
         threshold, noise = settings.thresh / sky.unit, None
     if sky.masked is not None:
-        if not isinstance(noise, np.ndarray):
-            noise = np.full(sky.pixels.shape, 1 if noise is None else noise, dtype=np.float32)
-        noise[sky.masked] = MASKED_NOISE
+        noise = np.where(sky.masked, MASKED_NOISE, np.float32(1 if noise is None else noise))
     return max(threshold, LEAST_THRESHOLD), noise
 
 
@@ -184,6 +191,16 @@ def describe_threshold(sky: Sky, settings: Settings) -> str:
         return f"{settings.thresh:g}, as given"
     if settings.err_option == "float_globalrms":
         return f"{settings.thresh * sky.rms:.6g} ({settings.thresh:g} x global RMS)"
-    rms = sky.rms_map() if sky.masked is None else sky.rms_map()[~sky.masked]
-    least, median, most = settings.thresh * np.percentile(rms, (0, 50, 100))
-    return f"{least:.6g} to {most:.6g}, median {median:.6g} ({settings.thresh:g} x RMS map)"
+    least, median, most = threshold_range(sky, settings)
+    name = "noise map" if settings.err_option == "file" else "RMS map"
+    return f"{least:.6g} to {most:.6g}, median {median:.6g} ({settings.thresh:g} x {name})"
+
+
+def threshold_range(sky: Sky, settings: Settings) -> tuple[float, float, float]:
+    """Least, median and greatest threshold over the good pixels, in the image's own units."""
+    if settings.err_option == "none":
+        return (settings.thresh,) * 3
+    if settings.err_option == "float_globalrms":
+        return (settings.thresh * sky.rms,) * 3
+    noise = sky.noise if sky.masked is None else sky.noise[~sky.masked]
+    return tuple((settings.thresh * sky.unit * np.percentile(noise, (0, 50, 100))).tolist())

@@ -113,6 +113,7 @@ def _read(hdus: fits.HDUList, source: str, wanted: str | None, plane: int | None
         unit=str(header.get("BUNIT") or "").strip(),
         wcs=wcs,
         wcs_hdus=wcs_hdus,
+        headers=(header, hdus[0].header.copy()),
         others=", ".join(_label(i, h) + _size(h) for i, h in enumerate(hdus) if i != number and _size(h)),
     )
 

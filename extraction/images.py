@@ -7,7 +7,7 @@ import gzip
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -16,6 +16,19 @@ from .errors import InputError
 if TYPE_CHECKING:
     from astropy.io import fits
     from astropy.wcs import WCS
+
+
+@dataclass(frozen=True)
+class MapProjection:
+    """Where a GeoTIFF lies on the Earth.
+
+    Map coordinates are matrix @ (x, y, 1), the matrix (2 x 3) for pixel positions counted from 0; `names` are what
+    they are called, ("lon", "lat") in degrees of WGS 84 or ("map_x", "map_y") in the unit of the projection.
+    """
+
+    matrix: tuple[tuple[float, float, float], tuple[float, float, float]]
+    names: tuple[str, str]
+    epsg: int | None
 
 
 @dataclass
@@ -35,10 +48,16 @@ class Image:
     wcs_hdus: fits.HDUList | None = None  # the same in FITS: header cards, distortion tables
     rows_from_top: bool = False  # row 0 is the top of the picture (TIFF), not its bottom (FITS)
     others: str = ""  # what else the file holds
+    headers: tuple[fits.Header, ...] = ()  # FITS: of the image, of the primary HDU
+    projection: MapProjection | None = None  # GeoTIFF
 
     @property
     def shape(self) -> tuple[int, int]:
         return self.pixels.shape
+
+    def keyword(self, name: str) -> Any:
+        """The value of a FITS keyword, in the image's own header or the primary HDU's; None without."""
+        return next((header[name] for header in self.headers if name in header), None)
 
     def describe(self) -> str:
         """The file's content in a line: what was taken, and what else there is."""

@@ -15,6 +15,7 @@ class Log:
         self._started = time.perf_counter()
         self._bar = None
         self.warnings: list[str] = []
+        self.seconds: dict[str, float] = {}
         if sys.stderr.isatty():
             from tqdm import tqdm
 
@@ -28,7 +29,9 @@ class Log:
         started = time.perf_counter()
         said: list[str] = []
         yield said
-        self.say(f"{' '.join(said)} ({time.perf_counter() - started:.2f} s)")
+        seconds = time.perf_counter() - started
+        self.seconds[doing] = round(seconds, 3)
+        self.say(f"{' '.join(said)} ({seconds:.2f} s)")
         if self._bar:
             self._bar.update()
 

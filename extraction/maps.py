@@ -22,17 +22,18 @@ def write_map(path: Path, data: np.ndarray, image: Image, settings: Settings, un
     """
     wcs_hdus = image.wcs_hdus or [fits.PrimaryHDU()]
     header = wcs_hdus[0].header.copy()
-    for keyword, value, comment in _provenance(settings, unit):
+    for keyword, value, comment in provenance(settings, unit):
         header[keyword] = (value, comment)
     fits.HDUList([fits.PrimaryHDU(data, header), *wcs_hdus[1:]]).writeto(path)
 
 
-def _provenance(settings: Settings, unit: str) -> list[tuple[str, Any, str]]:
-    cards = [("BUNIT", _ascii(unit), "unit of the pixels")] if unit else []
+def provenance(settings: Settings, unit: str = "") -> list[tuple[str, Any, str]]:
+    """Header cards that say what made a file, of which image, with which options."""
+    cards = [("BUNIT", ascii_only(unit), "unit of the pixels")] if unit else []
     cards += [
         ("CREATOR", f"source-extractor {__version__}", "program that made this file"),
         ("SEPVER", sep.__version__, "version of SEP"),
-        ("IMAGE", _ascii(settings.title), "input image"),
+        ("IMAGE", ascii_only(settings.title), "input image"),
     ]
     # Names of more than 8 characters need the HIERARCH convention; all get it, to be found together.
     return cards + [
@@ -43,9 +44,9 @@ def _provenance(settings: Settings, unit: str) -> list[tuple[str, Any, str]]:
 def _value(value: Any) -> Any:
     if value is None:
         return ""
-    return value if isinstance(value, bool | int | float) else _ascii(str(value))
+    return value if isinstance(value, bool | int | float) else ascii_only(str(value))
 
 
-def _ascii(text: str) -> str:
+def ascii_only(text: str) -> str:
     """FITS headers hold printable ASCII only (FITS standard 4.0, 4.1.2.3)."""
     return ascii(text)[1:-1]

@@ -52,7 +52,7 @@ def draw_image(path: Path, image: Image, title: str) -> None:
     """The image itself, in greys that show faint and bright sources alike."""
     figure, axes = _frame(image, title)
     _show(axes, average(image.pixels), image)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_map(path: Path, data: np.ndarray, image: Image, title: str, meaning: str) -> None:
@@ -62,7 +62,7 @@ def draw_map(path: Path, data: np.ndarray, image: Image, title: str, meaning: st
     left, bottom, width, height = axes.get_position().bounds
     bar_axes = figure.add_axes((left + width + 0.02, bottom, 0.025, height))
     figure.colorbar(drawn, cax=bar_axes).set_label(f"{meaning} [{image.unit or 'pixel value'}]", parse_math=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_segmentation(path: Path, segmentation: np.ndarray, image: Image, title: str) -> None:
@@ -76,7 +76,7 @@ def draw_segmentation(path: Path, segmentation: np.ndarray, image: Image, title:
         interpolation="nearest",
         **_placement(image),
     )
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_sources(path: Path, subtracted: np.ndarray, sources: np.ndarray, image: Image, title: str) -> None:
@@ -99,7 +99,7 @@ def draw_sources(path: Path, subtracted: np.ndarray, sources: np.ndarray, image:
         ),
         autolim=False,
     )
-    _save(figure, path)
+    save(figure, path)
 
 
 def average(pixels: np.ndarray) -> np.ndarray:
@@ -203,8 +203,7 @@ def _frame(image: Image, title: str, margins: dict[str, float] = MARGINS) -> tup
         figure.add_axes(axes)
         _label_sky(axes, image.wcs)
     axes.set_facecolor(MASKED_COLOR)
-    short = title if len(title) <= LONGEST_TITLE else title[: LONGEST_TITLE - 1] + "…"
-    axes.set_title(short, parse_math=False)
+    axes.set_title(shortened(title), parse_math=False)
     return figure, axes
 
 
@@ -239,7 +238,13 @@ def _line_width(sources: np.ndarray, image: Image) -> float:
     return float(np.clip(0.1 * points_a_pixel * np.median(6 * sources["a"]), 0.2, 1.0))
 
 
-def _save(figure: Figure, path: Path) -> None:
+def shortened(title: str) -> str:
+    """A title that fits above a picture."""
+    return title if len(title) <= LONGEST_TITLE else title[: LONGEST_TITLE - 1] + "…"
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure, whatever glyphs the font lacks."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # glyphs that the font lacks, grid lines beyond the sky
         figure.savefig(path, format="png")

@@ -50,7 +50,7 @@ class Settings:
     output_dir: Path = _option(Path("."), "output", "folder for the products; made where missing")
     name: str = _option("", "output", "title of the pictures, recorded in the outputs (default: the image's file name)")
     outputs: tuple[str, ...] = _option(
-        (), "output", "comma-separated file names of the products to make (default: all)"
+        (), "output", "comma-separated file names of the products to make (default: the first nine)"
     )
 
     hdu: str | None = _option(
@@ -77,8 +77,17 @@ class Settings:
         "float_globalrms",
         "detection",
         "err: the global background RMS (float_globalrms), the background RMS map (array_rms), "
-        "or nothing: thresh is then an absolute value (none)",
-        choices=("float_globalrms", "array_rms", "none"),
+        "or nothing: thresh is then an absolute value (none); or the noise map of --error_file (file)",
+        choices=("float_globalrms", "array_rms", "none", "file"),
+    )
+    error_file: Path | None = _option(
+        None, "detection", "FITS or TIFF image of the noise of every pixel; needs --err_option file"
+    )
+    error_type: str = _option(
+        "rms",
+        "detection",
+        "what the error file holds: standard deviations, variances, or weights (1 / variance, 0 = masked)",
+        choices=("rms", "variance", "weight"),
     )
     minarea: int = _option(5, "detection", "least number of pixels of a source", bounds=Bounds(least=1, most=INT32_MAX))
 
@@ -94,7 +103,7 @@ class Settings:
     filter_type: str = _option(
         "matched",
         "filter",
-        "with --err_option array_rms: threshold the filtered image's signal-to-noise ratio (matched) "
+        "with --err_option array_rms or file: threshold the filtered image's signal-to-noise ratio (matched) "
         "or the filtered image itself (conv); otherwise it is always conv",
         choices=("matched", "conv"),
     )
@@ -117,6 +126,9 @@ class Settings:
         bounds=Bounds(above=0),
     )
 
+    subtract_background: bool = _option(
+        True, "background", "subtract the background; without, it is estimated for its noise and its maps alone"
+    )
     bw: int = _option(64, "background", "width of a background mesh cell", bounds=Bounds(least=4, most=INT32_MAX))
     bh: int = _option(64, "background", "height of a background mesh cell", bounds=Bounds(least=4, most=INT32_MAX))
     fw: int = _option(
@@ -129,14 +141,60 @@ class Settings:
         0.0, "background", "least change for which the median filter replaces a cell's value", bounds=Bounds()
     )
 
+    measure_file: Path | None = _option(
+        None,
+        "photometry",
+        "measure the sources on this image of the same shape (another band); they are found on the first one",
+    )
+    apertures: tuple[float, ...] = _option(
+        (5.0, 10.0),
+        "photometry",
+        "comma-separated diameters of the circular apertures, in pixels",
+        bounds=Bounds(above=0),
+    )
+    kron_factor: float = _option(2.5, "photometry", "size of the AUTO ellipse, in Kron radii", bounds=Bounds(above=0))
+    kron_min_radius: float = _option(
+        3.5, "photometry", "least size of the AUTO ellipse, in units of a and b", bounds=Bounds(least=0)
+    )
+    gain: float | str | None = _option(
+        None,
+        "photometry",
+        "electrons a unit of the image, for the Poisson noise of the sources; a number or a header keyword",
+        bounds=Bounds(above=0),
+    )
+    zeropoint: float | str | None = _option(
+        None,
+        "photometry",
+        "magnitude of a source of flux 1; without it there are no magnitudes; a number or a header keyword",
+        bounds=Bounds(),
+    )
+    saturation: float | str | None = _option(
+        None,
+        "photometry",
+        "pixel value from which a pixel is saturated, as in the file; a number or a header keyword",
+        bounds=Bounds(),
+    )
+
     @property
     def title(self) -> str:
         """What pictures, headers and catalog call the image: printable, on one line."""
         name = self.name or self.image.name
         return "".join(c if c.isprintable() else " " for c in name).strip() or "image"
 
+    @property
+    def has_noise_map(self) -> bool:
+        """Whether the threshold follows a map of the noise."""
+        return self.err_option in ("array_rms", "file")
+
     def parameters(self) -> dict[str, Any]:
         """The options that decide what is found, by name: what an output records. Files by their names."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.metadata["section"] != "output"}
         del values["image"]
-        return {name: value.name if isinstance(value, Path) else value for name, value in values.items()}
+        return {name: _as_typed(value) for name, value in values.items()}
+
+
+def _as_typed(value: Any) -> Any:
+    """A value as an output records it: a file by its name, a list as on the command line."""
+    if isinstance(value, tuple):
+        return ",".join(f"{number:g}" for number in value)
+    return value.name if isinstance(value, Path) else value

@@ -1,0 +1,281 @@
+"""Detections -> what each source measures: fluxes, their errors, sizes and positions.
+
+The recipes are SExtractor's (Bertin & Arnouts 1996; the manual, "Measurements") as SEP implements them.
+Neighbours' pixels, known from the segmentation map, count as zero, and so do masked ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import sep
+
+from .background import Sky
+from .detection import Detections
+from .settings import Settings
+
+# Size of the ellipse in which the Kron radius is taken, in units of a and b (SExtractor's photom.c, Kron 1980).
+KRON_ELLIPSE = 6.0
+# Radius of the circle in which the half-light radius is looked for, in units of a.
+GROWTH_CIRCLE = 6.0
+# The window's Gaussian has the FWHM of the half-light diameter: sigma = 2 r / 2.35 (SExtractor manual, XWIN_IMAGE).
+WINDOW_SIGMA = 2 / 2.35
+# Samples a pixel and axis. AUTO takes a pixel whose centre is in the ellipse whole, as SExtractor does.
+AUTO_SUBPIX, CIRCLE_SUBPIX, WINDOW_SUBPIX = 1, 5, 5
+# Second moment of a pixel, for sources so thin that they have none across (SExtractor's analyse.c).
+PIXEL_VARIANCE = 1 / 12
+ROWS_AT_A_TIME = 512
+
+FWHM_OF_MOMENTS = 2 * np.sqrt(np.log(2))
+
+SINGULAR = 8  # bit of `flag`: too thin to have two axes
+SATURATED, NOT_WINDOWED, NOT_MEASURED = 1, 2, 4
+TRUNCATED, COVERED, ALL_COVERED, NO_KRON = sep.APER_TRUNC, sep.APER_HASMASKED, sep.APER_ALLMASKED, sep.APER_NONPOSITIVE
+FLAG_PHOT_LEGEND = {
+    SATURATED: "has a saturated pixel",
+    NOT_WINDOWED: "no windowed position: x_win, y_win are x, y",
+    NOT_MEASURED: "has no ellipse to measure with",
+    TRUNCATED: "an aperture reaches over the image's edge",
+    COVERED: "masked pixels or a neighbour's lie in an aperture",
+    ALL_COVERED: "nothing but these lies in the ellipse of the Kron radius",
+    NO_KRON: "no Kron radius: the least one was taken",
+}
+
+
+@dataclass
+class Measurable:
+    """An image to measure on, and what its pixels mean."""
+
+    sky: Sky
+    gain: float | None = None  # electrons a unit of the image
+    saturated: np.ndarray | None = None  # flat indices of saturated pixels
+
+    @property
+    def working_gain(self) -> float | None:
+        return None if self.gain is None else self.gain * self.sky.unit
+
+
+def measure(
+    detections: Detections, detected_on: Measurable, measured_on: Measurable, settings: Settings
+) -> dict[str, np.ndarray]:
+    """Measure all sources; columns by name, of length N, fluxes in the units of the image `measured_on`.
+
+    Positions, shapes and the Kron radius are those of the image `detected_on`. What cannot be measured is
+    NaN and has a bit of `flag_phot`.
+    """
+    sources, segmentation = detections.sources, detections.segmentation
+    labels = np.arange(1, len(sources) + 1, dtype=np.int32)
+    columns = _footprints(sources, segmentation, detected_on, measured_on)
+    columns |= _shapes(sources)
+    columns["flag_phot"] = np.zeros(len(sources), dtype=np.int32)
+    if measured_on.saturated is not None:
+        hit = np.unique(segmentation.ravel()[measured_on.saturated])
+        columns["flag_phot"][hit[hit > 0] - 1] |= SATURATED
+
+    usable = _usable(sources)
+    columns["flag_phot"][~usable] |= NOT_MEASURED | NOT_WINDOWED
+    shapes = _Shapes.of(sources[usable], labels[usable])
+    measured, flags = _auto(shapes, segmentation, detected_on, measured_on, settings)
+    columns["flag_phot"][usable] |= flags
+    circles, flags = _circles(shapes, segmentation, measured_on, settings)
+    columns["flag_phot"][usable] |= flags
+    measured |= circles
+    measured["flux_radius"] = _half_light(shapes, segmentation, measured_on, measured["flux_auto"])
+    windowed, flags = _windowed(shapes, segmentation, measured_on, measured["flux_radius"])
+    columns["flag_phot"][usable] |= flags
+    measured |= windowed
+    for name, values in measured.items():
+        columns[name] = np.full(len(sources), np.nan)
+        columns[name][usable] = values
+    for axis in "xy":
+        columns[f"{axis}_win"][~usable] = sources[axis][~usable]
+    for name in columns:
+        if name.startswith("flux_") and name != "flux_radius":
+            columns[name] *= measured_on.sky.unit
+    with np.errstate(divide="ignore", invalid="ignore"):
+        columns["snr"] = columns["flux_auto"] / columns["flux_auto_err"]
+    return columns
+
+
+@dataclass
+class _Shapes:
+    """Positions and ellipses as SEP's functions take them; for working pixels of any image."""
+
+    x: np.ndarray
+    y: np.ndarray
+    a: np.ndarray
+    b: np.ndarray
+    theta: np.ndarray
+    labels: np.ndarray
+
+    @classmethod
+    def of(cls, sources: np.ndarray, labels: np.ndarray) -> _Shapes:
+        x, y, a, b, theta = (sources[name].astype(np.float64) for name in ("x", "y", "a", "b", "theta"))
+        # In float32 SEP's angle can lie a hair outside, for which SEP would refuse all sources.
+        return cls(x, y, a, b, np.clip(theta, -np.pi / 2, np.pi / 2), labels)
+
+    @property
+    def ellipses(self) -> tuple[np.ndarray, ...]:
+        return self.x, self.y, self.a, self.b, self.theta
+
+
+def _usable(sources: np.ndarray) -> np.ndarray:
+    """True where SEP can measure: it refuses all sources for one whose ellipse is none."""
+    finite = np.all([np.isfinite(sources[name]) for name in ("x", "y", "a", "b", "theta")], axis=0)
+    return finite & (sources["b"] > 0) & (sources["a"] >= sources["b"])
+
+
+def _footprints(
+    sources: np.ndarray, segmentation: np.ndarray, detected_on: Measurable, measured_on: Measurable
+) -> dict[str, np.ndarray]:
+    """Sums over each source's own pixels: isophotal flux with its error, errors of the position.
+
+    The variance of a pixel is the noise's plus, with a gain, its own light's (Poisson). Position errors:
+    sum(variance * dx^2) / cflux^2 (SExtractor manual, ERRX2_IMAGE).
+    """
+    size = len(sources) + 1
+    flux, variance = np.zeros(size), np.zeros(size)
+    spread = {"x": np.zeros(size), "y": np.zeros(size)}
+    light_variance = np.zeros(size)
+    x, y = (np.concatenate(([0.0], sources[axis])) for axis in "xy")
+    for start in range(0, len(segmentation), ROWS_AT_A_TIME):
+        block = segmentation[start : start + ROWS_AT_A_TIME]
+        rows, place = np.nonzero(block)
+        label = block[rows, place]
+        rows += start
+
+        def add(values: np.ndarray, label: np.ndarray = label) -> np.ndarray:
+            return np.bincount(label, weights=values, minlength=size)
+
+        own = _variances(detected_on, rows, place)
+        for axis, position, centre in (("x", place, x), ("y", rows, y)):
+            spread[axis] += add(own * (position - centre[label]) ** 2)
+        light_variance += add(own)
+        flux += add(measured_on.sky.pixels[rows, place])
+        variance += add(own if measured_on is detected_on else _variances(measured_on, rows, place))
+
+    light = sources["cflux"] / detected_on.sky.unit
+    thin = np.where(sources["flag"] & SINGULAR, PIXEL_VARIANCE, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        errors = {
+            f"{axis}_err": np.sqrt(total[1:] + thin * light_variance[1:]) / light for axis, total in spread.items()
+        }
+    return {"flux_iso": flux[1:], "flux_iso_err": np.sqrt(variance[1:]), **errors}
+
+
+def _variances(image: Measurable, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    variances = image.sky.noise[rows, columns].astype(np.float64) ** 2
+    if image.working_gain is not None:
+        variances += np.maximum(image.sky.pixels[rows, columns], 0) / image.working_gain
+    return variances
+
+
+def _shapes(sources: np.ndarray) -> dict[str, np.ndarray]:
+    a, b = sources["a"].astype(np.float64), sources["b"].astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return {
+            # Of a Gaussian with these moments.
+            "fwhm": FWHM_OF_MOMENTS * np.sqrt(a**2 + b**2),
+            "ellipticity": 1 - b / a,
+            "elongation": a / b,
+        }
+
+
+def _auto(
+    shapes: _Shapes, segmentation: np.ndarray, detected_on: Measurable, measured_on: Measurable, settings: Settings
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The flux in the Kron ellipse (SExtractor's FLUX_AUTO), its radius in units of a and b; flags."""
+    of_source = {"seg_id": shapes.labels, "segmap": segmentation}
+    kron, kron_flags = sep.kron_radius(detected_on.sky.pixels, *shapes.ellipses, KRON_ELLIPSE, **of_source)
+    radius = np.maximum(settings.kron_factor * kron, settings.kron_min_radius)
+    sky = measured_on.sky
+    flux, error, flags = sep.sum_ellipse(
+        sky.pixels,
+        *shapes.ellipses,
+        radius,
+        err=sky.noise,
+        gain=measured_on.working_gain,
+        subpix=AUTO_SUBPIX,
+        **of_source,
+    )
+    masked_fraction = np.zeros(len(radius))
+    if sky.masked is not None:
+        masked, _, _ = sep.sum_ellipse(sky.masked, *shapes.ellipses, radius, subpix=AUTO_SUBPIX)
+        inside, _, _ = sep.sum_ellipse(np.ones(sky.masked.shape, bool), *shapes.ellipses, radius, subpix=AUTO_SUBPIX)
+        masked_fraction = masked / np.maximum(inside, 1)
+        flags = flags | np.where(masked > 0, COVERED, 0)
+    columns = {
+        "flux_auto": flux,
+        "flux_auto_err": error,
+        "kron_radius": radius,
+        "masked_fraction": masked_fraction,
+    }
+    return columns, flags | (kron_flags & (ALL_COVERED | NO_KRON))
+
+
+def _circles(
+    shapes: _Shapes, segmentation: np.ndarray, measured_on: Measurable, settings: Settings
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The flux in circles of the given diameters (SExtractor's FLUX_APER); flags."""
+    columns, flags = {}, 0
+    for diameter in settings.apertures:
+        name = aperture_column("flux_aper_D", diameter)
+        columns[name], columns[name + "_err"], touched = sep.sum_circle(
+            measured_on.sky.pixels,
+            shapes.x,
+            shapes.y,
+            diameter / 2,
+            err=measured_on.sky.noise,
+            gain=measured_on.working_gain,
+            subpix=CIRCLE_SUBPIX,
+            seg_id=shapes.labels,
+            segmap=segmentation,
+        )
+        flags = flags | touched
+    return columns, flags
+
+
+def aperture_column(template: str, diameter: float) -> str:
+    """The name of a column for a diameter: flux_aper_D is flux_aper_2_5 for 2.5 pixels."""
+    return template.replace("_D", "_" + f"{diameter:g}".replace(".", "_"))
+
+
+def _half_light(
+    shapes: _Shapes, segmentation: np.ndarray, measured_on: Measurable, flux_auto: np.ndarray
+) -> np.ndarray:
+    """The radius of the circle that holds half of flux_auto (SExtractor's FLUX_RADIUS)."""
+    radius, _ = sep.flux_radius(
+        measured_on.sky.pixels,
+        shapes.x,
+        shapes.y,
+        GROWTH_CIRCLE * shapes.a,
+        0.5,
+        normflux=flux_auto,
+        subpix=CIRCLE_SUBPIX,
+        seg_id=shapes.labels,
+        segmap=segmentation,
+    )
+    return np.where(flux_auto > 0, radius, np.nan)
+
+
+def _windowed(
+    shapes: _Shapes, segmentation: np.ndarray, measured_on: Measurable, flux_radius: np.ndarray
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Positions weighted by a Gaussian window (SExtractor's XWIN_IMAGE), more precise for what is faint; flags.
+
+    Where a brighter neighbour draws the window out of the source, or it has no half-light radius, they
+    are the plain ones.
+    """
+    wide = flux_radius > 0
+    sigma = WINDOW_SIGMA * np.where(wide, flux_radius, 1.0)
+    x, y, _ = sep.winpos(measured_on.sky.pixels, shapes.x, shapes.y, sigma, subpix=WINDOW_SUBPIX)
+    height, width = segmentation.shape
+    inside = wide & (np.abs(x - (width - 1) / 2) <= width / 2) & (np.abs(y - (height - 1) / 2) <= height / 2)
+    rows, columns = (
+        np.clip(np.rint(np.where(inside, position, 0)), 0, side - 1).astype(int)
+        for position, side in ((y, height), (x, width))
+    )
+    inside &= segmentation[rows, columns] == shapes.labels
+    columns = {"x_win": np.where(inside, x, shapes.x), "y_win": np.where(inside, y, shapes.y)}
+    return columns, np.where(inside, 0, NOT_WINDOWED)

@@ -1,0 +1,97 @@
+"""A Catalog -> files of rows: TSV, a FITS binary table, points for other tools, DS9 regions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from .catalog import FLAG_LEGEND, Catalog
+from .photometry import FLAG_PHOT_LEGEND
+from .settings import Settings
+
+
+def write_tsv(path: Path, catalog: Catalog) -> None:
+    """Write a header line and a line a source.
+
+    Floats have 9 digits, which is every digit of SEP's float32, and as many as it takes to read
+    back the same float64 where the column is `exact`.
+    """
+    formats = [_format(catalog[column.name], column.exact) for column in catalog.columns]
+    _write_rows(path, "\t".join(catalog.values) + "\n", "\t".join(formats) + "\n", catalog.values.values())
+
+
+def _format(values: np.ndarray, exact: bool) -> str:
+    if values.dtype.kind in "iu":
+        return "%d"
+    return "%s" if values.dtype.kind == "U" else "%r" if exact else "%.9g"
+
+
+def write_points(path: Path, sources: np.ndarray) -> None:
+    """Write label, pos_x and pos_y (pixels from 0), as Galaxy's tools for points take them."""
+    labels = np.arange(1, len(sources) + 1)
+    _write_rows(path, "label\tpos_x\tpos_y\n", "%d\t%r\t%r\n", (labels, sources["x"], sources["y"]))
+
+
+def write_regions(path: Path, catalog: Catalog) -> None:
+    """Write the Kron ellipses as DS9 regions, on the sky where the catalog has coordinates, else in pixels from 1.
+
+    DS9 counts the angle of an ellipse on the sky from west towards north, 90 degrees ahead of a position angle.
+    """
+    measured = np.isfinite(catalog["kron_radius"])
+    if "ra" in catalog:
+        measured &= np.isfinite(catalog["ra"]) & np.isfinite(catalog["theta_sky"])
+    values = {name: column[measured] for name, column in catalog.values.items()}
+    a, b = (values["kron_radius"] * values[axis] for axis in "ab")
+    if "ra" in values:
+        system, row = "icrs", 'ellipse(%.8f,%.8f,%.4f",%.4f",%.3f) # text={%d}\n'
+        scale = values["fwhm_arcsec"] / values["fwhm"]
+        ellipse = values["ra"], values["dec"], a * scale, b * scale, values["theta_sky"] + 90
+    else:
+        system, row = "image", "ellipse(%.4f,%.4f,%.4f,%.4f,%.3f) # text={%d}\n"
+        ellipse = values["x"] + 1, values["y"] + 1, a, b, np.degrees(values["theta"])
+    _write_rows(path, f"# Region file format: DS9 version 4.1\n{system}\n", row, (*ellipse, values["label"]))
+
+
+def _write_rows(path: Path, header: str, row: str, columns: Iterable[np.ndarray]) -> None:
+    """One format string for the row is 2.4 times as fast as csv.writer (75,000 x 31), pandas slower still."""
+    rows = zip(*(values.tolist() for values in columns), strict=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write(header)
+        file.writelines(row % values for values in rows)
+
+
+def write_fits_table(path: Path, catalog: Catalog, settings: Settings) -> None:
+    """Write a binary table with units, descriptions (TCOMM) and how it was made.
+
+    Columns are as wide as SEP's and ours are in memory; text is UTF-8 escaped to ASCII.
+    """
+    from astropy.io import fits
+
+    from .maps import ascii_only, provenance
+
+    columns = []
+    for column in catalog.columns:
+        values = catalog[column.name]
+        if values.dtype.kind == "U":
+            values = np.full(len(values), ascii_only(settings.title))
+        columns.append(fits.Column(column.name, _tform(values), array=values, unit=ascii_only(column.unit) or None))
+    table = fits.BinTableHDU.from_columns(columns, name="CATALOG")
+    for number, column in enumerate(catalog.columns, start=1):
+        table.header[f"TCOMM{number}"] = ascii_only(column.description)
+    for keyword, value, comment in provenance(settings):
+        table.header[keyword] = (value, comment)
+    for name, legend in (("flag", FLAG_LEGEND), ("flag_phot", FLAG_PHOT_LEGEND)):
+        for bit, meaning in legend.items():
+            table.header["COMMENT"] = f"{name} {bit}: {meaning}"
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(path)
+
+
+def _tform(values: np.ndarray) -> str:
+    """The FITS code of a column's type (FITS standard 4.0, table 18)."""
+    if values.dtype.kind == "U":
+        return f"{values.dtype.itemsize // 4}A"
+    return {("i", 8): "K", ("i", 4): "J", ("i", 2): "I", ("f", 8): "D", ("f", 4): "E"}[
+        values.dtype.kind, values.dtype.itemsize
+    ]
