@@ -50,22 +50,29 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _keywords(option: dataclasses.Field) -> dict[str, Any]:
     """What add_argument takes for an option besides its name and help."""
-    if option.name == "outputs":
-        return {"metavar": "LIST", "type": _products, "default": DEFAULT_PRODUCTS}
+    special = {
+        "outputs": {"metavar": "LIST", "type": _products, "default": DEFAULT_PRODUCTS},
+        "apertures": {"metavar": "D,D,...", "type": _apertures, "default": option.default},
+    }
+    if option.name in special:
+        return special[option.name]
     if option.type is bool:
         return {"action": argparse.BooleanOptionalAction, "default": option.default}
     if choices := option.metadata.get("choices"):
         return {"choices": choices, "default": option.default}
-    if option.name == "apertures":
-        return {"metavar": "D,D,...", "type": _apertures, "default": option.default}
-    if option.type == float | str | None:
-        return {"metavar": "X|KEYWORD", "type": _number_or_keyword(option.metadata["bounds"])}
     if bounds := option.metadata.get("bounds"):
-        kind = int if option.type in (int, int | None) else float
-        return {"metavar": "N" if kind is int else "X", "type": _number(kind, bounds), "default": option.default}
+        return {**_number_keywords(option.type, bounds), "default": option.default}
     if option.type in (Path, Path | None):
         return {"metavar": "DIR" if option.name.endswith("dir") else "FILE", "type": Path, "default": option.default}
     return {"metavar": option.name.upper(), "default": option.default}
+
+
+def _number_keywords(kind: Any, bounds: Bounds) -> dict[str, Any]:
+    if kind == float | str | None:
+        return {"metavar": "X|KEYWORD", "type": _number_or_keyword(bounds)}
+    if kind in (int, int | None):
+        return {"metavar": "N", "type": _number(int, bounds)}
+    return {"metavar": "X", "type": _number(float, bounds)}
 
 
 def _number(kind: type, bounds: Bounds) -> Callable[[str], float]:

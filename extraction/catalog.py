@@ -142,28 +142,27 @@ class Catalog:
 def build_catalog(
     sources: np.ndarray,
     measured: dict[str, np.ndarray],
-    image: Image,
-    measured_image: Image,
+    images: tuple[Image, Image],
     zeropoint: float | None,
     settings: Settings,
 ) -> Catalog:
     """Put SEP's columns, the measured ones, and what follows from both in their order.
 
-    `image` is the one that the positions belong to, `measured_image` the one of the fluxes.
+    `images` are the one that the positions belong to and the one of the fluxes, often the same.
     """
     values = {"label": np.arange(1, len(sources) + 1)}
     values |= {column.name: sources[column.name] for column in DETECTION_COLUMNS[1:]}
     values |= measured
     values["image"] = np.full(len(sources), settings.title)
-    values |= _positions(values, image)
+    values |= _positions(values, images[0])
     if zeropoint is not None:
         fluxes = [name for name in measured if name.startswith(("flux_auto", "flux_aper")) and "err" not in name]
         for name in fluxes:
             values |= _magnitudes(name.replace("flux", "mag"), measured[name], measured[f"{name}_err"], zeropoint)
     columns = [
         column
-        for table, unit in ((DETECTION_COLUMNS, image.unit), (PHOTOMETRY_COLUMNS, measured_image.unit))
-        for column in _resolved(table, settings.apertures, unit)
+        for table, image in zip((DETECTION_COLUMNS, PHOTOMETRY_COLUMNS), images, strict=True)
+        for column in _resolved(table, settings.apertures, image.unit)
         if column.name in values
     ]
     return Catalog(columns, {column.name: values[column.name] for column in columns})

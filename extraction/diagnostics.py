@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 
 from .detection import threshold_range
 from .pictures import average, save, shortened
@@ -64,6 +65,8 @@ def _draw_sources(counts: Axes, snr: Axes, size: Axes, run: Run) -> None:
         axes.scatter(brightness[~flagged], values[~flagged], color=BLUE, label="not flagged", **style)
         if (values > 0).any():
             axes.set_yscale("log")
+    for set_formatter in (size.yaxis.set_major_formatter, size.yaxis.set_minor_formatter):
+        set_formatter(ScalarFormatter())
     snr.axhline(GOOD_SNR, color=RED, linewidth=1, label=f"S/N {GOOD_SNR}")
     snr.legend(loc="best", framealpha=0.8)
 
@@ -89,7 +92,7 @@ def _draw_background(along_x: Axes, along_y: Axes, run: Run) -> None:
         axes.fill_between(position, level - noise, level + noise, color=BLUE, alpha=0.25, label="± RMS")
         axes.plot(position, level, color=BLUE, label="background")
         axes.plot(position, level + above, color=RED, linewidth=1, label="threshold above it")
-        axes.set_title(f"Background along {name}")
+        axes.set_title(f"Background along {name} (median across)")
         axes.set_xlabel(f"{name} [pixel]")
         axes.set_ylabel(f"[{unit}]", parse_math=False)
     along_x.legend(loc="best", framealpha=0.8)

@@ -106,14 +106,8 @@ def _measure(found: Run, by_file: np.ndarray | None) -> None:
     detected_on = found.measurable if sky is found.sky else Measurable(found.sky)
     with log.step("Measuring the sources") as said:
         measured = measure(found.detections, detected_on, found.measurable, settings)
-        found.catalog = build_catalog(
-            found.detections.sources,
-            measured,
-            found.image,
-            found.measured_image,
-            found.calibration.zeropoint,
-            settings,
-        )
+        images = found.image, found.measured_image
+        found.catalog = build_catalog(found.detections.sources, measured, images, found.calibration.zeropoint, settings)
         said.append("Measured the sources")
 
 
