@@ -104,7 +104,7 @@ def _read(hdus: fits.HDUList, source: str, wanted: str | None, plane: int | None
     require_memory(source, origin, math.prod(hdu.shape[axis] for axis in rest), abs(hdu.header["BITPIX"]) // 8)
     _require_whole(hdu, source)
     header = hdu.header.copy()  # reading the pixels removes BSCALE, BZERO and BLANK
-    wcs, wcs_hdus = _celestial(header, hdus)
+    wcs, wcs_hdus = _celestial(header, hdus, [len(hdu.shape) - axis for axis in reversed(rest)])
     return Image(
         source=source,
         origin=origin,
@@ -179,14 +179,17 @@ def _stored_type(header: fits.Header) -> str:
     return STORED_TYPES[bits] + (f" scaled by {scale:g} + {zero:g}" if (scale, zero) != (1, 0) else "")
 
 
-def _celestial(header: fits.Header, hdus: fits.HDUList):
-    """The celestial WCS of a header, and the same as FITS HDUs; (None, None) where there is none."""
+def _celestial(header: fits.Header, hdus: fits.HDUList, axes: list[int]):
+    """The celestial WCS of an image's columns and rows, and the same as FITS HDUs; (None, None) where there is none.
+
+    `axes` are the FITS numbers of the two axes. They keep their order: some images have the declination first.
+    """
     if not any(str(header.get(f"CTYPE{i}", "")).strip() for i in range(1, header.get("NAXIS", 0) + 1)):
         return None, None
     from astropy.wcs import WCS
 
     try:
-        wcs = WCS(header, hdus).celestial
+        wcs = WCS(header, hdus).sub(axes)
         if not wcs.has_celestial or not np.isfinite(wcs.wcs_pix2world([[0, 0]], 0)).all():
             return None, None
         return wcs, wcs.to_fits(relax=True)

@@ -1,0 +1,121 @@
+"""The catalog is SExtractor's: held to the one that SExtractor 2.25 made of the same sky (tests/sextractor)."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from astropy.table import Table
+
+from tests.conftest import REPOSITORY, TEST_DATA, read_catalog, succeed
+
+REFERENCE = REPOSITORY / "tests" / "sextractor" / "sky.cat"
+SAME_SOURCE = 0.5  # pixels
+BRIGHT = 20  # signal-to-noise ratio
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, Table]:
+    """Our row and SExtractor's of every source, in the same order."""
+    folder = tmp_path_factory.mktemp("sextractor")
+    options = ("--gain", "2", "--zeropoint", "25", "--apertures", "5,10", "--outputs", "catalog.tsv")
+    succeed(TEST_DATA / "sky.fits", *options, folder=folder)
+    ours, theirs = read_catalog(folder), Table.read(REFERENCE, format="ascii.sextractor")
+    distance = np.hypot(
+        ours["x"].to_numpy()[:, None] + 1 - np.asarray(theirs["X_IMAGE"]),
+        ours["y"].to_numpy()[:, None] + 1 - np.asarray(theirs["Y_IMAGE"]),
+    )
+    assert len(ours) == len(theirs) == (distance.min(axis=0) < SAME_SOURCE).sum() == 142
+    return ours, theirs[distance.argmin(axis=1)]
+
+
+@pytest.fixture(scope="module")
+def isolated(pairs: tuple[pd.DataFrame, Table]) -> np.ndarray:
+    """True where neither has a flag: no blend, no neighbour, no edge."""
+    ours, theirs = pairs
+    chosen = ((ours["flag"] == 0) & (ours["flag_phot"] == 0)).to_numpy() & (np.asarray(theirs["FLAGS"]) == 0)
+    assert chosen.sum() > 80
+    return chosen
+
+
+@pytest.fixture(scope="module")
+def bright(pairs: tuple[pd.DataFrame, Table]) -> np.ndarray:
+    """True above a S/N of 20, blends and all."""
+    chosen = np.asarray(pairs[1]["FLUX_AUTO"] / pairs[1]["FLUXERR_AUTO"]) > BRIGHT
+    assert chosen.sum() > 40
+    return chosen
+
+
+def differences(ours: pd.Series, theirs: np.ndarray, which: np.ndarray) -> np.ndarray:
+    """Relative differences, absolute values."""
+    return np.abs(ours.to_numpy()[which] / np.asarray(theirs, dtype=float)[which] - 1)
+
+
+@pytest.mark.parametrize("kind", ["", "win"])
+def test_positions(pairs: tuple[pd.DataFrame, Table], isolated: np.ndarray, kind: str) -> None:
+    ours, theirs = pairs
+    dx, dy = (
+        ours[axis + ("_win" if kind else "")] + 1 - np.asarray(theirs[f"{axis}{kind}_image".upper()]) for axis in "xy"
+    )
+    away = np.hypot(dx, dy)[isolated]
+    assert np.median(away) < 0.001
+    assert np.percentile(away, 95) < 0.01
+
+
+def test_sky_positions(pairs: tuple[pd.DataFrame, Table]) -> None:
+    ours, theirs = pairs
+    arcsec = 3600 * np.hypot(
+        (ours["ra"] - np.asarray(theirs["ALPHA_J2000"])) * np.cos(np.radians(ours["dec"])),
+        ours["dec"] - np.asarray(theirs["DELTA_J2000"]),
+    )
+    # SExtractor prints 7 digits, 0.4 milliarcsec.
+    assert np.percentile(arcsec, 95) < 0.001
+
+
+def test_auto_fluxes(pairs: tuple[pd.DataFrame, Table], bright: np.ndarray) -> None:
+    ours, theirs = pairs
+    away = differences(ours["flux_auto"], theirs["FLUX_AUTO"], bright)
+    assert np.median(away) < 0.005
+    assert np.percentile(away, 95) < 0.05
+    # Magnitudes are printed with 4 digits.
+    magnitudes = np.abs(ours["mag_auto"] - np.asarray(theirs["MAG_AUTO"]))[bright]
+    assert np.median(magnitudes) < 0.0001
+    assert np.percentile(magnitudes, 95) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("column", "theirs_column", "most"),
+    [
+        ("flux_aper_5", "FLUX_APER", 0.001),
+        ("flux_aper_10", "FLUX_APER_1", 0.001),
+        ("flux_iso", "FLUX_ISO", 0.001),
+        ("flux_radius", "FLUX_RADIUS", 0.01),
+        ("kron_radius", "KRON_RADIUS", 0.002),  # printed with 2 digits
+        ("a", "A_IMAGE", 0.001),
+        ("b", "B_IMAGE", 0.001),
+        ("elongation", "ELONGATION", 0.001),
+        ("flux_auto_err", "FLUXERR_AUTO", 0.05),
+        ("flux_aper_5_err", "FLUXERR_APER", 0.05),
+        ("flux_aper_10_err", "FLUXERR_APER_1", 0.05),
+        ("flux_iso_err", "FLUXERR_ISO", 0.05),
+        ("mag_auto_err", "MAGERR_AUTO", 0.05),
+    ],
+)
+def test_medians(
+    pairs: tuple[pd.DataFrame, Table], isolated: np.ndarray, column: str, theirs_column: str, most: float
+) -> None:
+    assert np.median(differences(pairs[0][column], pairs[1][theirs_column], isolated)) < most
+
+
+@pytest.mark.parametrize("axis", ["x", "y"])
+def test_errors_of_positions(pairs: tuple[pd.DataFrame, Table], isolated: np.ndarray, axis: str) -> None:
+    ours, theirs = pairs
+    away = differences(ours[f"{axis}_err"], np.sqrt(theirs[f"ERR{axis.upper()}2_IMAGE"]), isolated)
+    assert np.median(away) < 0.05
+
+
+def test_angles(pairs: tuple[pd.DataFrame, Table], isolated: np.ndarray) -> None:
+    ours, theirs = pairs
+    elongated = isolated & (ours["elongation"] > 1.2).to_numpy()
+    assert elongated.sum() > 20
+    angle = np.degrees(ours["theta"]).to_numpy()[elongated] - np.asarray(theirs["THETA_IMAGE"])[elongated]
+    away = np.abs((angle + 90) % 180 - 90)
+    assert np.median(away) < 0.01  # degrees, as printed
