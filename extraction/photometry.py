@@ -31,7 +31,7 @@ FWHM_OF_MOMENTS = 2 * np.sqrt(np.log(2))
 
 SINGULAR = 8  # bit of `flag`: too thin to have two axes
 SATURATED, NOT_WINDOWED, NOT_MEASURED = 1, 2, 4
-TRUNCATED, COVERED, ALL_COVERED, NO_KRON = sep.APER_TRUNC, sep.APER_HASMASKED, sep.APER_ALLMASKED, sep.APER_NONPOSITIVE
+TRUNCATED, COVERED, ALL_COVERED, NO_KRON = 16, 32, 64, 128  # sep.APER_TRUNC, APER_HASMASKED, ALLMASKED, NONPOSITIVE
 FLAG_PHOT_LEGEND = {
     SATURATED: "has a saturated pixel",
     NOT_WINDOWED: "no windowed position: x_win, y_win are x, y",

@@ -9,7 +9,7 @@ import rasterio
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS
-from astropy.wcs.utils import pixel_to_skycoord, proj_plane_pixel_scales
+from astropy.wcs.utils import proj_plane_pixel_scales
 from rasterio.transform import Affine
 
 from tests.conftest import TEST_DATA, read_catalog, succeed
@@ -60,14 +60,14 @@ def sky_with(cards: dict, folder: Path) -> tuple[pd.DataFrame, WCS]:
 @pytest.mark.parametrize("cards", FRAMES.values(), ids=FRAMES)
 def test_sky_positions(tmp_path: Path, cards: dict) -> None:
     catalog, wcs = sky_with(cards, tmp_path)
-    expected = pixel_to_skycoord(catalog["x"], catalog["y"], wcs, mode="all").icrs
+    expected = wcs.pixel_to_world(catalog["x"], catalog["y"]).icrs
     found = SkyCoord(catalog["ra"], catalog["dec"], unit="deg")
     assert found.separation(expected).arcsec.max() < 1e-6
 
     # The angle, as seen from the source, of a point a tenth of a pixel along the major axis; ICRS.
     step = 0.05 * np.cos(catalog["theta"]), 0.05 * np.sin(catalog["theta"])
     ends = [
-        pixel_to_skycoord(catalog["x"] + s * step[0], catalog["y"] + s * step[1], wcs, mode="all").icrs for s in (-1, 1)
+        wcs.pixel_to_world(catalog["x"] + s * step[0], catalog["y"] + s * step[1]).icrs for s in (-1, 1)
     ]
     # At the pole the direction of north turns within a pixel: taken half-way.
     backward, forward = (expected.position_angle(end).degree for end in ends)
@@ -94,11 +94,11 @@ def test_sizes_on_the_sky(tmp_path: Path) -> None:
 def test_positions_against_the_truth(tmp_path: Path, truth: pd.DataFrame) -> None:
     """Where the simulated sources are on the sky, to 0.05 arcsec (an eighth of a pixel)."""
     catalog, wcs = sky_with({}, tmp_path)
-    true = pixel_to_skycoord(truth["x"], truth["y"], wcs)
+    true = wcs.pixel_to_world(truth["x"], truth["y"])
     found = SkyCoord(catalog["ra"], catalog["dec"], unit="deg")
     index, separation, _ = found.match_to_catalog_sky(true)
     apart = true[index].match_to_catalog_sky(true, nthneighbor=2)[1].arcsec
-    good = (catalog["flag"] == 0) & (catalog["flag_phot"] == 0) & (catalog["snr"] > 50) & (apart > 4)
+    good = (catalog["flag"] == 0) & (catalog["flag_phot"] == 0) & (catalog["snr"] > 40) & (apart > 5)
     assert good.sum() > 10
     assert separation[good].arcsec.max() < 0.05
 
