@@ -104,10 +104,11 @@ def _number_or_keyword(bounds: Bounds) -> Callable[[str], float | str]:
 
 
 def _apertures(text: str) -> tuple[float, ...]:
-    diameters = tuple(_number(float, Bounds(above=0))(part.strip()) for part in text.split(",") if part.strip())
+    diameters = [_number(float, Bounds(above=0))(part.strip()) for part in text.split(",") if part.strip()]
     if not diameters:
         raise argparse.ArgumentTypeError("no aperture is given; give diameters in pixels, as 5,10")
-    return tuple(dict.fromkeys(diameters))
+    # Columns are named after 6 digits; what has the same name is the same aperture.
+    return tuple(float(name) for name in dict.fromkeys(f"{diameter:g}" for diameter in diameters))
 
 
 def _products(text: str) -> tuple[str, ...]:

@@ -80,6 +80,10 @@ class Sky:
         rms *= np.float32(self._mesh_unit / self.unit)
         return np.maximum(rms, self._rms_floor, out=rms)
 
+    def forget_noise(self) -> None:
+        """Give the memory of `noise` back; it is made again where it is asked for."""
+        self.__dict__.pop("noise", None)
+
     def floored_pixels(self) -> int:
         """In how many pixels the RMS map stands at its floor, SEP's being lower."""
         return int(np.count_nonzero(self.working_rms_map() == self._rms_floor))
@@ -90,7 +94,7 @@ class Sky:
 
     def subtracted(self) -> np.ndarray:
         """The background-subtracted image, float32, in the image's units, NaN where masked."""
-        pixels = _scaled(self.pixels.copy(), self.unit)
+        pixels = self.pixels * np.float32(self.unit)
         if self.masked is not None:
             pixels[self.masked] = np.nan
         return pixels

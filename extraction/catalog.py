@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -138,22 +139,31 @@ class Catalog:
     def __contains__(self, name: str) -> bool:
         return name in self.values
 
+    @classmethod
+    def joined(cls, parts: Sequence[Catalog]) -> Catalog:
+        """One catalog of several with the same columns."""
+        names = parts[0].values
+        return cls(parts[0].columns, {name: np.concatenate([part[name] for part in parts]) for name in names})
+
+
+def detected_columns(sources: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """SEP's columns by name, and the labels."""
+    return {"label": labels} | {column.name: sources[column.name] for column in DETECTION_COLUMNS[1:]}
+
 
 def build_catalog(
-    sources: np.ndarray,
+    detected: dict[str, np.ndarray],
     measured: dict[str, np.ndarray],
     images: tuple[Image, Image],
     zeropoint: float | None,
     settings: Settings,
 ) -> Catalog:
-    """Put SEP's columns, the measured ones, and what follows from both in their order.
+    """Put the columns of the detection, the measured ones, and what follows from both in their order.
 
     `images` are the one that the positions belong to and the one of the fluxes, often the same.
     """
-    values = {"label": np.arange(1, len(sources) + 1)}
-    values |= {column.name: sources[column.name] for column in DETECTION_COLUMNS[1:]}
-    values |= measured
-    values["image"] = np.full(len(sources), settings.title)
+    values = detected | measured
+    values["image"] = np.full(len(values["label"]), settings.title)
     values |= _positions(values, images[0])
     if zeropoint is not None:
         fluxes = [name for name in measured if name.startswith(("flux_auto", "flux_aper")) and "err" not in name]

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
 from .detection import threshold_range
-from .pictures import average, save, shortened
+from .pictures import save, shortened
+from .thumbnails import average
 
 if TYPE_CHECKING:
     from .products import Run
@@ -80,18 +81,20 @@ def _bins(brightness: np.ndarray, logarithmic: bool) -> np.ndarray:
 
 
 def _draw_background(along_x: Axes, along_y: Axes, run: Run) -> None:
-    """Medians over the other axis, of what is subtracted and of its noise; the threshold is above both."""
+    """Medians over the other axis, of the background and its noise, and the threshold (of a noise map: its median)."""
     background, rms = average(run.sky.background_map()), average(run.sky.rms_map())
     _, threshold, _ = threshold_range(run.sky, run.settings)
     unit = run.image.unit or "pixel value"
     for axes, axis, name, side in ((along_x, 0, "x", run.image.shape[1]), (along_y, 1, "y", run.image.shape[0])):
         level, noise = np.median(background, axis=axis), np.median(rms, axis=axis)
         position = np.linspace(-0.5, side - 0.5, 2 * len(level) + 1)[1::2]
-        # With a noise map the threshold follows it.
+        # With the RMS map as the unit, the threshold follows it.
         above = run.settings.thresh * noise if run.settings.err_option == "array_rms" else threshold
+        if run.settings.subtract_background:
+            above = level + above
         axes.fill_between(position, level - noise, level + noise, color=BLUE, alpha=0.25, label="± RMS")
         axes.plot(position, level, color=BLUE, label="background")
-        axes.plot(position, level + above, color=RED, linewidth=1, label="threshold above it")
+        axes.plot(position, np.broadcast_to(above, level.shape), color=RED, linewidth=1, label="threshold")
         axes.set_title(f"Background along {name} (median across)")
         axes.set_xlabel(f"{name} [pixel]")
         axes.set_ylabel(f"[{unit}]", parse_math=False)

@@ -12,3 +12,7 @@ class InputError(Exception):
         self.source, self.problem, self.remedy = str(source), problem, remedy
         # One sentence on one line, whatever a file name or a library's message contains.
         super().__init__(" ".join(f"{source}: {problem}; {remedy}".split()))
+
+    def __reduce__(self) -> tuple:
+        """Exceptions of worker processes arrive pickled."""
+        return type(self), (self.source, self.problem, self.remedy)

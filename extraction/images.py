@@ -35,14 +35,14 @@ class MapProjection:
 class Image:
     """A 2-D image as its file holds it.
 
-    `pixels` has shape (height, width), row 0 first in the file, any real type, NaN where the file
-    says that there is no value.
+    `pixels` has the `shape` (height, width), row 0 first in the file, any real type, NaN where the file
+    says that there is no value; None once they are released.
     """
 
     source: str  # how messages call the file
     origin: str  # where in the file: "HDU 1 (SCI)", "page 0"
     stored_type: str  # "int16", "float64", ...
-    pixels: np.ndarray
+    pixels: np.ndarray | None
     unit: str = ""  # physical unit of the pixels, as the file spells it
     wcs: WCS | None = None  # celestial, 2-D, for pixel positions counted from 0
     wcs_hdus: fits.HDUList | None = None  # the same in FITS: header cards, distortion tables
@@ -51,9 +51,12 @@ class Image:
     headers: tuple[fits.Header, ...] = ()  # FITS: of the image, of the primary HDU
     projection: MapProjection | None = None  # GeoTIFF
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.pixels.shape
+    def __post_init__(self) -> None:
+        self.shape: tuple[int, int] = self.pixels.shape
+
+    def release(self) -> None:
+        """Give the pixels' memory back: detection and photometry have their own."""
+        self.pixels = None
 
     def keyword(self, name: str) -> Any:
         """The value of a FITS keyword, in the image's own header or the primary HDU's; None without."""

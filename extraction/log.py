@@ -29,9 +29,12 @@ class Log:
         started = time.perf_counter()
         said: list[str] = []
         yield said
-        seconds = time.perf_counter() - started
+        self.tell(doing, " ".join(said), time.perf_counter() - started)
+
+    def tell(self, doing: str, done: str, seconds: float) -> None:
+        """Say that a step is done, and how long it took."""
         self.seconds[doing] = round(seconds, 3)
-        self.say(f"{' '.join(said)} ({seconds:.2f} s)")
+        self.say(f"{done} ({seconds:.2f} s)")
         if self._bar:
             self._bar.update()
 

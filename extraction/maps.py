@@ -13,6 +13,8 @@ from . import __version__
 from .images import Image
 from .settings import Settings
 
+ROWS_AT_A_TIME = 256
+
 
 def write_map(path: Path, data: np.ndarray, image: Image, settings: Settings, unit: str = "") -> None:
     """Write `data` (height, width) as the primary HDU, with the celestial WCS of `image`.
@@ -24,7 +26,14 @@ def write_map(path: Path, data: np.ndarray, image: Image, settings: Settings, un
     header = wcs_hdus[0].header.copy()
     for keyword, value, comment in provenance(settings, unit):
         header[keyword] = (value, comment)
-    fits.HDUList([fits.PrimaryHDU(data, header), *wcs_hdus[1:]]).writeto(path)
+    header = fits.PrimaryHDU(np.broadcast_to(data.dtype.type(0), data.shape), header).header
+    # Rows at a time: astropy would turn the bytes of the whole map, in memory that other processes read.
+    stream = fits.StreamingHDU(path, header)
+    for first in range(0, len(data), ROWS_AT_A_TIME):
+        stream.write(data[first : first + ROWS_AT_A_TIME])
+    stream.close()
+    for hdu in wcs_hdus[1:]:
+        fits.append(path, hdu.data, hdu.header)
 
 
 def provenance(settings: Settings, unit: str = "") -> list[tuple[str, Any, str]]:

@@ -12,7 +12,6 @@ import numpy as np
 import sep
 
 from .background import Sky
-from .detection import Detections
 from .settings import Settings
 
 # Size of the ellipse in which the Kron radius is taken, in units of a and b (SExtractor's photom.c, Kron 1980).
@@ -57,21 +56,25 @@ class Measurable:
 
 
 def measure(
-    detections: Detections, detected_on: Measurable, measured_on: Measurable, settings: Settings
+    sources: np.ndarray,
+    labels: np.ndarray,
+    segmentation: np.ndarray,
+    images: tuple[Measurable, Measurable],
+    settings: Settings,
 ) -> dict[str, np.ndarray]:
-    """Measure all sources; columns by name, of length N, fluxes in the units of the image `measured_on`.
+    """Measure sources; columns by name, of length N, fluxes in the units of the image that is measured on.
 
-    Positions, shapes and the Kron radius are those of the image `detected_on`. What cannot be measured is
-    NaN and has a bit of `flag_phot`.
+    `sources` are SEP's records, `labels` (int32, rising) their values in the segmentation map. Positions, shapes and
+    the Kron radius are those of the first of the `images`, on which they were detected; the second is measured
+    on. What cannot be measured is NaN and has a bit of `flag_phot`.
     """
-    sources, segmentation = detections.sources, detections.segmentation
-    labels = np.arange(1, len(sources) + 1, dtype=np.int32)
-    columns = _footprints(sources, segmentation, detected_on, measured_on)
+    detected_on, measured_on = images
+    columns = _footprints(sources, labels, segmentation, images)
     columns |= _shapes(sources)
     columns["flag_phot"] = np.zeros(len(sources), dtype=np.int32)
     if measured_on.saturated is not None:
-        hit = np.unique(segmentation.ravel()[measured_on.saturated])
-        columns["flag_phot"][hit[hit > 0] - 1] |= SATURATED
+        hit = np.isin(labels, segmentation.ravel()[measured_on.saturated])
+        columns["flag_phot"][hit] |= SATURATED
 
     usable = _usable(sources)
     columns["flag_phot"][~usable] |= NOT_MEASURED | NOT_WINDOWED
@@ -127,30 +130,31 @@ def _usable(sources: np.ndarray) -> np.ndarray:
 
 
 def _footprints(
-    sources: np.ndarray, segmentation: np.ndarray, detected_on: Measurable, measured_on: Measurable
+    sources: np.ndarray, labels: np.ndarray, segmentation: np.ndarray, images: tuple[Measurable, Measurable]
 ) -> dict[str, np.ndarray]:
     """Sums over each source's own pixels: isophotal flux with its error, errors of the position.
 
     The variance of a pixel is the noise's plus, with a gain, its own light's (Poisson). Position errors:
     sum(variance * dx^2) / cflux^2 (SExtractor manual, ERRX2_IMAGE).
     """
-    size = len(sources) + 1
-    flux, variance = np.zeros(size), np.zeros(size)
-    spread = {"x": np.zeros(size), "y": np.zeros(size)}
-    light_variance = np.zeros(size)
-    x, y = (np.concatenate(([0.0], sources[axis])) for axis in "xy")
-    for start in range(0, len(segmentation), ROWS_AT_A_TIME):
-        block = segmentation[start : start + ROWS_AT_A_TIME]
-        rows, place = np.nonzero(block)
-        label = block[rows, place]
+    detected_on, measured_on = images
+    flux, variance, light_variance, x_spread, y_spread = np.zeros((5, len(sources)))
+    if not len(sources):
+        return {"flux_iso": flux, "flux_iso_err": variance, "x_err": x_spread, "y_err": y_spread}
+    x, y = sources["x"], sources["y"]
+    end = sources["ymax"].max() + 1
+    for start in range(sources["ymin"].min(), end, ROWS_AT_A_TIME):
+        block = segmentation[start : min(start + ROWS_AT_A_TIME, end)]
+        rows, place = np.nonzero((block >= labels[0]) & (block <= labels[-1]))
+        number = np.searchsorted(labels, block[rows, place])
         rows += start
 
-        def add(values: np.ndarray, label: np.ndarray = label) -> np.ndarray:
-            return np.bincount(label, weights=values, minlength=size)
+        def add(values: np.ndarray, number: np.ndarray = number) -> np.ndarray:
+            return np.bincount(number, weights=values, minlength=len(sources))
 
         own = _variances(detected_on, rows, place)
-        for axis, position, centre in (("x", place, x), ("y", rows, y)):
-            spread[axis] += add(own * (position - centre[label]) ** 2)
+        x_spread += add(own * (place - x[number]) ** 2)
+        y_spread += add(own * (rows - y[number]) ** 2)
         light_variance += add(own)
         flux += add(measured_on.sky.pixels[rows, place])
         variance += add(own if measured_on is detected_on else _variances(measured_on, rows, place))
@@ -158,10 +162,12 @@ def _footprints(
     light = sources["cflux"] / detected_on.sky.unit
     thin = np.where(sources["flag"] & SINGULAR, PIXEL_VARIANCE, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        errors = {
-            f"{axis}_err": np.sqrt(total[1:] + thin * light_variance[1:]) / light for axis, total in spread.items()
+        return {
+            "flux_iso": flux,
+            "flux_iso_err": np.sqrt(variance),
+            "x_err": np.sqrt(x_spread + thin * light_variance) / light,
+            "y_err": np.sqrt(y_spread + thin * light_variance) / light,
         }
-    return {"flux_iso": flux[1:], "flux_iso_err": np.sqrt(variance[1:]), **errors}
 
 
 def _variances(image: Measurable, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

@@ -17,16 +17,16 @@ from matplotlib.colors import AsinhNorm, ListedColormap, Normalize
 from matplotlib.figure import Figure
 
 from .images import Image
+from .thumbnails import LONGEST_SIDE_IN_PIXELS, average, thin
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
 
 DOTS_PER_INCH = 200
-LONGEST_SIDE = 7.5  # of the image, in inches: 1500 pixels
+LONGEST_SIDE = LONGEST_SIDE_IN_PIXELS / DOTS_PER_INCH  # of the image, in inches
 SHORTEST_SIDE = 1.5
 MARGINS = {"left": 1.15, "right": 0.35, "bottom": 0.8, "top": 0.55}
 COLOR_BAR_MARGIN = 1.45
-MOST_PIXELS = int(LONGEST_SIDE * DOTS_PER_INCH)
 LONGEST_TITLE = 70
 
 # Light enough on black, and told apart by most colour-blind people (Paul Tol's bright and light schemes).
@@ -48,10 +48,10 @@ AXIS_NAMES = {
 }
 
 
-def draw_image(path: Path, image: Image, title: str) -> None:
-    """The image itself, in greys that show faint and bright sources alike."""
+def draw_image(path: Path, thumbnail: np.ndarray, image: Image, title: str) -> None:
+    """The image itself (its `thumbnail`), in greys that show faint and bright sources alike."""
     figure, axes = _frame(image, title)
-    _show(axes, average(image.pixels), image)
+    _show(axes, thumbnail, image)
     save(figure, path)
 
 
@@ -79,10 +79,13 @@ def draw_segmentation(path: Path, segmentation: np.ndarray, image: Image, title:
     save(figure, path)
 
 
-def draw_sources(path: Path, subtracted: np.ndarray, sources: np.ndarray, image: Image, title: str) -> None:
-    """The background-subtracted image with an ellipse a source: 3 sigma, width 6 a, height 6 b, angle theta."""
+def draw_sources(path: Path, thumbnail: np.ndarray, sources: np.ndarray, image: Image, title: str) -> None:
+    """The background-subtracted image (its `thumbnail`) with an ellipse of 3 sigma a source.
+
+    An ellipse is 6 a wide and 6 b high, at the angle theta.
+    """
     figure, axes = _frame(image, title)
-    _show(axes, average(subtracted), image)
+    _show(axes, thumbnail, image)
     drawable = np.isfinite(sources["a"]) & np.isfinite(sources["b"]) & np.isfinite(sources["theta"])
     shown = sources[drawable]
     axes.add_collection(
@@ -100,33 +103,6 @@ def draw_sources(path: Path, subtracted: np.ndarray, sources: np.ndarray, image:
         autolim=False,
     )
     save(figure, path)
-
-
-def average(pixels: np.ndarray) -> np.ndarray:
-    """The image, averaged over square blocks where it has more pixels than the picture; NaN left out."""
-    block = _block(pixels.shape)
-    if block == 1:
-        return pixels.astype(np.float32)
-    sums = 0.0
-    counts = 0.0
-    for row in range(block):
-        for column in range(block):
-            part = _part(pixels, row, column, block)
-            finite = np.isfinite(part)
-            sums = sums + np.where(finite, part, 0)
-            counts = counts + finite
-    with np.errstate(invalid="ignore"):
-        return (sums / counts).astype(np.float32)
-
-
-def thin(labels: np.ndarray) -> np.ndarray:
-    """A label map at the picture's resolution: a block shows its greatest label, so none vanishes to sky."""
-    block = _block(labels.shape)
-    thinned = _part(labels, 0, 0, block).copy()
-    for row in range(block):
-        for column in range(block):
-            np.maximum(thinned, _part(labels, row, column, block), out=thinned)
-    return thinned
 
 
 def color_labels(labels: np.ndarray) -> np.ndarray:
@@ -158,17 +134,6 @@ def _touching(labels: np.ndarray) -> list[tuple[int, int]]:
         touching = (first != second) & (first > 0) & (second > 0)
         pairs.append(np.column_stack((first[touching], second[touching])))
     return [tuple(pair) for pair in np.unique(np.concatenate(pairs), axis=0).tolist()]
-
-
-def _block(shape: tuple[int, int]) -> int:
-    return max(1, -(-max(shape) // MOST_PIXELS))
-
-
-def _part(pixels: np.ndarray, row: int, column: int, block: int) -> np.ndarray:
-    """Pixel (row, column) of every whole block; an axis shorter than a block is one block."""
-    height, width = (max(1, side // block) * block for side in pixels.shape)
-    rows, columns = min(row, pixels.shape[0] - 1), min(column, pixels.shape[1] - 1)
-    return pixels[rows:height:block, columns:width:block]
 
 
 def _show(axes: Axes, pixels: np.ndarray, image: Image) -> None:

@@ -9,18 +9,21 @@ import numpy as np
 from .errors import InputError
 from .inputs import read_image, read_mask
 from .log import Log
-from .products import PRODUCTS, Product, Run, Stage
+from .products import PRODUCTS, Product, Run, Stage, make_products
 from .settings import Settings
 from .staging import staged
+from .thumbnails import average
+from .workers import Workers, default_number
 
 if TYPE_CHECKING:
     from .background import Sky
-    from .detection import Detections
     from .images import Image
+    from .limits import Detections
     from .noise import NoiseMap
 
 # A noise map that differs from the noise of the image by more than this is probably of another type.
 PLAUSIBLE_NOISE = 5
+SOURCES_AT_A_TIME = 2000
 
 
 def run(settings: Settings) -> None:
@@ -29,17 +32,12 @@ def run(settings: Settings) -> None:
     Raises InputError where an input or the output folder cannot be used; no product is left then.
     """
     chosen = [PRODUCTS[name] for name in settings.outputs]
-    furthest = max(product.needs for product in chosen)
+    workers = Workers(settings.threads or default_number())
     log = Log(steps=_number_of_steps(settings, chosen))
     try:
         with staged(settings.output_dir) as stage:
-            found = _find(settings, furthest, log)
-            if any(product.needs_negated for product in chosen):
-                _count_negated(found)
-            for product in chosen:
-                with log.step(f"Making {product.name}") as said:
-                    product.write(stage / product.name, found)
-                    said.append(f"Made {product.name}")
+            found = _find(Run(settings, workers, log), chosen)
+            make_products(stage, chosen, found)
     except MemoryError as problem:
         raise InputError(
             _source(settings), "memory ran out", "use a machine with more memory or cut the image"
@@ -63,12 +61,15 @@ def _number_of_steps(settings: Settings, chosen: list[Product]) -> int:
     return steps + any(product.needs_negated for product in chosen)
 
 
-def _find(settings: Settings, furthest: Stage, log: Log) -> Run:
+def _find(found: Run, chosen: list[Product]) -> Run:
     """Go from the image as far as the chosen products need."""
+    settings, log = found.settings, found.log
+    furthest = max(product.needs for product in chosen)
     with log.step("Reading the image") as said:
-        image = read_image(settings.image, _source(settings), settings.hdu, settings.plane)
+        found.image = image = read_image(settings.image, _source(settings), settings.hdu, settings.plane)
         said.append(f"Image: {image.describe()}")
-    found = Run(settings, image, log)
+    if any(product.needs_image for product in chosen):
+        found.thumbnail = average(image.pixels)
     if furthest < Stage.BACKGROUND:
         return found
 
@@ -77,38 +78,66 @@ def _find(settings: Settings, furthest: Stage, log: Log) -> Run:
     noise = _noise_map(settings, image)
     masked = _masked(settings, image, by_file, noise, log)
     found.sky = _estimate_background(settings, image, masked, noise, log)
-    if furthest >= Stage.SOURCES:
-        found.detections = _detect(settings, found.sky, found.kernel, furthest >= Stage.SEGMENTATION, log)
     if furthest >= Stage.CATALOG:
-        _measure(found, by_file)
+        _prepare_measurement(found, by_file)
+    image.release()
+    if furthest >= Stage.SOURCES:
+        found.detections = _detect(found, want_map=furthest >= Stage.SEGMENTATION)
+    if furthest >= Stage.CATALOG:
+        _measure(found, want_rows=any(product.needs_rows for product in chosen))
+    if any(product.needs_negated for product in chosen):
+        _count_negated(found)
     return found
 
 
-def _measure(found: Run, by_file: np.ndarray | None) -> None:
-    """Measure the sources, on the image itself or on the one that was given for it."""
+def _prepare_measurement(found: Run, by_file: np.ndarray | None) -> None:
+    """What the sources are measured on, the image itself or the one that was given for it, and its calibration."""
     from .calibration import resolve, unused_keywords
-    from .catalog import build_catalog
-    from .photometry import Measurable, measure
+    from .photometry import Measurable
 
     settings, log = found.settings, found.log
-    found.measured_image, sky = found.image, found.sky
+    image, sky = found.image, found.sky
     if settings.measure_file is not None:
-        found.measured_image = _image_to_measure(found)
-        masked = _masked(settings, found.measured_image, by_file, None, log)
-        sky = _estimate_background(settings, found.measured_image, masked, None, log)
-    found.calibration = resolve(settings, found.measured_image)
-    if unused := unused_keywords(settings, found.measured_image):
+        image = _image_to_measure(found)
+        masked = _masked(settings, image, by_file, None, log)
+        sky = _estimate_background(settings, image, masked, None, log)
+    found.measured_image, found.calibration = image, resolve(settings, image)
+    if unused := unused_keywords(settings, image):
         log.say(f"The header also has: {', '.join(unused)}")
-    gain, saturation = found.calibration.gain, found.calibration.saturation
-    saturated = None if saturation is None else np.flatnonzero(found.measured_image.pixels >= saturation)
-    found.measurable = Measurable(sky, gain, saturated)
+    level = found.calibration.saturation
+    saturated = None if level is None else np.flatnonzero(image.pixels >= level)
+    found.measurable = Measurable(sky, found.calibration.gain, saturated)
+    image.release()
+
+
+def _measure(found: Run, want_rows: bool) -> None:
+    """Measure the sources, so many at a time in every process; the rows of catalog.tsv are written there too."""
+    from .catalog import Catalog, build_catalog, detected_columns
+    from .photometry import Measurable, measure
+    from .tables import tsv_rows
+
+    detections, settings = found.detections, found.settings
+    same = found.measurable.sky is found.sky
     # The gain of another image says nothing of this one's.
-    detected_on = found.measurable if sky is found.sky else Measurable(found.sky)
-    with log.step("Measuring the sources") as said:
-        measured = measure(found.detections, detected_on, found.measurable, settings)
-        images = found.image, found.measured_image
-        found.catalog = build_catalog(found.detections.sources, measured, images, found.calibration.zeropoint, settings)
+    measurables = (found.measurable if same else Measurable(found.sky)), found.measurable
+    images, zeropoint = (found.image, found.measured_image), found.calibration.zeropoint
+    for measurable in measurables:
+        _ = measurable.sky.noise  # made once, before the processes begin
+
+    def measure_some(first: int) -> tuple[Catalog, str]:
+        sources = detections.sources[first : first + SOURCES_AT_A_TIME]
+        labels = np.arange(first + 1, first + 1 + len(sources), dtype=np.int32)
+        measured = measure(sources, labels, detections.segmentation, measurables, settings)
+        catalog = build_catalog(detected_columns(sources, labels), measured, images, zeropoint, settings)
+        return catalog, tsv_rows(catalog) if want_rows else ""
+
+    with found.log.step("Measuring the sources") as said:
+        parts = list(found.workers.map(measure_some, range(0, max(len(detections), 1), SOURCES_AT_A_TIME)))
+        found.catalog = Catalog.joined([catalog for catalog, _ in parts])
+        found.rows = [rows for _, rows in parts]
         said.append("Measured the sources")
+    for measurable in measurables:
+        measurable.sky.forget_noise()
 
 
 def _image_to_measure(found: Run) -> Image:
@@ -129,7 +158,7 @@ def _count_negated(found: Run) -> None:
     from .detection import count_negated
 
     with found.log.step("Extracting from the negated image") as said:
-        found.negated = count_negated(found.sky, found.kernel, found.settings)
+        found.negated = count_negated(found.sky, found.kernel, found.settings, found.workers)
         said.append(f"Detections on the negated image: {found.negated}; about as many of the sources are noise")
 
 
@@ -159,12 +188,13 @@ def _estimate_background(
     return sky
 
 
-def _detect(settings: Settings, sky: Sky, kernel: np.ndarray | None, want_map: bool, log: Log) -> Detections:
+def _detect(found: Run, want_map: bool) -> Detections:
     from .detection import describe_threshold, detect
 
+    settings, sky, log = found.settings, found.sky, found.log
     log.say(f"Threshold: {describe_threshold(sky, settings)}")
     with log.step("Extracting the sources") as said:
-        detections = detect(sky, kernel, settings, want_map)
+        detections = detect(sky, found.kernel, settings, want_map, found.workers)
         nothing = "" if len(detections) else ": nothing exceeds the threshold in enough connected pixels"
         said.append(f"Sources: {len(detections)}{nothing}")
     if detections.not_deblended:

@@ -5,9 +5,11 @@ Writers import what they use: a run without a picture does not load matplotlib.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +19,12 @@ if TYPE_CHECKING:
     from .background import Sky
     from .calibration import Calibration
     from .catalog import Catalog
-    from .detection import Detections
     from .images import Image
+    from .limits import Detections
     from .log import Log
     from .photometry import Measurable
     from .settings import Settings
+    from .workers import Workers
 
 
 class Stage(IntEnum):
@@ -39,8 +42,10 @@ class Run:
     """What a run has found so far; a stage that no chosen product needs is None."""
 
     settings: Settings
-    image: Image
+    workers: Workers
     log: Log
+    image: Image | None = None
+    thumbnail: np.ndarray | None = None
     kernel: np.ndarray | None = None
     sky: Sky | None = None
     detections: Detections | None = None
@@ -48,22 +53,33 @@ class Run:
     measured_image: Image | None = None
     measurable: Measurable | None = None
     catalog: Catalog | None = None
+    rows: list[str] | None = None  # of catalog.tsv
     negated: int | None = None  # detections on the negated image, where a product tells their number
 
 
 @dataclass(frozen=True)
 class Product:
+    """A file: what it is, how far a run must go for it, the module that knows how to make it, and its writer.
+
+    `heavy`: needs a map of the whole image; such products are made one after the other.
+    """
+
     name: str
     description: str
     needs: Stage
+    module: str
     write: Callable[[Path, Run], None]
+    heavy: bool = False
+    needs_image: bool = False
+    needs_rows: bool = False
     needs_negated: bool = False
+    last: bool = False  # made after all others, as it tells of them
 
 
 def _catalog_tsv(path: Path, run: Run) -> None:
-    from .tables import write_tsv
+    from .tables import tsv_header, write_lines
 
-    write_tsv(path, run.catalog)
+    write_lines(path, [tsv_header(run.catalog), *run.rows])
 
 
 def _background_fits(path: Path, run: Run) -> None:
@@ -87,7 +103,7 @@ def _segmentation_map_fits(path: Path, run: Run) -> None:
 def _image_png(path: Path, run: Run) -> None:
     from .pictures import draw_image
 
-    draw_image(path, run.image, run.settings.title)
+    draw_image(path, run.thumbnail, run.image, run.settings.title)
 
 
 def _background_png(path: Path, run: Run) -> None:
@@ -113,9 +129,11 @@ def _segmentation_map_png(path: Path, run: Run) -> None:
 
 def _sources_png(path: Path, run: Run) -> None:
     from .pictures import draw_sources
+    from .thumbnails import average
 
     title = f"{len(run.detections)} sources in {run.settings.title}"
-    draw_sources(path, run.sky.subtracted(), run.detections.sources, run.image, title)
+    pixels = run.sky.unit * average(run.sky.pixels, run.sky.masked)
+    draw_sources(path, pixels, run.detections.sources, run.image, title)
 
 
 def _catalog_fits(path: Path, run: Run) -> None:
@@ -174,55 +192,144 @@ def _summary_json(path: Path, run: Run) -> None:
 PRODUCTS = {
     product.name: product
     for product in (
-        Product("catalog.tsv", "the sources, a row each", Stage.CATALOG, _catalog_tsv),
-        Product("background.fits", "background map (float32)", Stage.BACKGROUND, _background_fits),
-        Product("background_rms.fits", "background RMS map (float32)", Stage.BACKGROUND, _background_rms_fits),
+        Product("catalog.tsv", "the sources, a row each", Stage.CATALOG, "tables", _catalog_tsv, needs_rows=True),
+        Product("background.fits", "background map (float32)", Stage.BACKGROUND, "maps", _background_fits, heavy=True),
+        Product(
+            "background_rms.fits",
+            "background RMS map (float32)",
+            Stage.BACKGROUND,
+            "maps",
+            _background_rms_fits,
+            heavy=True,
+        ),
         Product(
             "segmentation_map.fits",
             "segmentation map (int32): 0 is sky, else the label of the source",
             Stage.SEGMENTATION,
+            "maps",
             _segmentation_map_fits,
         ),
-        Product("image.png", "picture of the image", Stage.IMAGE, _image_png),
-        Product("background.png", "picture of the background map", Stage.BACKGROUND, _background_png),
-        Product("background_rms.png", "picture of the background RMS map", Stage.BACKGROUND, _background_rms_png),
-        Product("segmentation_map.png", "picture of the segmentation map", Stage.SEGMENTATION, _segmentation_map_png),
+        Product("image.png", "picture of the image", Stage.IMAGE, "pictures", _image_png, needs_image=True),
+        Product(
+            "background.png",
+            "picture of the background map",
+            Stage.BACKGROUND,
+            "pictures",
+            _background_png,
+            heavy=True,
+        ),
+        Product(
+            "background_rms.png",
+            "picture of the background RMS map",
+            Stage.BACKGROUND,
+            "pictures",
+            _background_rms_png,
+            heavy=True,
+        ),
+        Product(
+            "segmentation_map.png",
+            "picture of the segmentation map",
+            Stage.SEGMENTATION,
+            "pictures",
+            _segmentation_map_png,
+        ),
         Product(
             "sources.png",
             "picture of the background-subtracted image with an ellipse (3 sigma) a source",
             Stage.SOURCES,
+            "pictures",
             _sources_png,
         ),
-        Product("catalog.fits", "the catalog as a FITS table with units", Stage.CATALOG, _catalog_fits),
+        Product("catalog.fits", "the catalog as a FITS table with units", Stage.CATALOG, "tables", _catalog_fits),
         Product(
             "background_subtracted.fits",
             "the image less its background (float32), NaN where masked",
             Stage.BACKGROUND,
+            "maps",
             _background_subtracted_fits,
+            heavy=True,
         ),
         Product(
             "segmentation_map.tiff",
             "segmentation map (uint16; uint32 above 65,535 labels)",
             Stage.SEGMENTATION,
+            "label_images",
             _segmentation_map_tiff,
+            heavy=True,
         ),
-        Product("seeds.tiff", "255 in the pixel of every source, else 0 (uint8)", Stage.SOURCES, _seeds_tiff),
-        Product("points.tsv", "label and position of every source", Stage.SOURCES, _points_tsv),
-        Product("sources.reg", "Kron ellipses as DS9 regions", Stage.CATALOG, _sources_reg),
+        Product(
+            "seeds.tiff",
+            "255 in the pixel of every source, else 0 (uint8)",
+            Stage.SOURCES,
+            "label_images",
+            _seeds_tiff,
+            heavy=True,
+        ),
+        Product("points.tsv", "label and position of every source", Stage.SOURCES, "tables", _points_tsv),
+        Product("sources.reg", "Kron ellipses as DS9 regions", Stage.CATALOG, "tables", _sources_reg),
         Product(
             "diagnostics.png",
             "number counts, S/N, half-light radii, background and threshold: a figure to judge a run by",
             Stage.CATALOG,
+            "diagnostics",
             _diagnostics_png,
+            heavy=True,
         ),
-        # The last, as it tells how long the others took.
         Product(
             "summary.json",
             "the run in numbers, for reports and programs",
             Stage.CATALOG,
+            "summary",
             _summary_json,
             needs_negated=True,
+            last=True,
         ),
     )
 }
 DEFAULT_PRODUCTS = tuple(PRODUCTS)[:9]
+
+
+def make_products(folder: Path, chosen: list[Product], run: Run) -> None:
+    """Write the chosen products into a folder, several at a time, and say so in their order."""
+    if any(product.name == "segmentation_map.tiff" for product in chosen):
+        _warn_of_labels(run)
+    # Before the processes begin, so that each has them.
+    for module in {product.module for product in chosen if not product.last}:
+        import_module(f".{module}", __package__)
+    if run.image.wcs is not None and any(product.module == "pictures" for product in chosen):
+        import_module("astropy.visualization.wcsaxes")
+
+    def make(group: list[Product]) -> list[float]:
+        return [_seconds(product, folder, run) for product in group]
+
+    groups = [[product] for product in chosen if not product.heavy and not product.last]
+    groups.sort(key=lambda group: group[0].module != "pictures")
+    groups = [group for group in [[product for product in chosen if product.heavy], *groups] if group]
+    seconds = {}
+    for group, times in zip(groups, run.workers.map(make, groups), strict=True):
+        seconds |= {product.name: time for product, time in zip(group, times, strict=True)}
+    for product in chosen:
+        if not product.last:
+            run.log.tell(f"Making {product.name}", f"Made {product.name}", seconds[product.name])
+    for product in chosen:
+        if product.last:
+            with run.log.step(f"Making {product.name}") as said:
+                product.write(folder / product.name, run)
+                said.append(f"Made {product.name}")
+
+
+def _seconds(product: Product, folder: Path, run: Run) -> float:
+    """Write a product; how long it took."""
+    started = time.perf_counter()
+    product.write(folder / product.name, run)
+    return time.perf_counter() - started
+
+
+def _warn_of_labels(run: Run) -> None:
+    from .label_images import MOST_UINT16
+
+    if len(run.detections) > MOST_UINT16:
+        run.log.warn(
+            "segmentation_map.tiff is of type uint32, which not every tool takes: "
+            f"it has more than {MOST_UINT16} labels"
+        )

@@ -53,6 +53,13 @@ class Settings:
         (), "output", "comma-separated file names of the products to make (default: the first nine)"
     )
 
+    threads: int | None = _option(
+        None,
+        "output",
+        "processes that share the work; the result does not depend on it (default: GALAXY_SLOTS, else the cores)",
+        bounds=Bounds(least=1, most=1024),
+    )
+
     hdu: str | None = _option(
         None, "input", "FITS HDU of the image, by number (0 is the first) or EXTNAME; default: the first 2-D image"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +12,19 @@ from .photometry import FLAG_PHOT_LEGEND
 from .settings import Settings
 
 
-def write_tsv(path: Path, catalog: Catalog) -> None:
-    """Write a header line and a line a source.
+def tsv_header(catalog: Catalog) -> str:
+    """The line of the columns' names."""
+    return "\t".join(catalog.values) + "\n"
+
+
+def tsv_rows(catalog: Catalog) -> str:
+    """A line a source.
 
     Floats have 9 digits, which is every digit of SEP's float32, and as many as it takes to read
     back the same float64 where the column is `exact`.
     """
     formats = [_format(catalog[column.name], column.exact) for column in catalog.columns]
-    _write_rows(path, "\t".join(catalog.values) + "\n", "\t".join(formats) + "\n", catalog.values.values())
+    return "".join(_rows("\t".join(formats) + "\n", catalog.values.values()))
 
 
 def _format(values: np.ndarray, exact: bool) -> str:
@@ -31,7 +36,8 @@ def _format(values: np.ndarray, exact: bool) -> str:
 def write_points(path: Path, sources: np.ndarray) -> None:
     """Write label, pos_x and pos_y (pixels from 0), as Galaxy's tools for points take them."""
     labels = np.arange(1, len(sources) + 1)
-    _write_rows(path, "label\tpos_x\tpos_y\n", "%d\t%r\t%r\n", (labels, sources["x"], sources["y"]))
+    rows = _rows("%d\t%r\t%r\n", (labels, sources["x"], sources["y"]))
+    write_lines(path, ["label\tpos_x\tpos_y\n", *rows])
 
 
 def write_regions(path: Path, catalog: Catalog) -> None:
@@ -51,15 +57,19 @@ def write_regions(path: Path, catalog: Catalog) -> None:
     else:
         system, row = "image", "ellipse(%.4f,%.4f,%.4f,%.4f,%.3f) # text={%d}\n"
         ellipse = values["x"] + 1, values["y"] + 1, a, b, np.degrees(values["theta"])
-    _write_rows(path, f"# Region file format: DS9 version 4.1\n{system}\n", row, (*ellipse, values["label"]))
+    header = f"# Region file format: DS9 version 4.1\n{system}\n"
+    write_lines(path, [header, *_rows(row, (*ellipse, values["label"]))])
 
 
-def _write_rows(path: Path, header: str, row: str, columns: Iterable[np.ndarray]) -> None:
-    """One format string for the row is 2.4 times as fast as csv.writer (75,000 x 31), pandas slower still."""
-    rows = zip(*(values.tolist() for values in columns), strict=True)
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write text as it is, on every system."""
     with path.open("w", encoding="utf-8", newline="") as file:
-        file.write(header)
-        file.writelines(row % values for values in rows)
+        file.writelines(lines)
+
+
+def _rows(row: str, columns: Iterable[np.ndarray]) -> Iterator[str]:
+    """One format string for the row is 2.4 times as fast as csv.writer (75,000 x 31), pandas slower still."""
+    return map(row.__mod__, zip(*(values.tolist() for values in columns), strict=True))
 
 
 def write_fits_table(path: Path, catalog: Catalog, settings: Settings) -> None:

@@ -3,7 +3,8 @@
     python test-data/make_test_data.py
 
 The sky is 480 x 360 pixels of stars and galaxies on a background that rises to the right; the masks
-cover its five brightest sources. The TIFF image holds the same pixels.
+cover its five brightest sources. The TIFF image holds the same pixels. The noise maps are of its
+background: two of the sky, and weights for planes.fits, 0 in the first 10 columns.
 """
 
 import sys
@@ -19,6 +20,7 @@ from simulated_sky import simulate  # noqa: E402
 
 SHAPE = (360, 480)
 GAIN = 2.0  # electrons a count
+BACKGROUND, GRADIENT = 200.0, 120.0  # electrons: at the left edge, and how much more at the right
 
 
 def header() -> fits.Header:
@@ -50,8 +52,14 @@ def discs(sources: np.ndarray, radius: float) -> np.ndarray:
     return np.any([np.hypot(columns - source["x"], rows - source["y"]) < radius for source in sources], axis=0)
 
 
+def sky_variance() -> np.ndarray:
+    """The Poisson variance of the background, in counts."""
+    electrons = BACKGROUND + GRADIENT * np.arange(SHAPE[1]) / SHAPE[1]
+    return np.broadcast_to(electrons / GAIN**2, SHAPE).astype(np.float32)
+
+
 def main() -> None:
-    sky = simulate(SHAPE, 260, seed=20, gradient=120, faintest=500)
+    sky = simulate(SHAPE, 260, seed=20, background=BACKGROUND, gradient=GRADIENT, faintest=500)
     counts = np.round(sky.pixels / GAIN)
     fits.writeto(FOLDER / "sky.fits", counts.astype(np.float32), header(), overwrite=True)
     tifffile.imwrite(FOLDER / "sky.tiff", counts.astype(np.uint16), compression="deflate")
@@ -65,6 +73,10 @@ def main() -> None:
     fits.writeto(FOLDER / "small_mask.fits", masked[:100, :90].astype(np.uint8), overwrite=True)
     fits.writeto(FOLDER / "blank.fits", np.full((60, 80), 7, dtype=np.int16), overwrite=True)
 
+    variance = sky_variance()
+    tifffile.imwrite(FOLDER / "noise_rms.tiff", np.sqrt(variance), compression="deflate")
+    tifffile.imwrite(FOLDER / "noise_variance.tiff", variance, compression="deflate")
+
     # The second of the three planes is the lower left of the sky.
     corner = counts[:90, :120].astype(np.int16)
     fits.HDUList(
@@ -74,6 +86,9 @@ def main() -> None:
             fits.ImageHDU(np.zeros_like(corner), name="DQ"),
         ]
     ).writeto(FOLDER / "planes.fits", overwrite=True)
+    weight = 1 / variance[:90, :120]
+    weight[:, :10] = 0
+    fits.writeto(FOLDER / "noise_weight.fits", weight, overwrite=True)
 
     np.savetxt(FOLDER / "kernel.txt", gaussian(fwhm=3.5, side=7), fmt="%.6f", header="Gaussian, FWHM 3.5 pixels")
     (FOLDER / "ragged_kernel.txt").write_text("1 2 1\n2 4\n1 2 1\n")

@@ -66,9 +66,7 @@ def test_sky_positions(tmp_path: Path, cards: dict) -> None:
 
     # The angle, as seen from the source, of a point a tenth of a pixel along the major axis; ICRS.
     step = 0.05 * np.cos(catalog["theta"]), 0.05 * np.sin(catalog["theta"])
-    ends = [
-        wcs.pixel_to_world(catalog["x"] + s * step[0], catalog["y"] + s * step[1]).icrs for s in (-1, 1)
-    ]
+    ends = [wcs.pixel_to_world(catalog["x"] + s * step[0], catalog["y"] + s * step[1]).icrs for s in (-1, 1)]
     # At the pole the direction of north turns within a pixel: taken half-way.
     backward, forward = (expected.position_angle(end).degree for end in ends)
     turn = (forward - backward) % 360

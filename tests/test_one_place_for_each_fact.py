@@ -8,9 +8,11 @@ from xml.etree import ElementTree
 import pytest
 
 import extraction
-from extraction.catalog import COLUMNS
-from extraction.products import PRODUCTS
+from extraction.catalog import COLUMNS, FLAG_LEGEND, Given
+from extraction.photometry import FLAG_PHOT_LEGEND, aperture_column
+from extraction.products import DEFAULT_PRODUCTS, PRODUCTS
 from extraction.settings import Settings
+from source_extractor import parse
 from tests.conftest import REPOSITORY
 
 FORM = ElementTree.parse(REPOSITORY / "source_extractor.xml").getroot()
@@ -20,7 +22,7 @@ README = (REPOSITORY / "README.md").read_text()
 TOKENS = {token.get("name"): token.text for token in MACROS.iter("token")}
 
 # The form sets these itself.
-NOT_IN_THE_FORM = {"image", "output_dir", "name"}
+NOT_IN_THE_FORM = {"image", "output_dir", "name", "threads"}
 OPTIONS = {option.name: option for option in dataclasses.fields(Settings) if option.name not in NOT_IN_THE_FORM}
 PARAMETERS = {
     parameter.get("argument").removeprefix("--"): parameter
@@ -28,6 +30,7 @@ PARAMETERS = {
     for parameter in root.iter("param")
     if parameter.get("argument")
 }
+FORMATS = {".tsv": "tabular", ".fits": "fits", ".png": "png", ".tiff": "tiff", ".reg": "txt", ".json": "json"}
 # conda-forge's matplotlib without a window toolkit.
 NAMES_ON_PYPI = {"matplotlib-base": "matplotlib"}
 
@@ -36,8 +39,18 @@ def pinned(file: Path) -> dict[str, str]:
     return dict(line.split("==") for line in file.read_text().splitlines() if "==" in line)
 
 
+def as_typed(default: object) -> str:
+    """A default as it is written on the command line."""
+    return ",".join(f"{number:g}" for number in default) if isinstance(default, tuple) else str(default)
+
+
 def test_the_form_has_every_option() -> None:
     assert set(PARAMETERS) == set(OPTIONS)
+    command = FORM.find("command").text
+    for name, option in OPTIONS.items():
+        # A switch is passed as its value; some others in a loop over their names.
+        passed = rf"\$\w+\.{name}\n" if option.type is bool else rf"--{name}=|'{name}'"
+        assert re.search(passed, command), name
 
 
 @pytest.mark.parametrize("name", sorted(set(OPTIONS) - {"outputs"}))
@@ -48,6 +61,10 @@ def test_defaults_and_bounds_of_the_form(name: str) -> None:
         options = {choice.get("value"): choice.get("selected") == "true" for choice in parameter.iter("option")}
         assert set(options) == set(choices)
         assert [value for value, selected in options.items() if selected] == [option.default]
+    elif option.type in (float | str | None, tuple[float, ...]):
+        assert parameter.get("type") == "text"
+        assert parameter.get("value") == (None if option.default is None else as_typed(option.default))
+        assert parameter.get("optional") == ("true" if option.default is None else None)
     elif bounds := option.metadata.get("bounds"):
         kind = int if option.type in (int, int | None) else float
         assert parameter.get("type") == {int: "integer", float: "float"}[kind]
@@ -61,23 +78,75 @@ def test_defaults_and_bounds_of_the_form(name: str) -> None:
             assert (None if form is None else float(form)) == code
     elif option.type is bool:
         assert parameter.get("checked") == str(option.default).lower()
+        assert (parameter.get("truevalue"), parameter.get("falsevalue")) == (f"--{name}", f"--no-{name}")
+    elif option.type is Path | None:
+        assert parameter.get("type") == "data"
+
+
+@pytest.mark.parametrize("name", ["noise", "filter"])
+def test_conditionals_have_a_case_for_every_choice(name: str) -> None:
+    """And ask for a file where the choice is one."""
+    conditional = FORM.find(f"inputs/conditional[@name='{name}']")
+    select = conditional.find("param")
+    choices = OPTIONS[select.get("argument").removeprefix("--")].metadata["choices"]
+    assert [choice.get("value") for choice in select.iter("option")] == list(choices)
+    cases = {case.get("value"): case.find("param[@type='data']") is not None for case in conditional.iter("when")}
+    assert cases == {choice: choice == "file" for choice in choices}
+
+
+def test_texts_of_the_form() -> None:
+    """The form lets through what the command line takes, and nothing that a shell or a sanitizer would change."""
+    apertures = PARAMETERS["apertures"].find("validator").text
+    for text in (as_typed(OPTIONS["apertures"].default), "2.5", " 2.5 , 10,.5,7. ", "100"):
+        assert re.match(apertures, text), text
+        assert parse(["image", f"--apertures={text}"]).apertures
+    for text in ("", " ", "0", "0.0", "5,0", "-5", "5,", ",5", "5,,10", "5 10", "1e999", "nan", ".", "5.5.5", "5;"):
+        assert not re.match(apertures, text), text
+    macro = MACROS.find("xml[@name='number_or_keyword']")
+    number_or_keyword = macro.find("validator").text
+    for name in ("gain", "zeropoint", "saturation"):
+        assert PARAMETERS[name].find("expand").get("macro") == macro.get("name")
+        for text in ("GAIN", "HIERARCH ESO DET-1 OUT1.GAIN", "MAG_ZP", "2", "1.5e+5"):
+            assert re.match(number_or_keyword, text), text
+            assert getattr(parse(["image", f"--{name}={text}"]), name) in (text, 2, 1.5e5)
+    for text in ("'", '"', "`id`", "$HOME", "a;b", "a&b", "a|b", "@", "a\nb", "a\tb", "\N{GREEK SMALL LETTER BETA}"):
+        assert not re.match(number_or_keyword, text), text
 
 
 def test_products_of_the_form() -> None:
-    offered = [choice.get("value") for choice in PARAMETERS["outputs"].iter("option")]
-    assert offered == list(PRODUCTS)
+    options = {choice.get("value"): choice.get("selected") == "true" for choice in PARAMETERS["outputs"].iter("option")}
+    assert list(options) == list(PRODUCTS)
+    assert [name for name, selected in options.items() if selected] == list(DEFAULT_PRODUCTS)
     made = {output.get("file"): output.get("format") for output in FORM.find("outputs")}
-    assert list(made) == offered
-    formats = {".tsv": "tabular", ".fits": "fits", ".png": "png"}
-    assert made == {name: formats[Path(name).suffix] for name in PRODUCTS}
+    assert list(made) == list(PRODUCTS)
+    assert made == {name: FORMATS[Path(name).suffix] for name in PRODUCTS}
+
+
+def test_every_product_and_option_of_the_form_is_tested() -> None:
+    tests = FORM.find("tests")
+    chosen = ",".join(outputs.get("value") for outputs in tests.findall(".//param[@name='outputs']"))
+    assert {*chosen.split(","), *DEFAULT_PRODUCTS} == set(PRODUCTS)
+    assert {parameter.get("name") for parameter in tests.iter("param")} == {*OPTIONS, "image"}
 
 
 def test_columns_of_the_form() -> None:
-    names = [column.name for column in COLUMNS]
-    assert FORM.find(".//action[@name='column_names']").get("default").split(",") == names
-    assert TOKENS["@COLUMNS@"] == str(len(names))
-    header = MACROS.find(".//has_line_matching").get("expression")
-    assert header.split(r"\t") == names
+    always = names(Given.ALWAYS)
+    catalog = FORM.find("outputs/expand[@file='catalog.tsv']")
+    assert catalog.find(".//action[@name='column_names']").get("default").split(",") == always
+    macro = MACROS.find("xml[@name='assert_catalog']")
+    header = macro.find(".//has_line_matching").get("expression")
+    assert header.removesuffix("@REST@").split(r"\t") == always
+    # The default: sky coordinates, the default apertures.
+    given = names(Given.SKY) + [
+        aperture_column(name, diameter) for diameter in OPTIONS["apertures"].default for name in names(Given.APERTURE)
+    ]
+    assert macro.get("token_rest").split(r"\t") == ["", *given]
+    assert macro.get("token_columns") == str(len(always + given))
+
+
+def names(given: Given) -> list[str]:
+    """The names of the columns with this condition."""
+    return [column.name for column in COLUMNS if column.given is given]
 
 
 @pytest.mark.parametrize("text", [HELP, README], ids=["help", "README"])
@@ -88,10 +157,18 @@ def test_tables_of_help_and_readme(text: str) -> None:
         assert f"`{name}`" in text or f"`--{name}" in text, name
 
 
+@pytest.mark.parametrize("text", [HELP, README], ids=["help", "README"])
+@pytest.mark.parametrize(("column", "legend"), [("flag", FLAG_LEGEND), ("flag_phot", FLAG_PHOT_LEGEND)])
+def test_legends_of_help_and_readme(text: str, column: str, legend: dict[int, str]) -> None:
+    """A table of its own for each, whole and in order."""
+    rows = "".join(f"| {bit} | {meaning} |\n" for bit, meaning in legend.items())
+    assert re.search(rf"\| `{column}`[^|]*\| Meaning[^|]*\|\n\|---\|---\|\n{re.escape(rows)}\n", text)
+
+
 def test_options_of_the_readme() -> None:
     for name, option in OPTIONS.items():
         if name != "outputs" and option.default is not None and option.type is not bool:
-            assert re.search(rf"\| `--{name}` \| `{option.default}` \| ", README), name
+            assert re.search(rf"\| `--{name}` \| `{as_typed(option.default)}` \| ", README), name
 
 
 def test_versions() -> None:

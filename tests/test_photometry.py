@@ -307,11 +307,12 @@ def test_one_bad_object_ends_no_run() -> None:
     settings = Settings(SKY)
     sky = estimate_background(image, None, settings)
     detections = detect(sky, DEFAULT_KERNEL, settings, want_map=True)
-    good = measure(detections, Measurable(sky), Measurable(sky), settings)
-    sources = detections.sources
+    sources, labels = detections.sources, np.arange(1, len(detections) + 1, dtype=np.int32)
+    images = Measurable(sky), Measurable(sky)
+    good = measure(sources, labels, detections.segmentation, images, settings)
     sources["theta"][3] = np.nextafter(np.float32(np.pi / 2), np.float32(2))
     sources["a"][4], sources["b"][5], sources["x"][6], sources["b"][7] = np.nan, np.inf, np.nan, 0
-    measured = measure(detections, Measurable(sky), Measurable(sky), settings)
+    measured = measure(sources, labels, detections.segmentation, images, settings)
     bad = [4, 5, 6, 7]
     assert np.isnan(measured["flux_auto"][bad]).all()
     assert np.isfinite(measured["flux_auto"][3])

@@ -8,7 +8,7 @@ import tifffile
 from astropy.io import fits
 from matplotlib.image import imread
 
-from extraction import pictures
+from extraction import pictures, thumbnails
 from tests.conftest import succeed
 
 RED = np.array([1, 0, 0, 1])
@@ -86,13 +86,13 @@ def test_average_and_thin_keep_what_matters() -> None:
     image = np.zeros((4000, 3100), dtype=np.float32)
     image[1000:1003, 2000:2003] = 9
     image[0, 0] = np.nan
-    small = pictures.average(image)
+    small = thumbnails.average(image)
     assert max(small.shape) <= pictures.MOST_PIXELS
     assert np.isfinite(small).all()
     assert small.sum() * 9 == pytest.approx(image[1:].sum())
     labels = np.zeros(image.shape, dtype=np.int32)
     labels[17, 2999] = 5
-    thinned = pictures.thin(labels)
+    thinned = thumbnails.thin(labels)
     assert thinned.shape == small.shape
     assert (thinned == 5).sum() == 1
 

@@ -14,10 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from extraction.background import Sky, estimate_background, missing_pixels
-from extraction.detection import Detections, detect
+from extraction.detection import detect
 from extraction.images import Image
 from extraction.inputs import read_image
 from extraction.kernels import DEFAULT_KERNEL
+from extraction.limits import Detections
 from extraction.settings import Settings
 from tests.simulated_sky import simulate
 
