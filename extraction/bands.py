@@ -28,19 +28,31 @@ ROWS_AT_A_TIME = 256
 
 
 class Extract(Protocol):
-    """Extract the rows from `first` to before `last`, y counting from the image's first row."""
+    """Extract the rows from `first` to before `last`, y counting from the image's first row.
 
-    def __call__(self, first: int, last: int, *, parents: bool = False, want_map: bool = True) -> Detections: ...
+    `parents`: neither deblended nor cleaned. `without`: pixels (flat indices in the image) to leave out.
+    """
+
+    def __call__(
+        self,
+        first: int,
+        last: int,
+        *,
+        parents: bool = False,
+        want_map: bool = True,
+        without: np.ndarray | None = None,
+    ) -> Detections: ...
 
 
 @dataclass
 class Crossing:
-    """The parents across a seam: their pixels as sorted flat indices, with the parent's number; its rows."""
+    """The parents across a seam: their pixels as sorted flat indices, with the parent's number; its rows and size."""
 
     pixels: np.ndarray
     numbers: np.ndarray
     first_rows: np.ndarray
     last_rows: np.ndarray
+    sizes: np.ndarray
 
     def parent_of(self, pixels: np.ndarray) -> np.ndarray:
         """The number of the parent that each pixel (flat index) belongs to, -1 for none of these."""
@@ -49,27 +61,39 @@ class Crossing:
         place = np.minimum(np.searchsorted(self.pixels, pixels), len(self.pixels) - 1)
         return np.where(self.pixels[place] == pixels, self.numbers[place], -1)
 
+    def giants(self, largest: float) -> np.ndarray:
+        """The pixels of the parents that are larger than so many pixels."""
+        return self.pixels[self.sizes[self.numbers] > largest]
 
-NO_CROSSING = Crossing(*(np.empty(0, dtype=np.int64) for _ in range(4)))
+
+@dataclass(frozen=True)
+class Edge:
+    """What to mind where a band ends: so many rows there are filtered otherwise than in the image.
+
+    A parent of more pixels than `largest` is not deblended, nor shall its parts be in the bands that it reaches into.
+    """
+
+    margin: int
+    largest: float
+
+
+NO_CROSSING = Crossing(*(np.empty(0, dtype=np.int64) for _ in range(5)))
 
 
 def extract_in_bands(
-    extract: Extract, shape: tuple[int, int], margin: int, want_map: bool, workers: Workers
+    extract: Extract, shape: tuple[int, int], edge: Edge, want_map: bool, workers: Workers
 ) -> Detections:
-    """Extract an image of `shape` (height, width).
-
-    `margin` is the number of rows at an artificial edge whose filtered values are not those of the image.
-    """
+    """Extract an image of `shape` (height, width)."""
     height, width = shape
     if height <= MOST_ROWS_OF_ONE_BAND:
         return extract(0, height, want_map=want_map)
     number = -(-height // BAND_ROWS)
     edges = [round(height * band / number) for band in range(number + 1)]
-    overlap = max(OVERLAP, 2 * margin)
+    overlap = max(OVERLAP, 2 * edge.margin)
     seams = edges[1:-1]
 
     def find(seam: int) -> Crossing:
-        return _find_crossing(extract, seam, height, overlap, margin)
+        return _find_crossing(extract, seam, height, overlap, edge.margin)
 
     crossings = dict(zip(seams, workers.map(find, seams), strict=True))
     segmentation = shared_array(shape, np.int32) if want_map else None
@@ -80,8 +104,8 @@ def extract_in_bands(
         start, stop = edges[index : index + 2]
         before, behind = crossings.get(start, NO_CROSSING), crossings.get(stop, NO_CROSSING)
         own = behind.last_rows[behind.first_rows >= start]
-        last = max([stop + overlap, *(own + 1 + margin)])
-        found = extract(max(0, start - overlap), min(height, last))
+        last = max([stop + overlap, *(own + 1 + edge.margin)])
+        found = extract(max(0, start - overlap), min(height, last), without=before.giants(edge.largest))
         kept = _owned(found.sources, (start, stop), width, before, behind)
         return _keep(found, kept, max(0, start - overlap), index * spacing, segmentation)
 
@@ -116,7 +140,8 @@ def _find_crossing(extract: Extract, seam: int, height: int, overlap: int, margi
     number[labels] = np.arange(len(labels))
     numbers = number[found.segmentation].ravel()
     pixels = np.flatnonzero(numbers >= 0)
-    return Crossing(pixels + first * found.segmentation.shape[1], numbers[pixels], rows["ymin"], rows["ymax"])
+    sizes = found.sources["npix"][labels - 1]
+    return Crossing(pixels + first * found.segmentation.shape[1], numbers[pixels], rows["ymin"], rows["ymax"], sizes)
 
 
 def _owned(sources: np.ndarray, rows: tuple[int, int], width: int, before: Crossing, behind: Crossing) -> np.ndarray:

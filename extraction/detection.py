@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .background import Sky
-from .bands import extract_in_bands
-from .limits import MASKED_NOISE, Detections, Extraction
+from .bands import Edge, extract_in_bands
+from .limits import MASKED_NOISE, Detections, Extraction, most_pixels_to_deblend
 from .settings import Settings
 from .workers import Workers
 
@@ -30,8 +30,9 @@ def detect(
     `kernel` None: no filter. Semantics of the threshold: see `Settings.thresh` and `err_option`.
     """
     margin = 0 if kernel is None else kernel.shape[0] // 2 + 1
+    edge = Edge(margin, most_pixels_to_deblend(settings.deblend_nthresh))
     rows = _Rows(sky, kernel, settings)
-    detections = extract_in_bands(rows, sky.pixels.shape, margin, want_map, workers or Workers(1))
+    detections = extract_in_bands(rows, sky.pixels.shape, edge, want_map, workers or Workers(1))
     if settings.err_option == "none":
         for name in ERROR_FIELDS:
             detections.sources[name] = 0
@@ -69,11 +70,25 @@ class _Rows:
         self.threshold = max(threshold, LEAST_THRESHOLD)
         self.matched = self.kernel is not None and settings.has_noise_map and settings.filter_type == "matched"
 
-    def __call__(self, first: int, last: int, *, parents: bool = False, want_map: bool = True) -> Detections:
-        """Extract the rows from `first` to before `last`; with `parents`, without deblending and cleaning."""
+    def __call__(
+        self,
+        first: int,
+        last: int,
+        *,
+        parents: bool = False,
+        want_map: bool = True,
+        without: np.ndarray | None = None,
+    ) -> Detections:
+        """See `bands.Extract`."""
         settings = self.settings
         rows = slice(first, last)
         masked = None if self.sky.masked is None else self.sky.masked[rows]
+        noise = self._noise_of(rows, masked)
+        if without is not None and len(without):
+            pixels = self.sky.pixels[rows]
+            noise = np.array(np.broadcast_to(np.float32(1 if noise is None else noise), pixels.shape))
+            within = without - first * pixels.shape[1]
+            noise.ravel()[within[(within >= 0) & (within < pixels.size)]] = MASKED_NOISE
         cleared_afterwards = masked is not None and self.matched and not parents
         options = {
             "minarea": settings.minarea,
@@ -85,7 +100,7 @@ class _Rows:
             "clean_param": settings.clean_param,
             "segmentation_map": want_map or cleared_afterwards,
         }
-        detections = Extraction(self.sky.pixels[rows], self.threshold, self._noise_of(rows, masked), options).run()
+        detections = Extraction(self.sky.pixels[rows], self.threshold, noise, options).run()
         if cleared_afterwards:
             detections = _clear_masked(detections, masked)
         for name in ROW_FIELDS:

@@ -20,6 +20,11 @@ BYTES_TO_DEBLEND = 44
 MOST_BYTES_TO_DEBLEND = 1.5e9
 
 
+def most_pixels_to_deblend(thresholds: int) -> float:
+    """How many pixels a source may have to be searched for blends at so many thresholds."""
+    return MOST_BYTES_TO_DEBLEND / BYTES_TO_DEBLEND / thresholds
+
+
 @dataclass
 class Detections:
     """What was found.
@@ -92,7 +97,7 @@ class Extraction:
     def _split_but_giants(self, whole: Detections) -> Detections:
         """Deblend all sources but the giants among the `whole` ones: as few of the largest as need be."""
         sizes = whole.sources["npix"]
-        largest = MOST_BYTES_TO_DEBLEND / BYTES_TO_DEBLEND / self.options["deblend_nthresh"]
+        largest = most_pixels_to_deblend(self.options["deblend_nthresh"])
         while True:
             giants = np.flatnonzero(sizes > largest)
             try:

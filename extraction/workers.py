@@ -11,7 +11,10 @@ import mmap
 import multiprocessing
 import os
 import signal
+import traceback
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 import numpy as np
@@ -36,27 +39,78 @@ class Workers:
         Raises what the function raises, and InputError where the system ends a process.
         """
         if self.number == 1 or len(items) < 2:
-            yield from map(function, items)
-            return
-        from concurrent.futures import ProcessPoolExecutor
-        from concurrent.futures.process import BrokenProcessPool
+            return map(function, items)
+        return self._map_in_processes(function, items)
 
-        processes = min(self.number, len(items))
-        context = multiprocessing.get_context("fork")
-        pool = ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(function,))
+    def _map_in_processes(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+        """Each process has one item at a time, so that a long one keeps no others waiting.
+
+        Not concurrent.futures: it cannot stop a process at work, and multiprocessing.Pool waits for ever for one that
+        was killed.
+        """
+        processes, idle, busy = [], [], []
+        waiting, results = iter(range(len(items))), {}
         try:
-            yield from pool.map(_call, items)
-        except BrokenProcessPool as problem:
-            raise InputError(
-                "source-extractor",
-                "one of its processes was ended by the system, most likely because memory ran out",
-                "use a machine with more memory, or --threads 1",
-            ) from problem
+            for _ in range(min(self.number, len(items))):
+                process, connection = _fork(function, items)
+                processes.append(process)
+                idle.append(connection)
+            for wanted in range(len(items)):
+                while wanted not in results:
+                    for connection, number in zip(list(idle), waiting, strict=False):
+                        connection.send(number)
+                        idle.remove(connection)
+                        busy.append(connection)
+                    for connection in wait(busy):
+                        number, results[number] = _receive(connection)
+                        busy.remove(connection)
+                        idle.append(connection)
+                yield results.pop(wanted)
         finally:
             # After an error nothing is worth waiting for; after the last result none is at work.
-            for process in multiprocessing.active_children():
+            for process in processes:
                 process.kill()
-            pool.shutdown()
+                process.join()
+
+
+def _fork(function: Callable[[Any], Any], items: Sequence[Any]) -> tuple[BaseProcess, Connection]:
+    """A process that works on the items whose numbers it is sent."""
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(function, items, theirs), daemon=True)
+    process.start()
+    theirs.close()
+    return process, ours
+
+
+def _receive(connection: Connection) -> tuple[int, Any]:
+    """The number of an item and its result; raises what the process raised."""
+    try:
+        number, result, problem = connection.recv()
+    except EOFError as gone:
+        raise InputError(
+            "source-extractor",
+            "one of its processes was ended by the system, most likely because memory ran out",
+            "use a machine with more memory, or --threads 1",
+        ) from gone
+    if problem is not None:
+        raise problem
+    return number, result
+
+
+def _work(function: Callable[[Any], Any], items: Sequence[Any], connection: Connection) -> None:
+    """What a process does: it ends with its parent, and leaves interruptions to it."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    while True:
+        number = connection.recv()
+        try:
+            answer = number, function(items[number]), None
+        except Exception as problem:
+            problem.add_note(traceback.format_exc())
+            answer = number, None, problem
+        connection.send(answer)
 
 
 def default_number() -> int:
@@ -69,15 +123,3 @@ def shared_array(shape: tuple[int, ...], dtype: type) -> np.ndarray:
     """Zeros that every process forked from now on reads and writes."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     return np.frombuffer(mmap.mmap(-1, max(size, 1)), dtype=dtype, count=int(np.prod(shape))).reshape(shape)
-
-
-def _begin(function: Callable[[Any], Any]) -> None:
-    """What a new process does first: end with its parent, leave interruptions to it, and keep the function."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _call.function = function
-
-
-def _call(item: Any) -> Any:
-    return _call.function(item)

@@ -35,8 +35,10 @@ def test_says_what_it_did(tmp_path: Path) -> None:
         rf"Image: {re.escape(str(SKY))}, HDU 0 \(PRIMARY\), 480 x 360 pixels, float32{seconds}",
         rf"Masked pixels: 3533 \(3533 by {re.escape(str(TEST_DATA / 'mask.fits'))}\)",
         rf"Background: 131\.797, RMS 8\.79457 \(global values\){seconds}",
+        r"The header also has: --gain GAIN \(2\)",
         r"Threshold: 13\.1919 \(1\.5 x global RMS\)",
         rf"Sources: 140{seconds}",
+        rf"Measured the sources{seconds}",
         *(rf"Made {name}{seconds}" for name in ("catalog.tsv", "background.fits", "background_rms.fits")),
         *(rf"Made {name}{seconds}" for name in ("segmentation_map.fits", "image.png", "background.png")),
         *(rf"Made {name}{seconds}" for name in ("background_rms.png", "segmentation_map.png", "sources.png")),
@@ -85,7 +87,7 @@ def test_no_source_gives_a_header(tmp_path: Path) -> None:
     said = succeed(SKY, "--thresh", "1e5", folder=tmp_path)
     assert "Sources: 0: nothing exceeds the threshold" in said
     assert (tmp_path / "catalog.tsv").read_text().count("\n") == 1
-    assert read_catalog(tmp_path).shape == (0, 31)
+    assert read_catalog(tmp_path).shape == (0, 56)
     assert not fits.getdata(tmp_path / "segmentation_map.fits").any()
     assert files(tmp_path) == NINE
 

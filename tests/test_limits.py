@@ -153,7 +153,8 @@ def test_pixels_at_the_end_of_float32(tmp_path: Path, value: float, noise_level:
     pixels[30:33, 40:43] = value
     extract(tmp_path, pixels)
     catalog = read_catalog(tmp_path)
-    assert np.isfinite(catalog).all(axis=None)
+    numbers = catalog.select_dtypes("number").drop(columns=["flux_radius"])
+    assert np.isfinite(numbers).all(axis=None)
     assert ((catalog["x"] - 152).abs() < 0.5).any()
 
 

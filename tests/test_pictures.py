@@ -87,7 +87,7 @@ def test_average_and_thin_keep_what_matters() -> None:
     image[1000:1003, 2000:2003] = 9
     image[0, 0] = np.nan
     small = thumbnails.average(image)
-    assert max(small.shape) <= pictures.MOST_PIXELS
+    assert max(small.shape) <= thumbnails.LONGEST_SIDE_IN_PIXELS
     assert np.isfinite(small).all()
     assert small.sum() * 9 == pytest.approx(image[1:].sum())
     labels = np.zeros(image.shape, dtype=np.int32)
