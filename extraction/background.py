@@ -31,6 +31,8 @@ BRIGHTEST = 1e29
 # So many pixels are enough to know the median and the spread of an image.
 SAMPLE_SIZE = 1_000_000
 ROWS_AT_A_TIME = 256
+EXACT_IN_FLOAT32 = (np.float32, np.float16, np.int16, np.uint16, np.int8, np.uint8)
+FLOAT32_EXPONENTS = 120  # powers of two within these are float32
 
 
 @dataclass
@@ -86,7 +88,8 @@ class Sky:
 
     def floored_pixels(self) -> int:
         """In how many pixels the RMS map stands at its floor, SEP's being lower."""
-        return int(np.count_nonzero(self.working_rms_map() == self._rms_floor))
+        rms = self.noise if self.given_noise is None else self.working_rms_map()
+        return int(np.count_nonzero(rms == self._rms_floor))
 
     @property
     def _rms_floor(self) -> np.float32:
@@ -101,9 +104,15 @@ class Sky:
 
 
 def estimate_background(
-    image: Image, masked: np.ndarray | None, settings: Settings, given_noise: NoiseMap | None = None
+    image: Image,
+    masked: np.ndarray | None,
+    settings: Settings,
+    given_noise: NoiseMap | None = None,
+    in_place: bool = False,
 ) -> Sky:
     """Estimate the background mesh of an image and, where the settings say so, subtract it.
+
+    `in_place`: nobody else needs the image's pixels, and their memory may become the sky's.
 
     `masked` (height, width), True where a pixel is to be left out, or None; pixels that are not
     finite must be in it, and those that `given_noise` calls invalid.
@@ -114,7 +123,7 @@ def estimate_background(
     )
     # First a scale from the spread of the pixels, so that SEP's own estimate cannot under- or overflow ...
     exponent = _exponent_to_one(spread)
-    pixels = _working_pixels(image.pixels, pedestal, exponent)
+    pixels = _working_pixels(image.pixels, pedestal, exponent, in_place)
     height, width = pixels.shape
     mesh = sep.Background(
         pixels,
@@ -132,7 +141,8 @@ def estimate_background(
         mesh.subfrom(pixels)
     # ... then the scale that the estimate asks for.
     refinement = _exponent_to_one(rms)
-    pixels *= np.float32(2.0**refinement)
+    if refinement:
+        pixels *= np.float32(2.0**refinement)
     if masked is not None:
         pixels[masked] = 0
     mesh_unit = math.ldexp(1.0, -exponent)
@@ -184,11 +194,18 @@ def _float32_spacing(value: float) -> float:
     return math.ldexp(1.0, math.frexp(value)[1] - 24) if value else 0.0
 
 
-def _working_pixels(pixels: np.ndarray, pedestal: float, exponent: int) -> np.ndarray:
-    """(pixels - pedestal) * 2^exponent as float32, rounded once, within `BRIGHTEST`."""
-    working = np.empty(pixels.shape, dtype=np.float32)
+def _working_pixels(pixels: np.ndarray, pedestal: float, exponent: int, in_place: bool) -> np.ndarray:
+    """(pixels - pedestal) * 2^exponent as float32 in C order, rounded once, within `BRIGHTEST`."""
+    in_place = in_place and pixels.dtype == np.float32 and pixels.dtype.isnative and pixels.flags.carray
+    working = pixels if in_place else np.empty(pixels.shape, dtype=np.float32)
+    # float32 holds these values, and a power of two changes no digit of them.
+    exact = pixels.dtype in EXACT_IN_FLOAT32 and not pedestal and abs(exponent) < FLOAT32_EXPONENTS
     for start in range(0, len(pixels), ROWS_AT_A_TIME):
         rows = slice(start, start + ROWS_AT_A_TIME)
+        if exact:
+            block = np.multiply(pixels[rows], np.float32(2.0**exponent), out=working[rows], dtype=np.float32)
+            np.clip(block, -BRIGHTEST, BRIGHTEST, out=block)
+            continue
         block = np.subtract(pixels[rows], pedestal, dtype=np.float64)
         np.ldexp(block, exponent, out=block)
         working[rows] = np.clip(block, -BRIGHTEST, BRIGHTEST, out=block)

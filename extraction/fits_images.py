@@ -158,7 +158,11 @@ def _axes(shape: tuple[int, ...], source: str, origin: str) -> tuple[list[int], 
 
 def _pixels(hdu: fits.ImageHDU, index: tuple[int | slice, ...]) -> np.ndarray:
     # section reads (and scales) the plane alone, not the whole cube.
-    return hdu.section[index] if any(isinstance(i, int) for i in index) else hdu.data
+    pixels = hdu.section[index] if any(isinstance(i, int) for i in index) else hdu.data
+    if pixels.dtype.isnative:
+        return pixels
+    # FITS is big-endian; whatever reads other than this machine's order is slow at every step.
+    return pixels.byteswap(inplace=pixels.flags.writeable).view(pixels.dtype.newbyteorder("="))
 
 
 def _require_whole(hdu: fits.ImageHDU, source: str) -> None:

@@ -28,6 +28,8 @@ SHORTEST_SIDE = 1.5
 MARGINS = {"left": 1.15, "right": 0.35, "bottom": 0.8, "top": 0.55}
 COLOR_BAR_MARGIN = 1.45
 LONGEST_TITLE = 70
+# zlib's level: the picture of a noisy sky takes a quarter of the time that the default 6 takes, and less room.
+COMPRESSION = 2
 
 # Light enough on black, and told apart by most colour-blind people (Paul Tol's bright and light schemes).
 LABEL_COLORS = (
@@ -132,8 +134,9 @@ def _touching(labels: np.ndarray) -> list[tuple[int, int]]:
         first = labels[: height - down, max(0, -right) : width - max(0, right)]
         second = labels[down:, max(0, right) : width + min(0, right)]
         touching = (first != second) & (first > 0) & (second > 0)
-        pairs.append(np.column_stack((first[touching], second[touching])))
-    return [tuple(pair) for pair in np.unique(np.concatenate(pairs), axis=0).tolist()]
+        pairs.append(first[touching] * np.int64(2**32) + second[touching])
+    ones, others = np.divmod(np.unique(np.concatenate(pairs)), 2**32)
+    return list(zip(ones.tolist(), others.tolist(), strict=True))
 
 
 def _show(axes: Axes, pixels: np.ndarray, image: Image) -> None:
@@ -212,4 +215,4 @@ def save(figure: Figure, path: Path) -> None:
     """Write a figure, whatever glyphs the font lacks."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # glyphs that the font lacks, grid lines beyond the sky
-        figure.savefig(path, format="png")
+        figure.savefig(path, format="png", pil_kwargs={"compress_level": COMPRESSION})

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .images import Image
     from .limits import Detections
     from .noise import NoiseMap
+    from .photometry import Measurable
 
 # A noise map that differs from the noise of the image by more than this is probably of another type.
 PLAUSIBLE_NOISE = 5
@@ -77,10 +78,12 @@ def _find(found: Run, chosen: list[Product]) -> Run:
     by_file = read_mask(settings.mask_file, settings.maskthresh, image) if settings.mask_file else None
     noise = _noise_map(settings, image)
     masked = _masked(settings, image, by_file, noise, log)
+    if furthest >= Stage.CATALOG and settings.measure_file is None:
+        _calibrate(found, image)
     found.sky = _estimate_background(settings, image, masked, noise, log)
-    if furthest >= Stage.CATALOG:
-        _prepare_measurement(found, by_file)
     image.release()
+    if furthest >= Stage.CATALOG:
+        found.measurable = _measurable(found, by_file)
     if furthest >= Stage.SOURCES:
         found.detections = _detect(found, want_map=furthest >= Stage.SEGMENTATION)
     if furthest >= Stage.CATALOG:
@@ -90,24 +93,29 @@ def _find(found: Run, chosen: list[Product]) -> Run:
     return found
 
 
-def _prepare_measurement(found: Run, by_file: np.ndarray | None) -> None:
-    """What the sources are measured on, the image itself or the one that was given for it, and its calibration."""
+def _calibrate(found: Run, image: Image) -> None:
+    """Look up what the pixels of the image that is measured mean, and which are saturated."""
     from .calibration import resolve, unused_keywords
+
+    found.measured_image, found.calibration = image, resolve(found.settings, image)
+    if unused := unused_keywords(found.settings, image):
+        found.log.say(f"The header also has: {', '.join(unused)}")
+    if found.calibration.saturation is not None:
+        found.saturated = np.flatnonzero(image.pixels >= found.calibration.saturation)
+
+
+def _measurable(found: Run, by_file: np.ndarray | None) -> Measurable:
+    """What the sources are measured on: the image itself, or the one that was given for it."""
     from .photometry import Measurable
 
-    settings, log = found.settings, found.log
-    image, sky = found.image, found.sky
+    settings, sky = found.settings, found.sky
     if settings.measure_file is not None:
         image = _image_to_measure(found)
-        masked = _masked(settings, image, by_file, None, log)
-        sky = _estimate_background(settings, image, masked, None, log)
-    found.measured_image, found.calibration = image, resolve(settings, image)
-    if unused := unused_keywords(settings, image):
-        log.say(f"The header also has: {', '.join(unused)}")
-    level = found.calibration.saturation
-    saturated = None if level is None else np.flatnonzero(image.pixels >= level)
-    found.measurable = Measurable(sky, found.calibration.gain, saturated)
-    image.release()
+        _calibrate(found, image)
+        masked = _masked(settings, image, by_file, None, found.log)
+        sky = _estimate_background(settings, image, masked, None, found.log)
+        image.release()
+    return Measurable(sky, found.calibration.gain, found.saturated)
 
 
 def _measure(found: Run, want_rows: bool) -> None:
@@ -168,7 +176,7 @@ def _estimate_background(
     from .background import RMS_FLOOR, estimate_background
 
     with log.step("Estimating the background") as said:
-        sky = estimate_background(image, masked, settings, noise)
+        sky = estimate_background(image, masked, settings, noise, in_place=True)
         kept = "" if settings.subtract_background else "; not subtracted"
         said.append(f"Background: {sky.background:.6g}, RMS {sky.rms:.6g} (global values){kept}")
     if noise is not None and sky.rms > 0:

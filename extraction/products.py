@@ -51,6 +51,7 @@ class Run:
     detections: Detections | None = None
     calibration: Calibration | None = None
     measured_image: Image | None = None
+    saturated: np.ndarray | None = None  # flat indices of its saturated pixels
     measurable: Measurable | None = None
     catalog: Catalog | None = None
     rows: list[str] | None = None  # of catalog.tsv

@@ -1,0 +1,218 @@
+"""Time and memory of this tool, SExtractor and plain SEP on the same simulated fields.
+
+python benchmarks/speed.py [--fields small,large,crowded,mosaic,growth,huge] [--repeat 3] [--folder DIR]
+
+Prints a table: medians of the seconds of whole processes, which take turns; ratios to SExtractor (Debian's
+source-extractor, where it is installed), which computes and writes what this tool does; and the peak memory of all its
+processes, shared pages counted once. The fields stay in the folder for the next time.
+"""
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY))
+from tests.simulated_sky import simulate  # noqa: E402
+
+SCRIPT = REPOSITORY / "source_extractor.py"
+SEXTRACTOR = shutil.which("source-extractor")
+CATALOG_AND_MAPS = "catalog.tsv,background.fits,background_rms.fits,segmentation_map.fits"
+CROWDED = {"fwhm": 2.4, "galaxies": 0.05}
+# Side in pixels, number of sources injected, how the field differs from the ordinary one.
+FIELDS = {
+    "small": (360, 118, {}),
+    "large": (4096, 15_360, {}),
+    "crowded": (4096, 160_000, CROWDED),
+    "mosaic": (8192, 360_000, {}),
+}
+FAINTEST = 400.0
+GROWTH = (1500, 2000, 3000, 4500, 6500)  # sides in pixels of crowded fields of one density
+# What the products use, for the time that merely importing it takes.
+IMPORTS = {
+    "catalog and maps": "import argparse, numpy, sep, astropy.io.fits, astropy.wcs, astropy.coordinates",
+    "all nine": (
+        "import argparse, numpy, sep, astropy.io.fits, astropy.wcs, astropy.coordinates, matplotlib.figure, "
+        "matplotlib.backends.backend_agg, astropy.visualization.wcsaxes"
+    ),
+}
+PLAIN_SEP = """
+import sys, numpy as np, sep
+from astropy.io import fits
+sep.set_extract_pixstack(10_000_000)
+data = fits.getdata(sys.argv[1]).astype(np.float32)
+background = sep.Background(data)
+background.subfrom(data)
+sources, labels = sep.extract(data, 1.5, err=background.globalrms, segmentation_map=True)
+np.savetxt(sys.argv[2] + "/plain.txt", sources)
+"""
+SEXTRACTOR_COLUMNS = """NUMBER X_IMAGE Y_IMAGE XWIN_IMAGE YWIN_IMAGE ALPHA_J2000 DELTA_J2000 FLUX_ISO FLUXERR_ISO
+FLUX_AUTO FLUXERR_AUTO KRON_RADIUS FLUX_APER(2) FLUXERR_APER(2) FLUX_RADIUS X2_IMAGE Y2_IMAGE XY_IMAGE ERRX2_IMAGE
+ERRY2_IMAGE ERRXY_IMAGE A_IMAGE B_IMAGE THETA_IMAGE THETA_J2000 CXX_IMAGE CYY_IMAGE CXY_IMAGE XMIN_IMAGE XMAX_IMAGE
+YMIN_IMAGE YMAX_IMAGE FWHM_IMAGE FWHM_WORLD ELLIPTICITY ELONGATION THRESHOLD FLUX_MAX XPEAK_IMAGE YPEAK_IMAGE
+ISOAREA_IMAGE FLAGS"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--fields", default=",".join(FIELDS))
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "source-extractor-benchmark")
+    arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    print(f"{'field':9} {'sources':>8}  {'what':32} {'seconds':>8} {'ratio':>6} {'peak MB':>8} {'bytes/pixel':>11}")
+    for name in arguments.fields.split(","):
+        if name == "growth":
+            growth(arguments.folder)
+        elif name == "huge":
+            huge(arguments.folder)
+        else:
+            compare(name, arguments.folder, arguments.repeat)
+
+
+def compare(name: str, folder: Path, repeat: int) -> None:
+    """Time everything on a field, in turns."""
+    image, out = field(name, folder), folder / "out"
+    commands = {
+        "catalog and maps": ours(image, out, CATALOG_AND_MAPS),
+        "all nine": ours(image, out),
+        "catalog and maps, 1 thread": ours(image, out, CATALOG_AND_MAPS, threads=1),
+        "plain SEP": [sys.executable, "-c", PLAIN_SEP, image, folder],
+    }
+    if name == "small":
+        commands |= {f"imports: {what}": [sys.executable, "-c", code] for what, code in IMPORTS.items()}
+    if SEXTRACTOR:
+        commands["SExtractor, catalog and maps"] = sextractor(image, folder)
+    seconds = {what: [] for what in commands}
+    for _ in range(repeat):
+        for what, command in commands.items():
+            seconds[what].append(run(command)[0])
+    medians = {what: statistics.median(times) for what, times in seconds.items()}
+    sources = number_of_sources(out)
+    pixels = fits.getheader(image)["NAXIS1"] ** 2
+    for what, command in commands.items():
+        reference = f"imports: {what}" if f"imports: {what}" in commands else "SExtractor, catalog and maps"
+        ratio = f"{medians[what] / medians[reference]:6.2f}" if reference in medians else "     -"
+        peak = run(command, watch=True)[1]
+        above = (peak - idle_memory(folder, what, out)) / pixels if what in ("catalog and maps", "all nine") else None
+        shown = f"{above:11.1f}" if above is not None and name != "small" else f"{'':11}"
+        print(f"{name:9} {sources:8}  {what:32} {medians[what]:8.2f} {ratio} {peak / 1e6:8.0f} {shown}", flush=True)
+
+
+def idle_memory(folder: Path, what: str, out: Path) -> int:
+    """The peak memory of the same run on a field of hardly any pixels: interpreters and imports."""
+    image = field("small", folder)
+    products = CATALOG_AND_MAPS if what == "catalog and maps" else None
+    return max(run(ours(image, out, products), watch=True)[1] for _ in range(2))
+
+
+def growth(folder: Path) -> None:
+    """The exponent of the time against the number of sources, at one density."""
+    numbers, times = [], []
+    for side in GROWTH:
+        image = field(f"growth{side}", folder, (side, round(160_000 * (side / 4096) ** 2), CROWDED))
+        out = folder / "out"
+        times.append(statistics.median(run(ours(image, out, CATALOG_AND_MAPS))[0] for _ in range(3)))
+        numbers.append(number_of_sources(out))
+        print(f"{'growth':9} {numbers[-1]:8}  {'catalog and maps':32} {times[-1]:8.2f}", flush=True)
+    exponent = np.polyfit(np.log(numbers), np.log(times), 1)[0]
+    print(f"time grows as sources ^ {exponent:.2f}")
+
+
+def huge(folder: Path) -> None:
+    """16384 x 16384: the mosaic, four times."""
+    image = folder / "huge.fits"
+    if not image.exists():
+        quarter = fits.getdata(field("mosaic", folder))
+        header = fits.getheader(field("mosaic", folder))
+        fits.writeto(image, np.tile(quarter, (2, 2)), header)
+    out = folder / "out"
+    seconds, peak = run(ours(image, out, CATALOG_AND_MAPS), watch=True)
+    sources = number_of_sources(out)
+    print(f"{'huge':9} {sources:8}  {'catalog and maps':32} {seconds:8.2f} {'':6} {peak / 1e6:8.0f}")
+
+
+def field(name: str, folder: Path, size: tuple | None = None) -> Path:
+    """The simulated image, made where it is missing."""
+    image = folder / f"{name}.fits"
+    if not image.exists():
+        side, number, changes = size or FIELDS[name]
+        sky = simulate((side, side), number, seed=1, faintest=FAINTEST, **changes)
+        scale = 0.25 / 3600
+        header = fits.Header(
+            {
+                "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 150.1, "CRVAL2": 2.2, "CRPIX1": side / 2,
+                "CRPIX2": side / 2, "CD1_1": -scale, "CD1_2": 0.0, "CD2_1": 0.0, "CD2_2": scale, "RADESYS": "ICRS",
+            }
+        )  # fmt: skip
+        fits.writeto(image, sky.pixels, header)
+    return image
+
+
+def ours(image: Path, out: Path, products: str | None = None, threads: int | None = None) -> list:
+    options = ["--outputs", products] if products else []
+    options += ["--threads", threads] if threads else []
+    return [sys.executable, SCRIPT, image, "--output_dir", out, *options]
+
+
+def sextractor(image: Path, folder: Path) -> list:
+    """The configuration of the tests' reference, with the columns that we have."""
+    (folder / "columns.param").write_text("\n".join(SEXTRACTOR_COLUMNS.split()) + "\n")
+    shutil.copy(REPOSITORY / "tests" / "sextractor" / "sky.conv", folder)
+    checks = ["back.fits", "rms.fits", "seg.fits"]
+    return [
+        SEXTRACTOR, image, "-c", REPOSITORY / "tests" / "sextractor" / "sky.sex",
+        "-PARAMETERS_NAME", folder / "columns.param", "-FILTER_NAME", folder / "sky.conv",
+        "-CATALOG_NAME", folder / "sextractor.cat", "-CHECKIMAGE_TYPE", "BACKGROUND,BACKGROUND_RMS,SEGMENTATION",
+        "-CHECKIMAGE_NAME", ",".join(str(folder / check) for check in checks), "-MEMORY_PIXSTACK", "10000000",
+    ]  # fmt: skip
+
+
+def number_of_sources(out: Path) -> int:
+    with (out / "catalog.tsv").open() as rows:
+        return sum(1 for _ in rows) - 1
+
+
+def run(command: list, watch: bool = False) -> tuple[float, int]:
+    """Seconds, and where it is watched the peak memory of a command and all its processes (PSS, bytes)."""
+    started = time.perf_counter()
+    process = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL)
+    peak = 0
+    while watch and process.poll() is None:
+        peak = max(peak, sum(map(shared_once, family(process.pid))))
+        time.sleep(0.01)
+    if process.wait():
+        sys.exit(f"error: {command[0]} ended with {process.returncode}")
+    return time.perf_counter() - started, peak
+
+
+def family(pid: int) -> list[int]:
+    """A process and its descendants."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        children = []
+    return [pid, *(descendant for child in children for descendant in family(int(child)))]
+
+
+def shared_once(pid: int) -> int:
+    """A process's memory, each page divided by the number of processes that share it."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+
+if __name__ == "__main__":
+    main()
