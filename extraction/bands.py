@@ -24,7 +24,7 @@ BAND_ROWS = 512
 MOST_ROWS_OF_ONE_BAND = 1024
 # Rows around a band and on either side of a seam, at least: cleaning looks for brighter neighbours there.
 OVERLAP = 64
-ROWS_AT_A_TIME = 256
+ROWS_AT_A_TIME = 128
 
 
 class Extract(Protocol):
@@ -159,10 +159,10 @@ def _owned(sources: np.ndarray, rows: tuple[int, int], width: int, before: Cross
 def _keep(found: Detections, kept: np.ndarray, first: int, base: int, segmentation: np.ndarray | None) -> Detections:
     """The kept sources; their pixels get the labels base + 1, ... in the map of the whole image."""
     labels = np.zeros(len(found) + 1, dtype=np.int32)
-    labels[1:][kept] = np.arange(1, kept.sum() + 1)
-    if segmentation is not None:
-        own = labels[found.segmentation]
-        target = segmentation[first : first + len(own)]
-        np.copyto(target, own + np.int32(base), where=own > 0)
-    whole = [int(labels[label]) for label in found.not_deblended if labels[label]]
+    labels[1:][kept] = np.arange(base + 1, base + kept.sum() + 1)
+    for row in range(0, len(found.segmentation) if segmentation is not None else 0, ROWS_AT_A_TIME):
+        own = labels[found.segmentation[row : row + ROWS_AT_A_TIME]]
+        target = segmentation[first + row : first + row + len(own)]
+        np.copyto(target, own, where=own > 0)
+    whole = [int(labels[label]) - base for label in found.not_deblended if labels[label]]
     return Detections(found.sources[kept], None, whole)

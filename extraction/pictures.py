@@ -17,7 +17,7 @@ from matplotlib.colors import AsinhNorm, ListedColormap, Normalize
 from matplotlib.figure import Figure
 
 from .images import Image
-from .thumbnails import LONGEST_SIDE_IN_PIXELS, average, thin
+from .thumbnails import LONGEST_SIDE_IN_PIXELS, thin
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
@@ -57,10 +57,10 @@ def draw_image(path: Path, thumbnail: np.ndarray, image: Image, title: str) -> N
     save(figure, path)
 
 
-def draw_map(path: Path, data: np.ndarray, image: Image, title: str, meaning: str) -> None:
-    """A smooth map with a colour bar that says `meaning` and the image's unit."""
+def draw_map(path: Path, thumbnail: np.ndarray, image: Image, title: str, meaning: str) -> None:
+    """A smooth map (its `thumbnail`) with a colour bar that says `meaning` and the image's unit."""
     figure, axes = _frame(image, title, MARGINS | {"right": COLOR_BAR_MARGIN})
-    drawn = axes.imshow(average(data), cmap="viridis", **_placement(image))
+    drawn = axes.imshow(thumbnail, cmap="viridis", **_placement(image))
     left, bottom, width, height = axes.get_position().bounds
     bar_axes = figure.add_axes((left + width + 0.02, bottom, 0.025, height))
     figure.colorbar(drawn, cax=bar_axes).set_label(f"{meaning} [{image.unit or 'pixel value'}]", parse_math=False)

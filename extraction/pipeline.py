@@ -188,7 +188,12 @@ def _estimate_background(
             )
     if sky.rms == 0:
         log.warn("the background has no noise (RMS 0): every pixel above it counts as a source's")
-    elif floored := sky.floored_pixels():
+        return sky
+    floored = sky.floored_pixels()
+    if not settings.has_noise_map:
+        # Not needed before the sources are measured, when other things are out of memory again.
+        sky.forget_noise()
+    if floored:
         log.warn(
             f"in {floored} pixels the background RMS map fell to zero or near it and was raised to "
             f"{RMS_FLOOR:g} of the global RMS; a larger mesh (--bw, --bh) or a mask avoids it"

@@ -62,7 +62,7 @@ class Run:
 class Product:
     """A file: what it is, how far a run must go for it, the module that knows how to make it, and its writer.
 
-    `heavy`: needs a map of the whole image; such products are made one after the other.
+    Products of one `group` are made one after the other: each takes a map of the whole image into memory.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Product:
     needs: Stage
     module: str
     write: Callable[[Path, Run], None]
-    heavy: bool = False
+    group: str = ""
     needs_image: bool = False
     needs_rows: bool = False
     needs_negated: bool = False
@@ -109,16 +109,18 @@ def _image_png(path: Path, run: Run) -> None:
 
 def _background_png(path: Path, run: Run) -> None:
     from .pictures import draw_map
+    from .thumbnails import average
 
     title = f"Background of {run.settings.title}"
-    draw_map(path, run.sky.background_map(), run.image, title, "Background")
+    draw_map(path, average(run.sky.background_map()), run.image, title, "Background")
 
 
 def _background_rms_png(path: Path, run: Run) -> None:
     from .pictures import draw_map
+    from .thumbnails import average
 
     title = f"Background noise of {run.settings.title}"
-    draw_map(path, run.sky.rms_map(), run.image, title, "Background RMS")
+    draw_map(path, average(run.sky.rms_map()), run.image, title, "Background RMS")
 
 
 def _segmentation_map_png(path: Path, run: Run) -> None:
@@ -194,14 +196,21 @@ PRODUCTS = {
     product.name: product
     for product in (
         Product("catalog.tsv", "the sources, a row each", Stage.CATALOG, "tables", _catalog_tsv, needs_rows=True),
-        Product("background.fits", "background map (float32)", Stage.BACKGROUND, "maps", _background_fits, heavy=True),
+        Product(
+            "background.fits",
+            "background map (float32)",
+            Stage.BACKGROUND,
+            "maps",
+            _background_fits,
+            group="background",
+        ),
         Product(
             "background_rms.fits",
             "background RMS map (float32)",
             Stage.BACKGROUND,
             "maps",
             _background_rms_fits,
-            heavy=True,
+            group="rms",
         ),
         Product(
             "segmentation_map.fits",
@@ -217,7 +226,7 @@ PRODUCTS = {
             Stage.BACKGROUND,
             "pictures",
             _background_png,
-            heavy=True,
+            group="background",
         ),
         Product(
             "background_rms.png",
@@ -225,7 +234,7 @@ PRODUCTS = {
             Stage.BACKGROUND,
             "pictures",
             _background_rms_png,
-            heavy=True,
+            group="rms",
         ),
         Product(
             "segmentation_map.png",
@@ -248,7 +257,7 @@ PRODUCTS = {
             Stage.BACKGROUND,
             "maps",
             _background_subtracted_fits,
-            heavy=True,
+            group="background",
         ),
         Product(
             "segmentation_map.tiff",
@@ -256,7 +265,7 @@ PRODUCTS = {
             Stage.SEGMENTATION,
             "label_images",
             _segmentation_map_tiff,
-            heavy=True,
+            group="rms",
         ),
         Product(
             "seeds.tiff",
@@ -264,7 +273,7 @@ PRODUCTS = {
             Stage.SOURCES,
             "label_images",
             _seeds_tiff,
-            heavy=True,
+            group="rms",
         ),
         Product("points.tsv", "label and position of every source", Stage.SOURCES, "tables", _points_tsv),
         Product("sources.reg", "Kron ellipses as DS9 regions", Stage.CATALOG, "tables", _sources_reg),
@@ -274,7 +283,7 @@ PRODUCTS = {
             Stage.CATALOG,
             "diagnostics",
             _diagnostics_png,
-            heavy=True,
+            group="background",
         ),
         Product(
             "summary.json",
@@ -303,11 +312,13 @@ def make_products(folder: Path, chosen: list[Product], run: Run) -> None:
     def make(group: list[Product]) -> list[float]:
         return [_seconds(product, folder, run) for product in group]
 
-    groups = [[product] for product in chosen if not product.heavy and not product.last]
-    groups.sort(key=lambda group: group[0].module != "pictures")
-    groups = [group for group in [[product for product in chosen if product.heavy], *groups] if group]
+    # The largest first: maps, then pictures, then the rest.
+    groups: dict[str, list[Product]] = {}
+    for product in sorted(chosen, key=lambda product: (not product.group, product.module != "pictures")):
+        if not product.last:
+            groups.setdefault(product.group or product.name, []).append(product)
     seconds = {}
-    for group, times in zip(groups, run.workers.map(make, groups), strict=True):
+    for group, times in zip(groups.values(), run.workers.map(make, list(groups.values())), strict=True):
         seconds |= {product.name: time for product, time in zip(group, times, strict=True)}
     for product in chosen:
         if not product.last:
