@@ -112,15 +112,18 @@ def extract_in_bands(
     bands = list(workers.map(band, range(number)))
     offsets = np.cumsum([0, *(len(part) for part in bands)])
     if segmentation is not None:
-        shifts = (offsets[:-1] - spacing * np.arange(number)).astype(np.int32)
-
-        def renumber(first: int) -> None:
-            block = segmentation[first : first + ROWS_AT_A_TIME]
-            np.add(block, shifts[(block - 1) // spacing], out=block, where=block > 0)
-
-        list(workers.map(renumber, range(0, height, ROWS_AT_A_TIME)))
+        _renumber(segmentation, [part.sources for part in bands], offsets.tolist(), spacing)
     whole = [label + int(offset) for part, offset in zip(bands, offsets, strict=False) for label in part.not_deblended]
     return Detections(np.concatenate([part.sources for part in bands]), segmentation, whole)
+
+
+def _renumber(segmentation: np.ndarray, sources: list[np.ndarray], offsets: list[int], spacing: int) -> None:
+    """Put the final labels in the map: those of a band follow those of the one before without a gap."""
+    for band, (own, offset) in enumerate(zip(sources, offsets, strict=False)):
+        base = band * spacing
+        for first in range(own["ymin"].min(), own["ymax"].max() + 1, ROWS_AT_A_TIME) if len(own) and band else ():
+            block = segmentation[first : min(first + ROWS_AT_A_TIME, own["ymax"].max() + 1)]
+            np.subtract(block, np.int32(base - offset), out=block, where=(block > base) & (block <= base + len(own)))
 
 
 def _find_crossing(extract: Extract, seam: int, height: int, overlap: int, margin: int) -> Crossing:

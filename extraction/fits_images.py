@@ -8,6 +8,7 @@ import io
 import math
 import mmap
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,6 +23,8 @@ from .memory import available_memory, require_memory
 STORED_TYPES = {8: "uint8", 16: "int16", 32: "int32", 64: "int64", -32: "float32", -64: "float64"}
 # Length of a card, and the axes that an image may have (FITS standard 4.0, 3.3 and 4.4.1.1).
 CARD, MOST_AXES, NAXIS = 80, 999, b"NAXIS   ="
+# Keywords of distortions that other HDUs hold (FITS WCS paper IV; -TAB: paper III).
+DISTORTION_TABLES = ("CPDIS1", "CPDIS2", "D2IMDIS1", "D2IMDIS2", "PS1_0", "PS2_0")
 CHUNK = 2**20  # bytes decompressed at a time
 UNSIGNED_ZERO = {16: 2.0**15, 32: 2.0**31, 64: 2.0**63}
 
@@ -104,15 +107,18 @@ def _read(hdus: fits.HDUList, source: str, wanted: str | None, plane: int | None
     require_memory(source, origin, math.prod(hdu.shape[axis] for axis in rest), abs(hdu.header["BITPIX"]) // 8)
     _require_whole(hdu, source)
     header = hdu.header.copy()  # reading the pixels removes BSCALE, BZERO and BLANK
-    wcs, wcs_hdus = _celestial(header, hdus, [len(hdu.shape) - axis for axis in reversed(rest)])
+    axes = [len(hdu.shape) - axis for axis in reversed(rest)]
+    celestial = partial(_celestial, header, None, axes)
+    if any(keyword in header for keyword in DISTORTION_TABLES):
+        # It needs the tables, while the file is open.
+        celestial = partial(tuple, _celestial(header, hdus, axes))
     return Image(
         source=source,
         origin=origin,
         stored_type=_stored_type(header),
         pixels=_pixels(hdu, index).reshape([hdu.shape[axis] for axis in rest]),
         unit=str(header.get("BUNIT") or "").strip(),
-        wcs=wcs,
-        wcs_hdus=wcs_hdus,
+        celestial=celestial,
         headers=(header, hdus[0].header.copy()),
         others=", ".join(_label(i, h) + _size(h) for i, h in enumerate(hdus) if i != number and _size(h)),
     )
@@ -183,7 +189,7 @@ def _stored_type(header: fits.Header) -> str:
     return STORED_TYPES[bits] + (f" scaled by {scale:g} + {zero:g}" if (scale, zero) != (1, 0) else "")
 
 
-def _celestial(header: fits.Header, hdus: fits.HDUList, axes: list[int]):
+def _celestial(header: fits.Header, hdus: fits.HDUList | None, axes: list[int]):
     """The celestial WCS of an image's columns and rows, and the same as FITS HDUs; (None, None) where there is none.
 
     `axes` are the FITS numbers of the two axes. They keep their order: some images have the declination first.
@@ -192,14 +198,16 @@ def _celestial(header: fits.Header, hdus: fits.HDUList, axes: list[int]):
         return None, None
     from astropy.wcs import WCS
 
-    try:
-        wcs = WCS(header, hdus).sub(axes)
-        if not wcs.has_celestial or not np.isfinite(wcs.wcs_pix2world([[0, 0]], 0)).all():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            wcs = WCS(header, hdus).sub(axes)
+            if not wcs.has_celestial or not np.isfinite(wcs.wcs_pix2world([[0, 0]], 0)).all():
+                return None, None
+            return wcs, wcs.to_fits(relax=True)
+        except Exception:
+            # wcslib and astropy raise a dozen types for unusable keywords; the pixels are good all the same.
             return None, None
-        return wcs, wcs.to_fits(relax=True)
-    except Exception:
-        # wcslib and astropy raise a dozen types for unusable keywords; the pixels are good all the same.
-        return None, None
 
 
 def _label(number: int, hdu: fits.ImageHDU) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import bz2
 import gzip
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -44,8 +46,7 @@ class Image:
     stored_type: str  # "int16", "float64", ...
     pixels: np.ndarray | None
     unit: str = ""  # physical unit of the pixels, as the file spells it
-    wcs: WCS | None = None  # celestial, 2-D, for pixel positions counted from 0
-    wcs_hdus: fits.HDUList | None = None  # the same in FITS: header cards, distortion tables
+    celestial: Callable[[], tuple[WCS | None, fits.HDUList | None]] = lambda: (None, None)
     rows_from_top: bool = False  # row 0 is the top of the picture (TIFF), not its bottom (FITS)
     others: str = ""  # what else the file holds
     headers: tuple[fits.Header, ...] = ()  # FITS: of the image, of the primary HDU
@@ -53,6 +54,20 @@ class Image:
 
     def __post_init__(self) -> None:
         self.shape: tuple[int, int] = self.pixels.shape
+
+    @cached_property
+    def _sky(self) -> tuple[WCS | None, fits.HDUList | None]:
+        return self.celestial()
+
+    @property
+    def wcs(self) -> WCS | None:
+        """The celestial WCS, 2-D, for pixel positions counted from 0. Made when it is first asked for: it is slow."""
+        return self._sky[0]
+
+    @property
+    def wcs_hdus(self) -> fits.HDUList | None:
+        """The same in FITS: header cards, distortion tables."""
+        return self._sky[1]
 
     def release(self) -> None:
         """Give the pixels' memory back: detection and photometry have their own."""

@@ -9,7 +9,7 @@ import numpy as np
 from .errors import InputError
 from .inputs import read_image, read_mask
 from .log import Log
-from .products import PRODUCTS, Product, Run, Stage, make_products
+from .products import PRODUCTS, Product, Run, Stage, import_modules, make_products
 from .settings import Settings
 from .staging import staged
 from .thumbnails import average
@@ -84,6 +84,7 @@ def _find(found: Run, chosen: list[Product]) -> Run:
     image.release()
     if furthest >= Stage.CATALOG:
         found.measurable = _measurable(found, by_file)
+    found.workers.meanwhile(lambda: import_modules(chosen, found))
     if furthest >= Stage.SOURCES:
         found.detections = _detect(found, want_map=furthest >= Stage.SEGMENTATION)
     if furthest >= Stage.CATALOG:
@@ -188,12 +189,7 @@ def _estimate_background(
             )
     if sky.rms == 0:
         log.warn("the background has no noise (RMS 0): every pixel above it counts as a source's")
-        return sky
-    floored = sky.floored_pixels()
-    if not settings.has_noise_map:
-        # Not needed before the sources are measured, when other things are out of memory again.
-        sky.forget_noise()
-    if floored:
+    elif floored := sky.floored_pixels():
         log.warn(
             f"in {floored} pixels the background RMS map fell to zero or near it and was raised to "
             f"{RMS_FLOOR:g} of the global RMS; a larger mesh (--bw, --bh) or a mask avoids it"

@@ -299,15 +299,21 @@ PRODUCTS = {
 DEFAULT_PRODUCTS = tuple(PRODUCTS)[:9]
 
 
+def import_modules(chosen: list[Product], run: Run) -> None:
+    """Import what the products need: the sky coordinates and the modules of their writers, slow ones among them."""
+    has_sky = run.image.wcs is not None
+    for module in {product.module for product in chosen if not product.last}:
+        import_module(f".{module}", __package__)
+        if module == "pictures" and has_sky:
+            import_module("astropy.visualization.wcsaxes")
+
+
 def make_products(folder: Path, chosen: list[Product], run: Run) -> None:
     """Write the chosen products into a folder, several at a time, and say so in their order."""
     if any(product.name == "segmentation_map.tiff" for product in chosen):
         _warn_of_labels(run)
     # Before the processes begin, so that each has them.
-    for module in {product.module for product in chosen if not product.last}:
-        import_module(f".{module}", __package__)
-    if run.image.wcs is not None and any(product.module == "pictures" for product in chosen):
-        import_module("astropy.visualization.wcsaxes")
+    import_modules(chosen, run)
 
     def make(group: list[Product]) -> list[float]:
         return [_seconds(product, folder, run) for product in group]

@@ -32,6 +32,11 @@ class Workers:
 
     def __init__(self, number: int) -> None:
         self.number = number
+        self._errands: list[Callable[[], object]] = []
+
+    def meanwhile(self, errand: Callable[[], object]) -> None:
+        """Have this process do something, once, while the others work the next time; no result depends on it."""
+        self._errands.append(errand)
 
     def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
         """The results in the order of the items, as they come.
@@ -61,6 +66,8 @@ class Workers:
                         connection.send(number)
                         idle.remove(connection)
                         busy.append(connection)
+                    while self._errands:
+                        self._errands.pop()()
                     for connection in wait(busy):
                         number, results[number] = _receive(connection)
                         busy.remove(connection)
