@@ -72,6 +72,9 @@ OUT_OF_RANGE = {
     "deblending|deblend_cont": ("1.5",),
     "cleaning|clean_param": ("0",),
     "part|plane": ("-1",),
+    "photometry|apertures": ("5,-3", "wide"),
+    "photometry|gain": ("GAIN; ls",),
+    "photometry|kron_factor": ("0",),
     "outputs": ("x.tsv",),
 }
 
