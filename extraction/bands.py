@@ -22,8 +22,10 @@ from .workers import Workers, shared_array
 
 BAND_ROWS = 512
 MOST_ROWS_OF_ONE_BAND = 1024
-# Rows around a band and on either side of a seam, at least: cleaning looks for brighter neighbours there.
-OVERLAP = 64
+# Rows around a band, at least: cleaning looks for brighter neighbours there.
+OVERLAP = 32
+# Rows on either side of a seam in which its parents are looked for first.
+STRIP = 64
 ROWS_AT_A_TIME = 128
 
 
@@ -93,7 +95,7 @@ def extract_in_bands(
     seams = edges[1:-1]
 
     def find(seam: int) -> Crossing:
-        return _find_crossing(extract, seam, height, overlap, edge.margin)
+        return _find_crossing(extract, seam, height, edge.margin)
 
     crossings = dict(zip(seams, workers.map(find, seams), strict=True))
     segmentation = shared_array(shape, np.int32) if want_map else None
@@ -112,24 +114,32 @@ def extract_in_bands(
     bands = list(workers.map(band, range(number)))
     offsets = np.cumsum([0, *(len(part) for part in bands)])
     if segmentation is not None:
-        _renumber(segmentation, [part.sources for part in bands], offsets.tolist(), spacing)
+
+        def renumber(index: int) -> None:
+            _renumber(segmentation, bands[index].sources, index * spacing, int(offsets[index]))
+
+        list(workers.map(renumber, range(number)))
     whole = [label + int(offset) for part, offset in zip(bands, offsets, strict=False) for label in part.not_deblended]
     return Detections(np.concatenate([part.sources for part in bands]), segmentation, whole)
 
 
-def _renumber(segmentation: np.ndarray, sources: list[np.ndarray], offsets: list[int], spacing: int) -> None:
-    """Put the final labels in the map: those of a band follow those of the one before without a gap."""
-    for band, (own, offset) in enumerate(zip(sources, offsets, strict=False)):
-        base = band * spacing
-        for first in range(own["ymin"].min(), own["ymax"].max() + 1, ROWS_AT_A_TIME) if len(own) and band else ():
-            block = segmentation[first : min(first + ROWS_AT_A_TIME, own["ymax"].max() + 1)]
-            np.subtract(block, np.int32(base - offset), out=block, where=(block > base) & (block <= base + len(own)))
+def _renumber(segmentation: np.ndarray, sources: np.ndarray, base: int, offset: int) -> None:
+    """Put the final labels of a band's sources, after `offset`, in place of those after `base`."""
+    if not len(sources) or base == offset:
+        return
+    end = sources["ymax"].max() + 1
+    for first in range(sources["ymin"].min(), end, ROWS_AT_A_TIME):
+        block = segmentation[first : min(first + ROWS_AT_A_TIME, end)]
+        # Rows of two bands are two processes' work, each on its own pixels.
+        own = (block > base) & (block <= base + len(sources))
+        np.subtract(block, np.int32(base - offset), out=block, where=own)
 
 
-def _find_crossing(extract: Extract, seam: int, height: int, overlap: int, margin: int) -> Crossing:
+def _find_crossing(extract: Extract, seam: int, height: int, margin: int) -> Crossing:
     """The parents that have pixels on both sides of a seam, seen whole."""
+    reach = STRIP + margin
     while True:
-        first, last = max(0, seam - overlap), min(height, seam + overlap)
+        first, last = max(0, seam - reach), min(height, seam + reach)
         found = extract(first, last, parents=True)
         labels = np.intersect1d(found.segmentation[seam - first - 1], found.segmentation[seam - first])
         labels = labels[labels > 0]
@@ -138,7 +148,7 @@ def _find_crossing(extract: Extract, seam: int, height: int, overlap: int, margi
         cut_below = last < height and (rows["ymax"] >= last - margin).any()
         if not cut_above and not cut_below:
             break
-        overlap *= 2
+        reach *= 2
     number = np.full(len(found) + 1, -1)
     number[labels] = np.arange(len(labels))
     numbers = number[found.segmentation].ravel()

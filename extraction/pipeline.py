@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # A noise map that differs from the noise of the image by more than this is probably of another type.
 PLAUSIBLE_NOISE = 5
-SOURCES_AT_A_TIME = 2000
+SOURCES_AT_A_TIME = 4000
 
 
 def run(settings: Settings) -> None:
