@@ -130,9 +130,12 @@ def _renumber(segmentation: np.ndarray, sources: np.ndarray, base: int, offset: 
     end = sources["ymax"].max() + 1
     for first in range(sources["ymin"].min(), end, ROWS_AT_A_TIME):
         block = segmentation[first : min(first + ROWS_AT_A_TIME, end)]
-        # Rows of two bands are two processes' work, each on its own pixels.
-        own = (block > base) & (block <= base + len(sources))
-        np.subtract(block, np.int32(base - offset), out=block, where=own)
+        # Rows of two bands are two processes' work, each on its own pixels; what the other's become meanwhile must not
+        # make them look like own ones between two comparisons.
+        labels = block.copy()
+        own = (labels > base) & (labels <= base + len(sources))
+        labels -= np.int32(base - offset)
+        np.copyto(block, labels, where=own)
 
 
 def _find_crossing(extract: Extract, seam: int, height: int, margin: int) -> Crossing:

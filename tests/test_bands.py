@@ -191,6 +191,29 @@ def test_the_result_does_not_depend_on_the_number_of_processes(tmp_path: Path, o
     assert len(read_catalog(tmp_path / "1")) > 3000
 
 
+def test_labels_are_renumbered_side_by_side() -> None:
+    """Bands share rows: processes that renumber the labels of two bands in the same rows do not meddle."""
+    random, bands_there, sources = np.random.default_rng(1), 8, 9000
+    spacing = np.iinfo(np.int32).max // bands_there
+    start = np.zeros((2048, 2048), np.int32)
+    for band in range(bands_there):
+        rows = random.integers(256 * band, min(2048, 256 * band + 500), 40 * sources)
+        start[rows, random.integers(0, 2048, rows.size)] = band * spacing + random.integers(1, sources + 1, rows.size)
+    limits = np.zeros(sources, dtype=[("ymin", int), ("ymax", int)])
+    limits["ymax"] = 2047
+    expected = start % spacing + sources * (start // spacing) * (start > 0)
+
+    for _ in range(10):
+        shared = workers.shared_array(start.shape, np.int32)
+        shared[:] = start
+
+        def renumber(band: int, shared: np.ndarray = shared) -> None:
+            bands._renumber(shared, limits, band * spacing, band * sources)
+
+        list(Workers(2).map(renumber, range(bands_there)))
+        np.testing.assert_array_equal(shared, expected)
+
+
 class TestWorkers:
     def test_order_and_errors(self) -> None:
         def square(number: int) -> int:
