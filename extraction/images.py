@@ -84,6 +84,17 @@ class Image:
         return f"{self.source}, {self.origin}, {width} x {height} pixels, {self.stored_type}{also}"
 
 
+def require_same_shape(other: Image, image: Image, role: str, remedy: str) -> None:
+    """Refuse a file that goes with an image, in the `role` of its mask for example, but has another shape."""
+    if other.shape != image.shape:
+        raise InputError(
+            other.source,
+            f"the {role} has {other.shape[1]} x {other.shape[0]} pixels, the image {image.source} "
+            f"{image.shape[1]} x {image.shape[0]}",
+            remedy,
+        )
+
+
 def choose_plane(planes: tuple[int, ...], plane: int | None, source: str, origin: str, size: str) -> tuple[int, ...]:
     """The index, in the axes `planes` that come before rows and columns, of the plane that was asked for.
 

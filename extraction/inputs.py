@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import InputError
-from .images import Image, open_decompressed
+from .images import Image, open_decompressed, require_same_shape
 
 
 def read_image(path: Path, source: str = "", hdu: str | None = None, plane: int | None = None) -> Image:
@@ -52,13 +52,7 @@ def read_mask(path: Path, maskthresh: float, image: Image) -> np.ndarray:
     or NaN, are masked.
     """
     mask = read_image(path)
-    if mask.shape != image.shape:
-        raise InputError(
-            mask.source,
-            f"the mask has {mask.shape[1]} x {mask.shape[0]} pixels, the image {image.source} "
-            f"{image.shape[1]} x {image.shape[0]}",
-            "give a mask of the image's shape",
-        )
+    require_same_shape(mask, image, "mask", "give a mask of the image's shape")
     # "not (value <= threshold)" rather than ">": NaN marks a pixel too.
     masked = mask.pixels if mask.pixels.dtype == bool else ~(mask.pixels <= maskthresh)
     if masked.all():

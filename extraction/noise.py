@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import InputError
-from .images import Image
+from .images import Image, require_same_shape
 from .inputs import read_image
 
 
@@ -29,13 +29,7 @@ def read_noise_map(path: Path, error_type: str, image: Image) -> NoiseMap:
     Raises InputError where the shape differs or no pixel is valid.
     """
     noise = read_image(path)
-    if noise.shape != image.shape:
-        raise InputError(
-            noise.source,
-            f"the noise map has {noise.shape[1]} x {noise.shape[0]} pixels, the image {image.source} "
-            f"{image.shape[1]} x {image.shape[0]}",
-            "give a noise map of the image's shape",
-        )
+    require_same_shape(noise, image, "noise map", "give a noise map of the image's shape")
     values = noise.pixels.astype(np.float64)
     invalid = ~((values > 0) & np.isfinite(values))
     if invalid.all():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .errors import InputError
+from .images import require_same_shape
 from .inputs import read_image, read_mask
 from .log import Log
 from .products import PRODUCTS, Product, Run, Stage, import_modules, make_products
@@ -153,13 +154,8 @@ def _image_to_measure(found: Run) -> Image:
     with found.log.step("Reading the image to measure on") as said:
         image = read_image(found.settings.measure_file)
         said.append(f"Image to measure on: {image.describe()}")
-    if image.shape != found.image.shape:
-        raise InputError(
-            image.source,
-            f"the image to measure on has {image.shape[1]} x {image.shape[0]} pixels, the image "
-            f"{found.image.source} {found.image.shape[1]} x {found.image.shape[0]}",
-            "give an image of the same shape, aligned pixel by pixel",
-        )
+    remedy = "give an image of the same shape, aligned pixel by pixel"
+    require_same_shape(image, found.image, "image to measure on", remedy)
     return image
 
 
