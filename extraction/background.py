@@ -203,7 +203,8 @@ def _working_pixels(pixels: np.ndarray, pedestal: float, exponent: int, in_place
     for start in range(0, len(pixels), ROWS_AT_A_TIME):
         rows = slice(start, start + ROWS_AT_A_TIME)
         if exact:
-            block = np.multiply(pixels[rows], np.float32(2.0**exponent), out=working[rows], dtype=np.float32)
+            with np.errstate(over="ignore"):
+                block = np.multiply(pixels[rows], np.float32(2.0**exponent), out=working[rows], dtype=np.float32)
             np.clip(block, -BRIGHTEST, BRIGHTEST, out=block)
             continue
         block = np.subtract(pixels[rows], pedestal, dtype=np.float64)

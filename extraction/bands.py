@@ -23,7 +23,7 @@ from .workers import Workers, shared_array
 BAND_ROWS = 512
 MOST_ROWS_OF_ONE_BAND = 1024
 # Rows around a band, at least: cleaning looks for brighter neighbours there.
-OVERLAP = 32
+OVERLAP = 64
 # Rows on either side of a seam in which its parents are looked for first.
 STRIP = 64
 ROWS_AT_A_TIME = 128
@@ -89,7 +89,7 @@ def extract_in_bands(
     height, width = shape
     if height <= MOST_ROWS_OF_ONE_BAND:
         return extract(0, height, want_map=want_map)
-    number = -(-height // BAND_ROWS)
+    number = round(height / BAND_ROWS)
     edges = [round(height * band / number) for band in range(number + 1)]
     overlap = max(OVERLAP, 2 * edge.margin)
     seams = edges[1:-1]

@@ -34,8 +34,8 @@ def test_says_what_it_did(tmp_path: Path) -> None:
     expected = [
         rf"Image: {re.escape(str(SKY))}, HDU 0 \(PRIMARY\), 480 x 360 pixels, float32{seconds}",
         rf"Masked pixels: 3533 \(3533 by {re.escape(str(TEST_DATA / 'mask.fits'))}\)",
-        rf"Background: 131\.797, RMS 8\.79457 \(global values\){seconds}",
         r"The header also has: --gain GAIN \(2\)",
+        rf"Background: 131\.797, RMS 8\.79457 \(global values\){seconds}",
         r"Threshold: 13\.1919 \(1\.5 x global RMS\)",
         rf"Sources: 140{seconds}",
         rf"Measured the sources{seconds}",

@@ -8,10 +8,12 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 from astropy.io import fits
 
+from extraction.bands import MOST_ROWS_OF_ONE_BAND
 from tests import sep_directly
 from tests.conftest import read_catalog, run_tool
 from tests.test_against_sep import assert_same_catalog
@@ -37,6 +39,19 @@ def first_plane(path: Path) -> np.ndarray:
         return next(hdu.data for hdu in hdus if hdu.is_image and hdu.data is not None and hdu.data.ndim == 2)
 
 
+def assert_same(catalog: pd.DataFrame, expected: tuple[np.ndarray, ...]) -> None:
+    """The same to the last digit; from more than one band all but a few, in another order."""
+    sources, labels = expected[:2]
+    if len(labels) <= MOST_ROWS_OF_ONE_BAND:
+        assert_same_catalog(catalog, sources)
+        return
+    away = np.hypot(catalog["x"].to_numpy()[:, None] - sources["x"], catalog["y"].to_numpy()[:, None] - sources["y"])
+    # SEP deals out the faint pixels of blends by chance.
+    few = max(2, 0.002 * len(sources))
+    assert (away.min(axis=0) > 1e-6).sum() <= few
+    assert (away.min(axis=1) > 1e-6).sum() <= few
+
+
 @pytest.mark.parametrize("path", IMAGES, ids=lambda path: path.name)
 def test_real_image(tmp_path: Path, path: Path) -> None:
     run = run_tool(path, folder=tmp_path)
@@ -47,8 +62,8 @@ def test_real_image(tmp_path: Path, path: Path) -> None:
     assert run.stderr == ""
     assert len(list(tmp_path.iterdir())) == 9
     catalog = read_catalog(tmp_path)
-    assert_same_catalog(catalog, sep_directly.extract(first_plane(path))[0])
+    assert_same(catalog, sep_directly.extract(first_plane(path)))
     if path.name in SOURCES:
-        assert len(catalog) == SOURCES[path.name]
+        assert len(catalog) == pytest.approx(SOURCES[path.name], rel=0.001)
     labels = fits.getdata(tmp_path / "segmentation_map.fits")
     np.testing.assert_array_equal(np.unique(labels[labels > 0]), catalog["label"])
