@@ -12,8 +12,8 @@ its parents need, and a source is kept by the band that owns its parent, the one
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -29,21 +29,8 @@ STRIP = 64
 ROWS_AT_A_TIME = 128
 
 
-class Extract(Protocol):
-    """Extract the rows from `first` to before `last`, y counting from the image's first row.
-
-    `parents`: neither deblended nor cleaned. `without`: pixels (flat indices in the image) to leave out.
-    """
-
-    def __call__(
-        self,
-        first: int,
-        last: int,
-        *,
-        parents: bool = False,
-        want_map: bool = True,
-        without: np.ndarray | None = None,
-    ) -> Detections: ...
+# Extracts the rows from `first` to before `last`: see `detection`, whose it is.
+Extract = Callable[..., Detections]
 
 
 @dataclass

@@ -79,7 +79,10 @@ class _Rows:
         want_map: bool = True,
         without: np.ndarray | None = None,
     ) -> Detections:
-        """See `bands.Extract`."""
+        """Extract the rows from `first` to before `last`, y counting from the image's first row.
+
+        `parents`: neither deblended nor cleaned. `without`: pixels (flat indices in the image) to leave out.
+        """
         settings = self.settings
         rows = slice(first, last)
         masked = None if self.sky.masked is None else self.sky.masked[rows]
