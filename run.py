@@ -8,6 +8,7 @@ python3 run.py form                 a Galaxy server with the tool, to look at
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,12 @@ PACKAGES = {
     "tool": (["requirements.txt"], []),
     "tests": (["requirements.txt", "tests/requirements.txt"], []),
     "galaxy": (["tests/galaxy/requirements.txt"], ["tests/galaxy/constraints.txt"]),
+}
+
+# Programs that some tests run, and the Debian packages that bring them.
+DEBIAN_PACKAGES = {
+    "chromium": ["chromium", "fonts-dejavu-core"],
+    "slurmctld": ["slurm-wlm", "slurm-client", "munge"],
 }
 
 
@@ -48,7 +55,8 @@ def demo(_: list[str]) -> int:
 
 
 def test(arguments: list[str]) -> int:
-    """Check that the code is tidy and run the tests."""
+    """Check that the code is tidy and run the tests; those whose program is missing are skipped, and named."""
+    _install_programs()
     environment("tool")
     environment("galaxy")
     programs = environment("tests")
@@ -83,6 +91,20 @@ def environment(name: str) -> Path:
         _must(uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", folder, *options)
         stamp.write_text(made_from)
     return folder / "bin"
+
+
+def _install_programs() -> None:
+    """Install what is missing of Debian's programs, where this may be done without a question: as root, with apt."""
+    missing = [package for name in DEBIAN_PACKAGES if not shutil.which(name) for package in DEBIAN_PACKAGES[name]]
+    if not missing:
+        return
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        print(f"For the tests of the form and the cluster: apt-get install {' '.join(missing)}", flush=True)
+        return
+    print(f"Installing {', '.join(missing)} ...", flush=True)
+    quiet = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "-o", "Dpkg::Use-Pty=0"]
+    _must(*quiet, "update")
+    _must(*quiet, "install", "--no-install-recommends", *missing)
 
 
 def _uv() -> Path:
