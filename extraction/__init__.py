@@ -17,6 +17,7 @@ Data goes one way, and a module a step::
     tables      the catalog -> TSV, FITS table, points, DS9 regions
     maps        arrays -> FITS files that keep the sky coordinates; label_images: TIFF
     pictures    arrays -> PNG files, from the thumbnails of large ones; diagnostics: the figure to judge a run by
+    bright      the segmentation map -> a mask of the brightest sources, for another run
     summary     a run -> its facts in JSON
     products    which file needs what, and who writes it
     staging     files appear only when whole

@@ -62,7 +62,8 @@ class Run:
 class Product:
     """A file: what it is, how far a run must go for it, the module that knows how to make it, and its writer.
 
-    Products of one `group` are made one after the other: each takes a map of the whole image into memory.
+    `announce` tells the log what the user should know of it. Products of one `group` are made one after the other:
+    each takes a map of the whole image into memory.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Product:
     needs: Stage
     module: str
     write: Callable[[Path, Run], None]
+    announce: Callable[[Run], None] | None = None
     group: str = ""
     needs_image: bool = False
     needs_rows: bool = False
@@ -152,13 +154,35 @@ def _background_subtracted_fits(path: Path, run: Run) -> None:
 
 
 def _segmentation_map_tiff(path: Path, run: Run) -> None:
-    from .label_images import MOST_UINT16, write_label_map
+    from .label_images import write_label_map
+
+    write_label_map(path, run.detections.segmentation)
+
+
+def _warn_of_labels(run: Run) -> None:
+    from .label_images import MOST_UINT16
 
     if len(run.detections) > MOST_UINT16:
         run.log.warn(
-            f"{path.name} is of type uint32, which not every tool takes: it has more than {MOST_UINT16} labels"
+            "segmentation_map.tiff is of type uint32, which not every tool takes: "
+            f"it has more than {MOST_UINT16} labels"
         )
-    write_label_map(path, run.detections.segmentation)
+
+
+def _bright_mask_fits(path: Path, run: Run) -> None:
+    from .bright import bright_mask
+    from .maps import write_map
+
+    settings = run.settings
+    mask = bright_mask(run.detections, settings.bright_flux, settings.bright_grow, run.sky.masked)
+    write_map(path, mask, run.image, settings)
+
+
+def _tell_of_bright_sources(run: Run) -> None:
+    from .bright import brightest
+
+    chosen, flux = brightest(run.detections.sources, run.settings.bright_flux)
+    run.log.say(f"Mask of bright sources: {len(chosen)} with a flux above {flux:.6g}")
 
 
 def _seeds_tiff(path: Path, run: Run) -> None:
@@ -265,6 +289,7 @@ PRODUCTS = {
             Stage.SEGMENTATION,
             "label_images",
             _segmentation_map_tiff,
+            _warn_of_labels,
             group="rms",
         ),
         Product(
@@ -273,6 +298,15 @@ PRODUCTS = {
             Stage.SOURCES,
             "label_images",
             _seeds_tiff,
+            group="rms",
+        ),
+        Product(
+            "bright_mask.fits",
+            "mask of the brightest sources and of what was masked (uint8): 1 is masked",
+            Stage.SEGMENTATION,
+            "bright",
+            _bright_mask_fits,
+            _tell_of_bright_sources,
             group="rms",
         ),
         Product("points.tsv", "label and position of every source", Stage.SOURCES, "tables", _points_tsv),
@@ -310,8 +344,9 @@ def import_modules(chosen: list[Product], run: Run) -> None:
 
 def make_products(folder: Path, chosen: list[Product], run: Run) -> None:
     """Write the chosen products into a folder, several at a time, and say so in their order."""
-    if any(product.name == "segmentation_map.tiff" for product in chosen):
-        _warn_of_labels(run)
+    for product in chosen:
+        if product.announce is not None:
+            product.announce(run)
     # Before the processes begin, so that each has them.
     import_modules(chosen, run)
 
@@ -341,13 +376,3 @@ def _seconds(product: Product, folder: Path, run: Run) -> float:
     started = time.perf_counter()
     product.write(folder / product.name, run)
     return time.perf_counter() - started
-
-
-def _warn_of_labels(run: Run) -> None:
-    from .label_images import MOST_UINT16
-
-    if len(run.detections) > MOST_UINT16:
-        run.log.warn(
-            "segmentation_map.tiff is of type uint32, which not every tool takes: "
-            f"it has more than {MOST_UINT16} labels"
-        )

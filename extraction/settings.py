@@ -182,6 +182,16 @@ class Settings:
         bounds=Bounds(),
     )
 
+    bright_flux: float | None = _option(
+        None,
+        "bright sources",
+        "bright_mask.fits masks sources whose flux is above this (default: the 99th percentile)",
+        bounds=Bounds(),
+    )
+    bright_grow: int = _option(
+        10, "bright sources", "and so many pixels around them", bounds=Bounds(least=0, most=1000)
+    )
+
     @property
     def title(self) -> str:
         """What pictures, headers and catalog call the image: printable, on one line."""
