@@ -5,28 +5,15 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from extraction import __version__
-from extraction.errors import InputError
+from extraction.command_line import Parser, execute
 from extraction.products import DEFAULT_PRODUCTS, PRODUCTS
 from extraction.settings import Bounds, Settings
-
-WRONG_INPUT, WRONG_OPTION = 1, 2
-# What a shell reports for a process that a signal ended.
-INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse whose last line is a sentence like every other error's."""
-
-    def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        self.exit(WRONG_OPTION, f"error: {message.removeprefix('argument ')}\n")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -137,23 +124,15 @@ def parse(arguments: Sequence[str] | None = None) -> Settings:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run, and turn input that cannot be used into one line and exit code 1."""
-    # An exception, so that what is half made is taken away: batch systems end a job this way.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
-    for stream in (sys.stdout, sys.stderr):
-        # File names need not be valid in the terminal's encoding.
-        stream.reconfigure(errors="backslashreplace")
-    settings = parse(arguments)
+    """Run; the exit code."""
+    return execute(lambda: _run(parse(arguments)))
+
+
+def _run(settings: Settings) -> None:
+    # Late, so that --help and a wrong option are answered at once.
     from extraction.pipeline import run
 
-    try:
-        run(settings)
-    except InputError as problem:
-        print(f"error: {problem}", file=sys.stderr)
-        return WRONG_INPUT
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    return 0
+    run(settings)
 
 
 if __name__ == "__main__":

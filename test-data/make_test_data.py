@@ -1,4 +1,4 @@
-"""Make every file of this folder: a simulated sky, its truth, masks and kernels.
+"""Make every file of this folder but catalogs/: a simulated sky, its truth, masks and kernels.
 
     python test-data/make_test_data.py
 

@@ -9,6 +9,7 @@ import pytest
 
 import extraction
 from extraction.catalog import COLUMNS, FLAG_LEGEND, Given
+from extraction.joining import IDENTITY, JOINED_CATALOG
 from extraction.photometry import FLAG_PHOT_LEGEND, aperture_column
 from extraction.products import DEFAULT_PRODUCTS, PRODUCTS
 from extraction.settings import Settings
@@ -16,6 +17,7 @@ from source_extractor import parse
 from tests.conftest import REPOSITORY
 
 FORM = ElementTree.parse(REPOSITORY / "source_extractor.xml").getroot()
+JOIN_FORM = ElementTree.parse(REPOSITORY / "join_catalogs.xml").getroot()
 MACROS = ElementTree.parse(REPOSITORY / "macros.xml").getroot()
 HELP = FORM.find("help").text
 README = (REPOSITORY / "README.md").read_text()
@@ -186,8 +188,19 @@ def test_files_that_a_job_needs() -> None:
     """Another machine is sent these alone."""
     modules = {path.name for path in (REPOSITORY / "extraction").iterdir() if path.is_file()}
     assert modules == {path.name for path in (REPOSITORY / "extraction").glob("*.py")}
-    included = {include.get("path") for include in FORM.find("required_files")}
-    assert included == {"source_extractor.py", "extraction/*.py"}
+    for form, program in ((FORM, "source_extractor.py"), (JOIN_FORM, "join_catalogs.py")):
+        included = {include.get("path") for include in form.find("required_files")}
+        assert included == {program, "extraction/*.py"}
+
+
+def test_the_form_that_joins() -> None:
+    """What both forms share comes from one place; the product is the one that is written."""
+    shared = [expand.get("macro") for expand in JOIN_FORM.findall("expand")]
+    assert shared == [expand.get("macro") for expand in FORM.findall("expand")]
+    for attribute in ("version", "profile"):
+        assert JOIN_FORM.get(attribute) == FORM.get(attribute)
+    assert JOIN_FORM.find("outputs/data").get("from_work_dir") == f"products/{JOINED_CATALOG}"
+    assert set(IDENTITY) < {column.name for column in COLUMNS if column.given is Given.ALWAYS}
 
 
 def test_changelog_knows_this_version() -> None:

@@ -1,10 +1,10 @@
-"""Serve the tool from a real Galaxy: web, job handler and Celery in one process.
+"""Serve the tools from a real Galaxy: web, job handler and Celery in one process.
 
     python serve.py FOLDER PORT TOOL_ENVIRONMENT
 
 Runs in Galaxy's own environment (requirements.txt beside this file). FOLDER takes the configuration, the
 database and the datasets; TOOL_ENVIRONMENT is the virtual environment that every requirement of the
-tool resolves to, under exactly the name and version that the tool asks for.
+tools resolves to, under exactly the name and version that they ask for.
 """
 
 import os
@@ -39,13 +39,17 @@ TOOLS = """
 <toolbox tool_path="{repository}">
   <section id="astronomy" name="Astronomy">
     <tool file="source_extractor.xml"/>
+    <tool file="join_catalogs.xml"/>
+  </section>
+  <section id="collections" name="Collections">
+    <tool file="${{model_tools_path}}/filter_failed_collection.xml"/>
   </section>
 </toolbox>
 """
 
 
 def configure(folder: Path, tool_environment: Path) -> None:
-    """Write the configuration and the folder in which the tool's requirements are looked up."""
+    """Write the configuration and the folder in which the tools' requirements are looked up."""
     (folder / "database").mkdir(parents=True)
     (folder / "galaxy.yml").write_text(CONFIGURATION.format(folder=folder, email=ADMIN_EMAIL, key=ADMIN_KEY))
     (folder / "tool_conf.xml").write_text(TOOLS.format(repository=REPOSITORY))
@@ -56,7 +60,7 @@ def configure(folder: Path, tool_environment: Path) -> None:
 
 
 def requirements() -> list[tuple[str, str]]:
-    """Name and version of every package that the tool requires."""
+    """Name and version of every package that the tools require."""
     macros = ElementTree.parse(REPOSITORY / "macros.xml")
     tokens = {token.get("name"): token.text for token in macros.iter("token")}
     return [

@@ -1,4 +1,4 @@
-"""The form: linted, and each of its tests run on the server."""
+"""The forms: linted, and each of their tests run on the server."""
 
 import json
 import shutil
@@ -12,14 +12,19 @@ from bioblend.galaxy import GalaxyInstance
 from tests.galaxy.conftest import Galaxy, run_planemo
 from tests.galaxy.serve import REPOSITORY, requirements
 
-TOOL = REPOSITORY / "source_extractor.xml"
-TESTS = ElementTree.parse(TOOL).findall("tests/test")
+FORMS = [REPOSITORY / "source_extractor.xml", REPOSITORY / "join_catalogs.xml"]
+# The identifier of the tool, and the number of the test.
+TESTS = [
+    (form.getroot().get("id"), number)
+    for form in map(ElementTree.parse, FORMS)
+    for number, _ in enumerate(form.findall("tests/test"))
+]
 # These ask bio.tools and the Tool Shed, which a test must not depend on.
 OFFLINE = "BioToolsValid,version_bumped"
 
 
 def test_lint(galaxy_environment: Path, tmp_path: Path) -> None:
-    lint = ["lint", "--report_level", "all", "--fail_level", "warn", "--skip", OFFLINE, TOOL]
+    lint = ["lint", "--report_level", "all", "--fail_level", "warn", "--skip", OFFLINE, *FORMS]
     run = run_planemo(galaxy_environment, *lint, folder=tmp_path)
     assert run.returncode == 0, run.stdout + run.stderr
     assert "WARNING" not in run.stdout
@@ -36,30 +41,32 @@ def test_shed_lint(galaxy_environment: Path, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def report(galaxy: Galaxy, tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict]:
-    """What planemo says of every test, by its number."""
+def report(galaxy: Galaxy, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], dict]:
+    """What planemo says of every test."""
     folder = tmp_path_factory.mktemp("planemo")
     output = folder / "report.json"
     server = ["--engine", "external_galaxy", "--galaxy_url", galaxy.url, "--galaxy_admin_key", galaxy.key]
-    run = galaxy.planemo("test", *server, "--test_timeout", "240", "--test_output_json", output, TOOL, folder=folder)
+    command = ["test", *server, "--test_timeout", "240", "--test_output_json", output]
+    run = galaxy.planemo(*command, *FORMS, folder=folder)
     assert output.exists(), run.stdout + run.stderr
-    return {test["data"]["test_index"]: test["data"] for test in json.loads(output.read_text())["tests"]}
+    tests = [test["data"] for test in json.loads(output.read_text())["tests"]]
+    return {(test["tool_id"], test["test_index"]): test for test in tests}
 
 
-def test_every_test_ran(report: dict[int, dict]) -> None:
-    assert sorted(report) == list(range(len(TESTS)))
+def test_every_test_ran(report: dict[tuple[str, int], dict]) -> None:
+    assert set(report) == set(TESTS)
 
 
-@pytest.mark.parametrize("number", range(len(TESTS)))
-def test_on_galaxy(report: dict[int, dict], number: int) -> None:
-    test = report[number]
+@pytest.mark.parametrize(("tool", "number"), TESTS)
+def test_on_galaxy(report: dict[tuple[str, int], dict], tool: str, number: int) -> None:
+    test = report[tool, number]
     assert test["status"] == "success", json.dumps(test.get("output_problems") or test, indent=1)[:5000]
 
 
-def test_requirements_resolve_exactly(galaxy: Galaxy, report: dict[int, dict]) -> None:
+def test_requirements_resolve_exactly(galaxy: Galaxy, report: dict[tuple[str, int], dict]) -> None:
     """The versions in macros.xml are those that the job ran with."""
-    # The very first job of a server records no dependencies.
-    dependencies = report[len(TESTS) - 1]["job"]["dependencies"]
+    # The very first job of a tool records no dependencies.
+    dependencies = report["source_extractor", 1]["job"]["dependencies"]
     assert {(d["name"], d["version"], d["exact"]) for d in dependencies} == {
         (name, version, True) for name, version in requirements()
     }

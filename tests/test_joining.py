@@ -1,0 +1,101 @@
+"""Catalogs of several images joined to one, as pandas reads it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.conftest import REPOSITORY, TEST_DATA, read_catalog, succeed
+
+SKY = TEST_DATA / "sky.fits"
+
+
+def join(*arguments: object, folder: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, REPOSITORY / "join_catalogs.py", *arguments, "--output_dir", folder]
+    return subprocess.run([str(part) for part in command], check=False, capture_output=True, text=True)
+
+
+def read_joined(folder: Path) -> pd.DataFrame:
+    return pd.read_csv(folder / "joined_catalog.tsv", sep="\t", float_precision="round_trip")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Runs of images with and without sky coordinates, with a zero point, without a source."""
+    options = {
+        "fits": (SKY,),
+        "bright": (SKY, "--thresh", "50", "--name", 'a "b" c', "--zeropoint", "25", "--apertures", "2.5"),
+        "blank": (TEST_DATA / "blank.fits",),
+        "tiff": (TEST_DATA / "sky.tiff",),
+    }
+    folders = {name: tmp_path_factory.mktemp(name) for name in options}
+    for name, folder in folders.items():
+        succeed(*options[name], "--outputs", "catalog.tsv", folder=folder)
+    return folders
+
+
+def test_every_row_and_column(runs: dict[str, Path], tmp_path: Path) -> None:
+    """As pandas concatenates them."""
+    catalogs = [folder / "catalog.tsv" for folder in runs.values()]
+    run = join(*catalogs, folder=tmp_path)
+    assert (run.returncode, run.stderr) == (0, "")
+    expected = pd.concat([read_catalog(folder) for folder in runs.values()], ignore_index=True)
+    pd.testing.assert_frame_equal(read_joined(tmp_path), expected, check_dtype=False)
+    assert run.stdout.startswith(f"Catalogs: 4, sources: {len(expected)}, columns: {len(expected.columns)} (")
+
+
+def test_one_catalog_stays_as_it_is(runs: dict[str, Path], tmp_path: Path) -> None:
+    catalog = runs["bright"] / "catalog.tsv"
+    join(catalog, folder=tmp_path)
+    assert (tmp_path / "joined_catalog.tsv").read_bytes() == catalog.read_bytes()
+
+
+def test_listed_in_a_file(runs: dict[str, Path], tmp_path: Path) -> None:
+    lines = [f"{folder / 'catalog.tsv'}\tthe {name} one" for name, folder in runs.items()]
+    (tmp_path / "list").write_text("\n".join([*lines, f"{tmp_path / 'list'}\ta list"]))
+    run = join("--list", tmp_path / "list", folder=tmp_path)
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr == (
+        "error: a list: this is no catalog of source-extractor: its first line does not name the columns label "
+        "and image; give files as its catalog.tsv\n"
+    )
+    (tmp_path / "list").write_text("\n".join(lines))
+    assert join("--list", tmp_path / "list", folder=tmp_path).returncode == 0
+    assert len(read_joined(tmp_path)) == sum(len(read_catalog(folder)) for folder in runs.values())
+
+
+def test_images_of_one_name(runs: dict[str, Path], tmp_path: Path) -> None:
+    twice = runs["fits"] / "catalog.tsv"
+    run = join(twice, twice, folder=tmp_path)
+    assert f"Warning: {twice} and {twice} both have sources of the image sky.fits" in run.stdout
+    assert len(read_joined(tmp_path)) == 2 * len(read_catalog(runs["fits"]))
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "it cannot be read (No such file or directory); check the path"),
+        (b"", "this is no catalog of source-extractor"),
+        (b"a\tb\n1\t2\n", "this is no catalog of source-extractor"),
+        (b"\x1f\x8b\x08\x00\xff\xfe", "this is not a table of text"),
+        (b"label\tx\timage\n1\t2.5\n", "line 2 has 2 fields, the first has 3; the file is damaged"),
+        (b"label\tx\timage\n1\t2\ta\n2\t2\ta\t4\n", "line 3 has 4 fields, the first has 3"),
+    ],
+)
+def test_what_is_no_catalog(runs: dict[str, Path], tmp_path: Path, content: bytes | None, sentence: str) -> None:
+    """One sentence that names the file, and nothing half joined."""
+    if content is not None:
+        (tmp_path / "odd.tsv").write_bytes(content)
+    run = join(runs["fits"] / "catalog.tsv", tmp_path / "odd.tsv", folder=tmp_path / "out")
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr.startswith(f"error: {tmp_path / 'odd.tsv'}: {sentence}")
+    assert run.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_catalog(tmp_path: Path) -> None:
+    run = join(folder=tmp_path)
+    assert run.returncode == 2
+    assert run.stderr.endswith("error: there is no catalog to join; give one or more\n")
