@@ -1,0 +1,83 @@
+"""The workflows ask source-extractor for products and outputs that it has, and the Tool Shed for what they name."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+
+import extraction
+from extraction.products import DEFAULT_PRODUCTS, PRODUCTS
+from tests.conftest import REPOSITORY
+
+WORKFLOWS = sorted((REPOSITORY / "workflows").glob("*.gxwf.yml"))
+# The product behind each output of the form.
+OUTPUTS = {
+    output.get("name"): output.get("file")
+    for output in ElementTree.parse(REPOSITORY / "source_extractor.xml").iterfind("outputs/expand")
+}
+
+each_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+
+
+def steps(workflow: dict) -> dict[str, dict]:
+    return {name: step for name, step in workflow["steps"].items() if step.get("tool_id")}
+
+
+def sources(workflow: dict) -> Iterator[tuple[str, str]]:
+    """The step and the output at the start of every connection from a step."""
+    connections = [output["outputSource"] for output in workflow["outputs"].values()]
+    for step in workflow["steps"].values():
+        for connected in step.get("in", {}).values():
+            source = connected.get("source", []) if isinstance(connected, dict) else connected
+            connections += source if isinstance(source, list) else [source]
+    for connection in connections:
+        if connection not in workflow["inputs"]:
+            step, output = connection.split("/")
+            yield step, output
+
+
+def test_there_are_workflows() -> None:
+    assert "voronoi.gxwf.yml" in {path.name for path in WORKFLOWS}
+
+
+@each_workflow
+def test_products_and_outputs_of_the_tool(path: Path) -> None:
+    """An output that is used is one whose product is chosen; every step that is connected is there."""
+    workflow = yaml.safe_load(path.read_text())
+    chosen = {}
+    for name, step in steps(workflow).items():
+        if step["tool_id"] == "source_extractor":
+            assert step["tool_version"] == extraction.__version__
+            chosen[name] = step.get("state", {}).get("outputs", DEFAULT_PRODUCTS)
+            assert set(chosen[name]) <= set(PRODUCTS)
+    assert chosen
+    for name, output in sources(workflow):
+        assert name in workflow["steps"]
+        if name in chosen:
+            assert OUTPUTS[output] in chosen[name]
+
+
+@each_workflow
+def test_tools_of_the_tool_shed(path: Path) -> None:
+    """The repository to install is the one that the tool's id names."""
+    for step in steps(yaml.safe_load(path.read_text())).values():
+        if "/repos/" in step["tool_id"]:
+            repository = step["tool_shed_repository"]
+            named = f"{repository['tool_shed']}/repos/{repository['owner']}/{repository['name']}/"
+            assert step["tool_id"].startswith(named)
+            assert len(bytes.fromhex(repository["changeset_revision"])) == 6
+
+
+@each_workflow
+def test_the_report_shows_what_there_is(path: Path) -> None:
+    """planemo checks the form of the report, not the names in it."""
+    workflow = yaml.safe_load(path.read_text())
+    report = workflow["report"]["markdown"]
+    shown = {kind: set(re.findall(rf'{kind}="([^"]*)"', report)) for kind in ("output", "input", "step")}
+    assert shown["output"]
+    assert shown["output"] <= set(workflow["outputs"])
+    assert shown["input"] <= set(workflow["inputs"])
+    assert shown["step"] <= set(workflow["steps"])
