@@ -23,6 +23,8 @@ HELP = FORM.find("help").text
 README = (REPOSITORY / "README.md").read_text()
 TOKENS = {token.get("name"): token.text for token in MACROS.iter("token")}
 
+# A choice of the form alone, which it turns into one of the command line's.
+FOR_WORKFLOWS = "file_or_default"
 # The form sets these itself.
 NOT_IN_THE_FORM = {"image", "output_dir", "name", "threads"}
 OPTIONS = {option.name: option for option in dataclasses.fields(Settings) if option.name not in NOT_IN_THE_FORM}
@@ -61,7 +63,7 @@ def test_defaults_and_bounds_of_the_form(name: str) -> None:
     assert parameter.get("label")
     if choices := option.metadata.get("choices"):
         options = {choice.get("value"): choice.get("selected") == "true" for choice in parameter.iter("option")}
-        assert set(options) == set(choices)
+        assert set(options) - {FOR_WORKFLOWS} == set(choices)
         assert [value for value, selected in options.items() if selected] == [option.default]
     elif option.type in (float | str | None, tuple[float, ...]):
         assert parameter.get("type") == "text"
@@ -87,13 +89,22 @@ def test_defaults_and_bounds_of_the_form(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["noise", "filter"])
 def test_conditionals_have_a_case_for_every_choice(name: str) -> None:
-    """And ask for a file where the choice is one."""
+    """And ask for a file where the choice is one; only a workflow may have none."""
     conditional = FORM.find(f"inputs/conditional[@name='{name}']")
     select = conditional.find("param")
     choices = OPTIONS[select.get("argument").removeprefix("--")].metadata["choices"]
-    assert [choice.get("value") for choice in select.iter("option")] == list(choices)
-    cases = {case.get("value"): case.find("param[@type='data']") is not None for case in conditional.iter("when")}
-    assert cases == {choice: choice == "file" for choice in choices}
+    offered = [*choices, *([FOR_WORKFLOWS] if name == "filter" else [])]
+    assert [choice.get("value") for choice in select.iter("option")] == offered
+    cases = {case.get("value"): _asks_for_a_file(case) for case in conditional.iter("when")}
+    assert cases == {choice: choice in ("file", FOR_WORKFLOWS) for choice in offered}
+    optional = {
+        case.get("value") for case in conditional.iter("when") if case.find("expand[@optional='true']") is not None
+    }
+    assert optional <= {FOR_WORKFLOWS}
+
+
+def _asks_for_a_file(case: ElementTree.Element) -> bool:
+    return any(case.find(path) is not None for path in ("param[@type='data']", "expand[@macro='filter_file']"))
 
 
 def test_texts_of_the_form() -> None:

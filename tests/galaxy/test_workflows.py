@@ -1,14 +1,25 @@
-"""The workflows: linted, each with its own tests as planemo wants them."""
+"""The workflows: linted, and each of their tests run on the server where their tools are there."""
 
+import json
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.galaxy.conftest import run_planemo
+from tests.galaxy.conftest import Galaxy, run_planemo
 from tests.test_workflow_files import WORKFLOWS
 
 # This asks the Tool Shed, which a test must not depend on.
 OFFLINE = "tool_ids"
+# Its tools come from the Tool Shed; tests/test_imaging_inputs.py holds what they are given.
+NOT_RUN = {"voronoi.gxwf.yml"}
+RUN = [workflow for workflow in WORKFLOWS if workflow.name not in NOT_RUN]
+# As planemo calls them.
+TESTS = [
+    f"{workflow.name}_{number}"
+    for workflow in RUN
+    for number, _ in enumerate(yaml.safe_load(workflow.with_name(f"{workflow.stem}-tests.yml").read_text()))
+]
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda workflow: workflow.name)
@@ -18,3 +29,27 @@ def test_lint(galaxy_environment: Path, tmp_path: Path, workflow: Path) -> None:
     assert run.returncode == 0, run.stdout + run.stderr
     assert "Tests appear structurally correct" in run.stdout
     assert "Tool versions appear to match tool ids" in run.stdout
+
+
+@pytest.fixture(scope="module")
+def report(galaxy: Galaxy, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
+    """What planemo says of every test."""
+    folder = tmp_path_factory.mktemp("planemo")
+    output = folder / "report.json"
+    server = ["--engine", "external_galaxy", "--galaxy_url", galaxy.url, "--galaxy_admin_key", galaxy.key]
+    options = ["--no_shed_install", "--test_timeout", "240", "--test_output_json", output]
+    run = galaxy.planemo("test", *server, *options, *RUN, folder=folder)
+    assert output.exists(), run.stdout + run.stderr
+    return {test["id"]: test["data"] for test in json.loads(output.read_text())["tests"]}
+
+
+def test_every_test_ran(report: dict[str, dict]) -> None:
+    assert sorted(report) == sorted(TESTS)
+
+
+@pytest.mark.parametrize("test", TESTS)
+def test_on_galaxy(report: dict[str, dict], test: str) -> None:
+    data = report[test]
+    # A map that differs is quoted whole.
+    problems = [problem[:1000] for problem in data.get("output_problems") or []]
+    assert data["status"] == "success", "\n".join([*problems, str(data.get("execution_problem"))[:5000]])
