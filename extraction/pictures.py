@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import EllipseCollection
 from matplotlib.colors import AsinhNorm, ListedColormap, Normalize
 from matplotlib.figure import Figure
+from PIL.Image import frombuffer
 
 from .images import Image
 from .thumbnails import LONGEST_SIDE_IN_PIXELS, thin
@@ -212,7 +214,12 @@ def shortened(title: str) -> str:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure, whatever glyphs the font lacks."""
+    """Write a figure, whatever glyphs the font lacks; without an alpha channel, which would make it larger.
+
+    For every PNG file Galaxy counts the different values in all channels, and takes longer for it than this.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # glyphs that the font lacks, grid lines beyond the sky
-        figure.savefig(path, format="png", pil_kwargs={"compress_level": COMPRESSION})
+        pixels, size = FigureCanvasAgg(figure).print_to_buffer()
+    picture = frombuffer("RGBA", size, pixels).convert("RGB")
+    picture.save(path, "PNG", compress_level=COMPRESSION, dpi=(figure.dpi, figure.dpi))
