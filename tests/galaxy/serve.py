@@ -72,11 +72,14 @@ def requirements() -> list[tuple[str, str]]:
 def start_celery() -> None:
     """Set the metadata of datasets in a thread; without it every job starts a process of its own for that."""
     from celery import signals
+    from celery.concurrency.thread import TaskPool
     from galaxy.celery import celery_app
     from kombu.transport import virtual
 
     signals.setup_logging.connect(lambda **_: None, weak=False)  # or Celery silences Galaxy's log
     virtual.Transport.polling_interval = 0.05
+    # Galaxy's job runner waits for the tasks in this same process, which Celery would refuse.
+    TaskPool.task_join_will_block = False
     celery_app.conf.update(broker_url="memory://", result_backend="cache+memory://")
     worker = celery_app.Worker(
         pool="threads",
