@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -10,14 +11,15 @@ import yaml
 
 import extraction
 from extraction.products import DEFAULT_PRODUCTS, PRODUCTS
+from extraction.settings import Settings
+from source_extractor import parse
 from tests.conftest import REPOSITORY
 
 WORKFLOWS = sorted((REPOSITORY / "workflows").glob("*.gxwf.yml"))
+FORM = ElementTree.parse(REPOSITORY / "source_extractor.xml")
 # The product behind each output of the form.
-OUTPUTS = {
-    output.get("name"): output.get("file")
-    for output in ElementTree.parse(REPOSITORY / "source_extractor.xml").iterfind("outputs/expand")
-}
+OUTPUTS = {output.get("name"): output.get("file") for output in FORM.iterfind("outputs/expand")}
+DEFAULTS = {option.name: option.default for option in fields(Settings)}
 
 each_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 
@@ -58,6 +60,39 @@ def test_products_and_outputs_of_the_tool(path: Path) -> None:
         assert name in workflow["steps"]
         if name in chosen:
             assert OUTPUTS[output] in chosen[name]
+
+
+@each_workflow
+def test_state_of_the_tool(path: Path) -> None:
+    """Every parameter is connected or has a value, or Galaxy asks about it before it runs; the value is the default."""
+    for step in steps(yaml.safe_load(path.read_text())).values():
+        if step["tool_id"] == "source_extractor":
+            state = dict(flattened(step["state"]))
+            assert not set(state) & set(step["in"])
+            assert set(parameters(FORM.find("inputs"))) <= set(state) | set(step["in"])
+            for name in set(state) - {"filter|filter_case", "outputs", "photometry|apertures"}:
+                assert state[name] == DEFAULTS[name.rpartition("|")[2]], name
+            assert parse(["image", f"--apertures={state['photometry|apertures']}"]).apertures == DEFAULTS["apertures"]
+            assert state["filter|filter_case"] == (
+                "file_or_default" if "filter|filter_file" in step["in"] else "default"
+            )
+
+
+def parameters(inputs: ElementTree.Element, section: str = "") -> Iterator[str]:
+    """The parameters that the form always has, as a workflow names them."""
+    for element in inputs:
+        if element.tag == "param":
+            yield section + (element.get("name") or element.get("argument").removeprefix("--"))
+        elif element.tag in ("section", "conditional"):
+            yield from parameters(element, f"{section}{element.get('name')}|")
+
+
+def flattened(state: dict, section: str = "") -> Iterator[tuple[str, object]]:
+    for name, value in state.items():
+        if isinstance(value, dict):
+            yield from flattened(value, f"{section}{name}|")
+        else:
+            yield section + name, value
 
 
 @each_workflow

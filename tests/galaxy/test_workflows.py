@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from bioblend.galaxy import GalaxyInstance
 
 from tests.galaxy.conftest import Galaxy, run_planemo
 from tests.test_workflow_files import WORKFLOWS
@@ -29,6 +30,17 @@ def test_lint(galaxy_environment: Path, tmp_path: Path, workflow: Path) -> None:
     assert run.returncode == 0, run.stdout + run.stderr
     assert "Tests appear structurally correct" in run.stdout
     assert "Tool versions appear to match tool ids" in run.stdout
+
+
+@pytest.mark.parametrize("workflow", RUN, ids=lambda workflow: workflow.name)
+def test_runs_as_it_is(server: GalaxyInstance, workflow: Path) -> None:
+    """Galaxy has nothing to ask, such as about a parameter without a value, before it is run."""
+    history = server.histories.create_history(workflow.name)["id"]
+    imported = server.workflows.import_workflow_dict(yaml.safe_load(workflow.read_text()))["id"]
+    choice = {"style": "run", "history_id": history}
+    form = server.make_get_request(f"{server.url}/workflows/{imported}/download", params=choice).json()
+    assert form["has_upgrade_messages"] is False
+    assert form["step_version_changes"] == []
 
 
 @pytest.fixture(scope="module")
