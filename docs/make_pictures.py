@@ -1,11 +1,11 @@
 """Make the pictures of the documentation again.
 
-    python docs/make_pictures.py [sources] [form]
+    python docs/make_pictures.py [sources] [choices] [form]
 
-`sources` makes sources.png in this folder and the picture in the tool's help (a token of macros.xml) from
-the shipped sky; it needs the packages of requirements.txt. `form` makes form.png, the tool's form in a
-Galaxy server; it needs Debian's packages chromium and fonts-dejavu-core, playwright from PyPI, and the
-environments that `python3 run.py test` sets up. Without an argument both are made.
+`sources` makes sources.png in this folder, `choices` threshold.png and mesh.png, and both the pictures in the
+tool's help (tokens of macros.xml), all from the shipped sky; they need the packages of requirements.txt. `form`
+makes form.png, the tool's form in a Galaxy server; it needs Debian's packages chromium and fonts-dejavu-core,
+playwright from PyPI, and the environments that `python3 run.py test` sets up. Without an argument all are made.
 """
 
 import base64
@@ -33,7 +33,29 @@ SKY = REPOSITORY / "test-data" / "sky.fits"
 
 SOURCES_WIDTH, SOURCES_LARGEST = 900, 250_000  # pixels, bytes
 HELP_WIDTH, HELP_LARGEST = 480, 25_000
+CHOICES_WIDTH = 640
 FORM_LARGEST = 350_000
+
+# The product, its rows and columns, and options by title. The sources: the largest galaxy and faint ones around it.
+CHOICES = {
+    "threshold": (
+        "sources.png",
+        (slice(620, 1110), slice(1150, 1730)),
+        {
+            "Threshold 10: faint sources are missing": ("--thresh", "10"),
+            "Threshold 1.5: good": (),
+            "Threshold 0.6: noise is marked": ("--thresh", "0.6"),
+        },
+    ),
+    "mesh": (
+        "background.png",
+        (slice(110, 1235), slice(230, 1730)),
+        {
+            "Mesh 64: the background is smooth, good": (),
+            "Mesh 8: sources are taken for background": ("--bw", "8", "--bh", "8"),
+        },
+    ),
+}
 
 CHROMIUM = "/usr/bin/chromium"
 CHROMIUM_OPTIONS = (
@@ -51,7 +73,7 @@ SECONDS_TO_UPLOAD = 120
 
 
 def main() -> int:
-    makers = {"sources": make_sources, "form": make_form}
+    makers = {"sources": make_sources, "choices": make_choices, "form": make_form}
     names = sys.argv[1:] or list(makers)
     if not set(names) <= set(makers):
         print(__doc__)
@@ -71,17 +93,52 @@ def make_sources() -> None:
         with Image.open(Path(folder) / "sources.png") as file:
             picture = file.convert("RGB")
     write(DOCS / "sources.png", png(scaled(picture, SOURCES_WIDTH)), SOURCES_LARGEST)
-    small = jpeg(scaled(picture, HELP_WIDTH))
-    if len(small) > HELP_LARGEST:
-        sys.exit(f"error: the help's picture has {len(small)} bytes; at most {HELP_LARGEST} are wanted")
-    address = "data:image/jpeg;base64," + base64.b64encode(small).decode()
+    write_token("@SOURCES_PICTURE@", scaled(picture, HELP_WIDTH))
+
+
+def make_choices() -> None:
+    """A good and a bad choice of the threshold and of the mesh, side by side on a part of the shipped sky."""
+    for name, shown in CHOICES.items():
+        picture = side_by_side(*shown)
+        write(DOCS / f"{name}.png", png(picture), SOURCES_LARGEST)
+        write_token(f"@{name.upper()}_PICTURE@", scaled(picture, CHOICES_WIDTH))
+
+
+def side_by_side(product: str, part: tuple[slice, slice], choices: dict[str, tuple[str, ...]]) -> "Image.Image":
+    """A part of a picture as it comes out with each of the options, under their titles."""
+    import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    rows, columns = (len(range(*side.indices(10_000))) for side in part)
+    height = 9 / len(choices) * rows / columns + 0.35
+    figure = Figure((9, height), dpi=100, layout="constrained")
+    for axes, (title, options) in zip(figure.subplots(1, len(choices)), choices.items(), strict=True):
+        with tempfile.TemporaryDirectory() as folder:
+            command = [sys.executable, REPOSITORY / "source_extractor.py", SKY, *options]
+            subprocess.run([*command, "--output_dir", folder, "--outputs", product], check=True)
+            with Image.open(Path(folder) / product) as file:
+                axes.imshow(np.asarray(file.convert("RGB"))[part], interpolation="antialiased")
+        axes.set_title(title, fontsize=10)
+        axes.set_axis_off()
+    pixels, size = FigureCanvasAgg(figure).print_to_buffer()
+    return Image.frombuffer("RGBA", size, pixels).convert("RGB")
+
+
+def write_token(name: str, picture: "Image.Image") -> None:
+    """Put a picture into the tool's help."""
+    content = jpeg(picture)
+    if len(content) > HELP_LARGEST:
+        sys.exit(f"error: the picture {name} has {len(content)} bytes; at most {HELP_LARGEST} are wanted")
+    address = "data:image/jpeg;base64," + base64.b64encode(content).decode()
     macros = REPOSITORY / "macros.xml"
-    token = re.compile(r'(<token name="@SOURCES_PICTURE@">)[^<]*(</token>)')
+    token = re.compile(rf'(<token name="{name}">)[^<]*(</token>)')
     text, replaced = token.subn(rf"\g<1>{address}\g<2>", macros.read_text())
     if replaced != 1:
-        sys.exit("error: macros.xml has no token @SOURCES_PICTURE@")
+        sys.exit(f"error: macros.xml has no token {name}")
     macros.write_text(text)
-    print(f"macros.xml: a picture of {len(small)} bytes")
+    print(f"macros.xml: {name}, a picture of {len(content)} bytes")
 
 
 def scaled(picture: "Image.Image", width: int) -> "Image.Image":
