@@ -2,7 +2,7 @@
 
     python docs/make_pictures.py [sources] [choices] [form]
 
-`sources` makes sources.png in this folder, `choices` threshold.png and mesh.png, and both the pictures in the
+`sources` makes sources.png in this folder, `choices` threshold.jpg and mesh.jpg, and both the pictures in the
 tool's help (tokens of macros.xml), all from the shipped sky; they need the packages of requirements.txt. `form`
 makes form.png, the tool's form in a Galaxy server; it needs Debian's packages chromium and fonts-dejavu-core,
 playwright from PyPI, and the environments that `python3 run.py test` sets up. Without an argument all are made.
@@ -100,7 +100,7 @@ def make_choices() -> None:
     """A good and a bad choice of the threshold and of the mesh, side by side on a part of the shipped sky."""
     for name, shown in CHOICES.items():
         picture = side_by_side(*shown)
-        write(DOCS / f"{name}.png", png(picture), SOURCES_LARGEST)
+        write(DOCS / f"{name}.jpg", jpeg(picture, quality=85), SOURCES_LARGEST)
         write_token(f"@{name.upper()}_PICTURE@", scaled(picture, CHOICES_WIDTH))
 
 
@@ -157,10 +157,10 @@ def png(picture: "Image.Image") -> bytes:
     return file.getvalue()
 
 
-def jpeg(picture: "Image.Image") -> bytes:
+def jpeg(picture: "Image.Image", quality: int = 52) -> bytes:
     """A JPEG file: smaller than PNG where there is noise. Its colours are not subsampled: thin red lines stay red."""
     file = io.BytesIO()
-    picture.save(file, "JPEG", quality=52, subsampling=0, optimize=True, progressive=True)
+    picture.save(file, "JPEG", quality=quality, subsampling=0, optimize=True, progressive=True)
     return file.getvalue()
 
 
