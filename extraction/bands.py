@@ -57,9 +57,10 @@ class Crossing:
 
 @dataclass(frozen=True)
 class Edge:
-    """What to mind where a band ends: so many rows there are filtered otherwise than in the image.
+    """What to mind where a band ends.
 
-    A parent of more pixels than `largest` is not deblended, nor shall its parts be in the bands that it reaches into.
+    Of `margin` rows there, at least 1, all but the last are filtered otherwise than in the image. A parent of more
+    pixels than `largest` is not deblended, nor shall its parts be in the bands that it reaches into.
     """
 
     margin: int

@@ -29,7 +29,8 @@ def detect(
 
     `kernel` None: no filter. Semantics of the threshold: see `Settings.thresh` and `err_option`.
     """
-    margin = 0 if kernel is None else kernel.shape[0] // 2 + 1
+    # What is filtered otherwise than in the image, and one row more: a parent is whole where that one is not its own.
+    margin = (0 if kernel is None else kernel.shape[0] // 2) + 1
     edge = Edge(margin, most_pixels_to_deblend(settings.deblend_nthresh))
     rows = _Rows(sky, kernel, settings)
     detections = extract_in_bands(rows, sky.pixels.shape, edge, want_map, workers or Workers(1))

@@ -30,7 +30,8 @@ SHAPE = (2048, 700)
 
 def extract(pixels: np.ndarray, settings: Settings = SETTINGS, masked: np.ndarray | None = None) -> Detections:
     sky = estimate_background(Image("sky", "page 0", "float32", pixels.astype(np.float32)), masked, settings)
-    return detect(sky, DEFAULT_KERNEL, settings, want_map=True)
+    kernel = None if settings.filter_case == "none" else DEFAULT_KERNEL
+    return detect(sky, kernel, settings, want_map=True)
 
 
 @pytest.fixture
@@ -124,13 +125,15 @@ def disc(x: float, y: float, radius: float, shape: tuple[int, int] = SHAPE) -> n
     return (np.hypot(columns - x, rows - y) < radius).astype(float)
 
 
+@pytest.mark.parametrize("filter_case", ["default", "none"])
 class TestSeams:
-    """What lies across a seam is one source, whole, and found once."""
+    """What lies across a seam is one source, whole, and found once, with the filter and without."""
 
     NOISE = np.random.default_rng(5).normal(0, 1, SHAPE)
 
-    def check(self, light: np.ndarray, number: int, **options: object) -> Detections:
-        settings = Settings(Path("sky.fits"), thresh=5, err_option="none", subtract_background=False, **options)
+    def check(self, light: np.ndarray, number: int, filter_case: str, **options: object) -> Detections:
+        given = {"thresh": 5, "err_option": "none", "subtract_background": False, "filter_case": filter_case}
+        settings = Settings(Path("sky.fits"), **given, **options)
         found, expected = both(self.NOISE + light, settings)
         assert len(found) == number
         assert_whole(found)
@@ -139,41 +142,42 @@ class TestSeams:
 
     @pytest.mark.parametrize("radius", [3, 20, 60, 70, 200])
     @pytest.mark.parametrize("y", [511.5, 1024, 1530])
-    def test_a_source_on_a_seam(self, y: float, radius: float) -> None:
-        self.check(50 * disc(350, y, radius), 1)
+    def test_a_source_on_a_seam(self, y: float, radius: float, filter_case: str) -> None:
+        self.check(50 * disc(350, y, radius), 1, filter_case)
 
-    def test_a_galaxy_across_three_bands(self) -> None:
+    def test_a_galaxy_across_three_bands(self, filter_case: str) -> None:
         """It reaches over two seams, with stars before, in and behind it."""
         light = 20 * disc(350, 900, 340)
         for x, y in ((60, 500), (8, 1030), (640, 1540), (350, 200), (350, 1600)):
             light += 300 * disc(x, y, 4)
-        self.check(light, 1 + 5, deblend_cont=1.0)
+        self.check(light, 1 + 5, filter_case, deblend_cont=1.0)
 
-    def test_a_halo_over_the_whole_image(self) -> None:
-        self.check(20 * disc(350, 1024, 2000), 1, deblend_nthresh=1)
+    def test_a_halo_over_the_whole_image(self, filter_case: str) -> None:
+        self.check(20 * disc(350, 1024, 2000), 1, filter_case, deblend_nthresh=1)
 
     @pytest.mark.parametrize("x", [2, 350, 697])
-    def test_a_blend_on_a_seam_and_at_the_edge(self, x: float) -> None:
+    def test_a_blend_on_a_seam_and_at_the_edge(self, x: float, filter_case: str) -> None:
         """Two stars that touch, one on either side of the seam: both belong to the band above."""
         rows, columns = np.indices(SHAPE)
         light = sum(400 * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 18) for y in (506, 518))
-        found = self.check(light, 2)
+        found = self.check(light, 2, filter_case)
         assert (found.sources["flag"] & 1).all()
 
-    def test_sources_that_begin_and_end_at_a_seam(self) -> None:
+    def test_sources_that_begin_and_end_at_a_seam(self, filter_case: str) -> None:
         """Their last row is the band's last, their first row the next band's first."""
         light = np.zeros(SHAPE)
         light[505:512, 100:107] = light[512:519, 300:307] = 100
         light[1020:1024, 100:107] = light[1024:1028, 300:307] = 100
-        self.check(light, 4)
+        self.check(light, 4, filter_case)
 
-    def test_a_seam_that_does_not_run_through_the_middle(self) -> None:
+    def test_a_seam_that_does_not_run_through_the_middle(self, filter_case: str) -> None:
         """The bands are of equal heights, whatever the height of the image."""
         for height in (1025, 1500, 2049):
             light = np.random.default_rng(height).normal(0, 1, (height, 300))
             for seam in range(100, height, 100):
                 light[seam : seam + 10, 40:50] += 100
-            settings = Settings(Path("sky.fits"), thresh=5, err_option="none", subtract_background=False)
+            given = {"thresh": 5, "err_option": "none", "subtract_background": False, "filter_case": filter_case}
+            settings = Settings(Path("sky.fits"), **given)
             found, expected = both(light, settings)
             assert len(found) == len(range(100, height, 100))
             assert_same_sources(found, expected)
