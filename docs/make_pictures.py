@@ -4,13 +4,13 @@
 
 `sources` makes sources.png in this folder, `choices` threshold.jpg and mesh.jpg, and both the pictures in the
 tool's help (tokens of macros.xml), all from the shipped sky; they need the packages of requirements.txt. `form`
-makes form.png, the tool's form in a Galaxy server; it needs Debian's packages chromium and fonts-dejavu-core,
-playwright from PyPI, and the environments that `python3 run.py test` sets up. Without an argument all are made.
+makes form.png and history.png, of the tool in a Galaxy server; it needs Debian's packages chromium and
+fonts-dejavu-core, playwright from PyPI, and the environments that `python3 run.py test` sets up. Without an
+argument all are made.
 """
 
 import base64
 import io
-import json
 import re
 import subprocess
 import sys
@@ -20,12 +20,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from PIL import Image
-    from playwright.sync_api import Page
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from tests.galaxy.serve import ADMIN_KEY  # noqa: E402
+from tests.galaxy.browser import visiting  # noqa: E402
 from tests.galaxy.server import running_server  # noqa: E402
 
 DOCS = REPOSITORY / "docs"
@@ -57,19 +56,10 @@ CHOICES = {
     ),
 }
 
-CHROMIUM = "/usr/bin/chromium"
-CHROMIUM_OPTIONS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-WINDOW = {"width": 1300, "height": 2200}  # higher than the form
-USER = {"username": "astronomer", "email": "astronomer@example.org", "password": "sky-and-sources"}
-SECONDS_TO_UPLOAD = 120
+FORM_WINDOW = {"width": 1300, "height": 2200}  # higher than the form
+HISTORY_WINDOW = {"width": 1300, "height": 900}
+# The number of its last output after that of its first.
+SOURCES_PICTURE = 8
 
 
 def main() -> int:
@@ -172,56 +162,30 @@ def write(path: Path, content: bytes, largest: int) -> None:
 
 
 def make_form() -> None:
-    """The form as it opens, in the middle column of Galaxy."""
-    from PIL import Image
-    from playwright.sync_api import sync_playwright
-
+    """The form as it opens, in the middle column of Galaxy, and the picture of the sources after a run."""
     with (
         tempfile.TemporaryDirectory() as folder,
         running_server(Path(folder)) as url,
-        sync_playwright() as playwright,
+        visiting(url, "astronomer", FORM_WINDOW) as visitor,
     ):
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_OPTIONS)
-        page = browser.new_page(base_url=url, viewport=WINDOW)
-        log_in(page)
-        upload(page, SKY)
-        open_form(page)
-        column = page.locator("#center").bounding_box()
-        last = page.locator("[id='form-element-outputs']").bounding_box()
+        visitor.upload(SKY)
+        visitor.open_form()
+        column = visitor.page.locator("#center").bounding_box()
+        last = visitor.field("outputs").bounding_box()
         column["height"] = last["y"] + last["height"] + 8 - column["y"]
-        shot = page.screenshot(clip=column)
-        browser.close()
-    write(DOCS / "form.png", png(Image.open(io.BytesIO(shot)).convert("RGB")), FORM_LARGEST)
+        write_screenshot("form", visitor.page.screenshot(clip=column))
+        visitor.page.set_viewport_size(HISTORY_WINDOW)
+        first = visitor.run()
+        visitor.wait(first + SOURCES_PICTURE)
+        visitor.view(first + SOURCES_PICTURE)
+        visitor.page.wait_for_load_state("networkidle")
+        write_screenshot("history", visitor.page.screenshot())
 
 
-def log_in(page: "Page") -> None:
-    """Make a user and log in."""
-    made = page.request.post("/api/users", headers={"x-api-key": ADMIN_KEY}, data=USER)
-    if not made.ok:
-        sys.exit(f"error: no user was made: {made.text()}")
-    page.goto("/login/start")
-    page.fill("input[name=login]", USER["email"])
-    page.fill("input[name=password]", USER["password"])
-    page.click("button[name=login]")
-    page.wait_for_selector("#current-history-panel")
+def write_screenshot(name: str, shot: bytes) -> None:
+    from PIL import Image
 
-
-def upload(page: "Page", path: Path) -> None:
-    """Put a file in the user's history, and wait until it is there."""
-    # The server closes idle connections, perhaps at the moment at which one is used again.
-    history = page.request.get("/history/current_history_json", max_retries=3).json()["id"]
-    element = {"src": "files", "name": path.name, "ext": "auto", "dbkey": "?"}
-    targets = [{"destination": {"type": "hdas"}, "elements": [element]}]
-    fields = {"history_id": history, "targets": json.dumps(targets), "files_0|file_data": path}
-    page.request.post("/api/tools/fetch", multipart=fields, fail_on_status_code=True)
-    page.wait_for_selector(".content-item[data-hid='1'][data-state='ok']", timeout=SECONDS_TO_UPLOAD * 1000)
-
-
-def open_form(page: "Page") -> None:
-    """Show the form and wait until it has chosen the image."""
-    page.goto("/?tool_id=source_extractor")
-    page.wait_for_selector(f"[id='form-element-image'] .multiselect__single:has-text('{SKY.name}')")
-    page.evaluate("document.fonts.ready")
+    write(DOCS / f"{name}.png", png(Image.open(io.BytesIO(shot)).convert("RGB")), FORM_LARGEST)
 
 
 if __name__ == "__main__":
