@@ -2,11 +2,11 @@
 
     python docs/make_pictures.py [sources] [choices] [form]
 
-`sources` makes sources.png in this folder, `choices` threshold.jpg and mesh.jpg, and both the pictures in the
-tool's help (tokens of macros.xml), all from the shipped sky; they need the packages of requirements.txt. `form`
-makes form.png and history.png, of the tool in a Galaxy server; it needs Debian's packages chromium and
-fonts-dejavu-core, playwright from PyPI, and the environments that `python3 run.py test` sets up. Without an
-argument all are made.
+`sources` makes sources.png, diagnostics.png and second_run.jpg in this folder, `choices` threshold.jpg and
+mesh.jpg, and both the pictures in the tool's help (tokens of macros.xml), all from the shipped sky; they need the
+packages of requirements.txt. `form` makes form.png and history.png, of the tool in a Galaxy server; it needs
+Debian's packages chromium and fonts-dejavu-core, playwright from PyPI, and the environments that
+`python3 run.py test` sets up. Without an argument all are made.
 """
 
 import base64
@@ -38,7 +38,7 @@ FORM_LARGEST = 350_000
 # The product, its rows and columns, and options by title. The sources: the largest galaxy and faint ones around it.
 CHOICES = {
     "threshold": (
-        "sources.png",
+        "sources",
         (slice(620, 1110), slice(1150, 1730)),
         {
             "Threshold 10: faint sources are missing": ("--thresh", "10"),
@@ -47,7 +47,7 @@ CHOICES = {
         },
     ),
     "mesh": (
-        "background.png",
+        "background",
         (slice(110, 1235), slice(230, 1730)),
         {
             "Mesh 64: the background is smooth, good": (),
@@ -74,16 +74,25 @@ def main() -> int:
 
 
 def make_sources() -> None:
-    """The tool's picture of the sources, at two sizes."""
+    """The tool's picture of the sources, at two sizes; the diagnostics; the sources of a second run, with a mask."""
+    with tempfile.TemporaryDirectory() as folder:
+        first = pictures_of_a_run(Path(folder), "--outputs", "sources.png,diagnostics.png,bright_mask.fits")
+        masked = ("--mask_file", f"{folder}/bright_mask.fits", "--outputs", "sources.png")
+        second = pictures_of_a_run(Path(folder), *masked)
+    sources = first["sources"]
+    write(DOCS / "sources.png", png(scaled(sources, SOURCES_WIDTH)), SOURCES_LARGEST)
+    write_token("@SOURCES_PICTURE@", scaled(sources, HELP_WIDTH))
+    write(DOCS / "diagnostics.png", png(scaled(first["diagnostics"], SOURCES_WIDTH)), SOURCES_LARGEST)
+    write(DOCS / "second_run.jpg", jpeg(scaled(second["sources"], SOURCES_WIDTH), quality=85), SOURCES_LARGEST)
+
+
+def pictures_of_a_run(folder: Path, *options: str) -> dict[str, "Image.Image"]:
+    """The pictures that a run on the shipped sky writes to a folder, by their names."""
     from PIL import Image
 
-    with tempfile.TemporaryDirectory() as folder:
-        options = ["--output_dir", folder, "--outputs", "sources.png"]
-        subprocess.run([sys.executable, REPOSITORY / "source_extractor.py", SKY, *options], check=True)
-        with Image.open(Path(folder) / "sources.png") as file:
-            picture = file.convert("RGB")
-    write(DOCS / "sources.png", png(scaled(picture, SOURCES_WIDTH)), SOURCES_LARGEST)
-    write_token("@SOURCES_PICTURE@", scaled(picture, HELP_WIDTH))
+    command = [sys.executable, REPOSITORY / "source_extractor.py", SKY, "--output_dir", folder, *options]
+    subprocess.run(command, check=True)
+    return {path.stem: Image.open(path).convert("RGB") for path in folder.glob("*.png")}
 
 
 def make_choices() -> None:
@@ -106,10 +115,8 @@ def side_by_side(product: str, part: tuple[slice, slice], choices: dict[str, tup
     figure = Figure((9, height), dpi=100, layout="constrained")
     for axes, (title, options) in zip(figure.subplots(1, len(choices)), choices.items(), strict=True):
         with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, REPOSITORY / "source_extractor.py", SKY, *options]
-            subprocess.run([*command, "--output_dir", folder, "--outputs", product], check=True)
-            with Image.open(Path(folder) / product) as file:
-                axes.imshow(np.asarray(file.convert("RGB"))[part], interpolation="antialiased")
+            picture = pictures_of_a_run(Path(folder), *options, "--outputs", f"{product}.png")[product]
+        axes.imshow(np.asarray(picture)[part], interpolation="antialiased")
         axes.set_title(title, fontsize=10)
         axes.set_axis_off()
     pixels, size = FigureCanvasAgg(figure).print_to_buffer()

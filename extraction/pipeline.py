@@ -184,7 +184,10 @@ def _estimate_background(
                 "check --error_type and its unit"
             )
     if sky.rms == 0:
-        log.warn("the background has no noise (RMS 0): every pixel above it counts as a source's")
+        counts = (
+            "every pixel above it counts as a source's" if settings.has_estimated_noise else "errors are without it"
+        )
+        log.warn(f"the background has no noise (RMS 0): {counts}")
     elif floored := sky.floored_pixels():
         log.warn(
             f"in {floored} pixels the background RMS map fell to zero or near it and was raised to "
@@ -216,7 +219,8 @@ def _kernel(settings: Settings, image: Image, log: Log) -> np.ndarray | None:
     from .kernels import DEFAULT_KERNEL, read_kernel
 
     if settings.filter_case == "none":
-        log.say("Filter: none. Noise is not smoothed: below a threshold of 3 much of it counts as sources")
+        noise = "" if settings.err_option == "none" else ". Below a threshold of 3 much noise counts as sources"
+        log.say(f"Filter: none{noise}")
         return None
     if settings.has_noise_map and settings.filter_type == "matched":
         log.say(

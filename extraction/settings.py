@@ -199,6 +199,11 @@ class Settings:
         return "".join(c if c.isprintable() else " " for c in name).strip() or "image"
 
     @property
+    def has_estimated_noise(self) -> bool:
+        """Whether the threshold is in units of the noise that the image shows."""
+        return self.err_option in ("float_globalrms", "array_rms")
+
+    @property
     def has_noise_map(self) -> bool:
         """Whether the threshold follows a map of the noise."""
         return self.err_option in ("array_rms", "file")

@@ -141,6 +141,10 @@ def test_sources_without_noise(tmp_path: Path) -> None:
         assert "Warning: the background has no noise (RMS 0): every pixel above it counts as a source's" in said
         catalog = read_catalog(folder)
         np.testing.assert_allclose(catalog[["x", "y"]], [[50, 60], [150, 120]], atol=1e-3)
+        given = (*PRODUCTS, "--err_option", "none", "--thresh", str(100 * scale))
+        said = succeed(folder / "image.fits", *given, folder=folder)
+        assert "Warning: the background has no noise (RMS 0): errors are without it" in said
+        assert len(read_catalog(folder)) == 1
 
 
 @pytest.mark.parametrize("value", [3e38, -3e38, 1e35])
@@ -183,7 +187,9 @@ def test_what_lets_noise_in_is_said(tmp_path: Path) -> None:
     chosen = ("--outputs", "catalog.tsv")
     assert "Filter" not in succeed(tmp_path / "image.fits", *chosen, folder=tmp_path)
     said = succeed(tmp_path / "image.fits", *chosen, "--filter_case", "none", folder=tmp_path)
-    assert "Filter: none. Noise is not smoothed: below a threshold of 3 much of it counts as sources\n" in said
+    assert "Filter: none. Below a threshold of 3 much noise counts as sources\n" in said
+    brightness = ("--err_option", "none", "--filter_case", "none")
+    assert "Filter: none\n" in succeed(tmp_path / "image.fits", *chosen, *brightness, folder=tmp_path)
     said = succeed(tmp_path / "image.fits", *chosen, "--err_option", "array_rms", folder=tmp_path)
     assert "in units of the noise of the filtered image, which is lower: below a threshold of 4 much noise" in said
     conv = ("--err_option", "array_rms", "--filter_type", "conv")
