@@ -23,6 +23,9 @@ Data goes one way, and a module a step::
     staging     files appear only when whole
     pipeline    the order of all this
 
+    joining     catalogs of many images -> one
+    command_line  what the programs share: exit codes, errors as one sentence
+
 Nothing downstream opens an input file, nothing upstream knows that a picture exists.
 """
 
