@@ -153,9 +153,9 @@ def _measure(found: Run, want_rows: bool) -> None:
 def _image_to_measure(found: Run) -> Image:
     with found.log.step("Reading the image to measure on") as said:
         image = read_image(found.settings.measure_file)
+        remedy = "give an image of the same shape, aligned pixel by pixel"
+        require_same_shape(image, found.image, "image to measure on", remedy)
         said.append(f"Image to measure on: {image.describe()}")
-    remedy = "give an image of the same shape, aligned pixel by pixel"
-    require_same_shape(image, found.image, "image to measure on", remedy)
     return image
 
 
