@@ -63,7 +63,7 @@ class Workers:
             for wanted in range(len(items)):
                 while wanted not in results:
                     for connection, number in zip(list(idle), waiting, strict=False):
-                        connection.send(number)
+                        _send(connection, number)
                         idle.remove(connection)
                         busy.append(connection)
                     while self._errands:
@@ -84,30 +84,45 @@ def _fork(function: Callable[[Any], Any], items: Sequence[Any]) -> tuple[BasePro
     """A process that works on the items whose numbers it is sent."""
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(function, items, theirs), daemon=True)
+    process = context.Process(target=_work, args=(function, items, theirs, os.getpid()), daemon=True)
     process.start()
     theirs.close()
     return process, ours
+
+
+def _send(connection: Connection, number: int) -> None:
+    """Have a process work on an item."""
+    try:
+        connection.send(number)
+    except OSError as gone:
+        raise _ended() from gone
 
 
 def _receive(connection: Connection) -> tuple[int, Any]:
     """The number of an item and its result; raises what the process raised."""
     try:
         number, result, problem = connection.recv()
-    except EOFError as gone:
-        raise InputError(
-            "source-extractor",
-            "one of its processes was ended by the system, most likely because memory ran out",
-            "use a machine with more memory, or --threads 1",
-        ) from gone
+    except (EOFError, OSError) as gone:
+        raise _ended() from gone
     if problem is not None:
         raise problem
     return number, result
 
 
-def _work(function: Callable[[Any], Any], items: Sequence[Any], connection: Connection) -> None:
+def _ended() -> InputError:
+    return InputError(
+        "source-extractor",
+        "one of its processes was ended by the system, most likely because memory ran out",
+        "use a machine with more memory, or --threads 1",
+    )
+
+
+def _work(function: Callable[[Any], Any], items: Sequence[Any], connection: Connection, parent: int) -> None:
     """What a process does: it ends with its parent, and leaves interruptions to it."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        # It ended before this one asked to be told.
+        os._exit(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     while True:

@@ -1,5 +1,6 @@
 """An image in bands is the image in one piece: against one call of SEP, for any number of processes, at every seam."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from astropy.io import fits
 from extraction import bands, workers
 from extraction.background import estimate_background
 from extraction.detection import detect
+from extraction.errors import InputError
 from extraction.images import Image
 from extraction.kernels import DEFAULT_KERNEL
 from extraction.limits import Detections
@@ -242,6 +244,22 @@ class TestWorkers:
         with pytest.raises(Exception, match="one of its processes was ended by the system"):
             list(Workers(2).map(die, range(8)))
         assert children() == before
+
+    def test_a_process_that_is_gone_gets_no_work(self) -> None:
+        """It may be killed while it waits for some."""
+        ours, theirs = multiprocessing.Pipe()
+        theirs.close()
+        with pytest.raises(InputError, match="one of its processes was ended by the system"):
+            workers._send(ours, 1)
+
+    def test_a_process_whose_parent_is_gone_ends(self) -> None:
+        """It may be killed before the process has asked to be told."""
+        context = multiprocessing.get_context("fork")
+        _, theirs = context.Pipe()
+        orphan = context.Process(target=workers._work, args=(abs, [1], theirs, -1))
+        orphan.start()
+        orphan.join(30)
+        assert orphan.exitcode == 1
 
     def test_shared_array(self) -> None:
         shared = workers.shared_array((4, 5), np.int32)

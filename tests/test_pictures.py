@@ -11,7 +11,7 @@ from matplotlib.image import imread
 from extraction import pictures, thumbnails
 from tests.conftest import succeed
 
-RED = np.array([1, 0, 0, 1])
+RED = np.array([1, 0, 0])
 
 
 def noise(shape: tuple[int, int]) -> np.ndarray:
@@ -41,7 +41,7 @@ def test_which_way_up(tmp_path: Path, suffix: str, top: bool) -> None:
 
     down = 30.5 / 150 if top else 1 - 30.5 / 150
     bright = inside(tmp_path / "image.png")[..., 0] > 0.95
-    labelled = inside(tmp_path / "segmentation_map.png")[..., :3].max(axis=2) > 0.3
+    labelled = inside(tmp_path / "segmentation_map.png").max(axis=2) > 0.3
     red = np.abs(inside(tmp_path / "sources.png") - RED).max(axis=2) < 0.2
     for marked in (bright, labelled, red):
         # A dozen dots along the frame belong to its line.
