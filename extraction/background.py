@@ -58,10 +58,6 @@ class Sky:
         """The background, float32, in the image's units."""
         return _scaled(self._mesh.back(dtype=np.float32), self._mesh_unit, self._pedestal)
 
-    def rms_map(self) -> np.ndarray:
-        """The background RMS, float32, in the image's units."""
-        return _scaled(self.working_rms_map(), self.unit)
-
     @cached_property
     def noise(self) -> np.ndarray:
         """Standard deviation of every pixel, float32, in working units, 0 where masked.
@@ -77,19 +73,31 @@ class Sky:
         return noise
 
     def working_rms_map(self) -> np.ndarray:
-        """The background RMS, float32, in working units, floored at `RMS_FLOOR` of the global RMS."""
+        """The background RMS, float32, in working units, floored at `RMS_FLOOR` of the global RMS.
+
+        It may be `noise` itself, so it is not to be changed.
+        """
+        if self._noise_is_rms_map and "noise" in self.__dict__:
+            return self.noise
         rms = self._mesh.rms(dtype=np.float32)
         rms *= np.float32(self._mesh_unit / self.unit)
         return np.maximum(rms, self._rms_floor, out=rms)
 
     def forget_noise(self) -> None:
-        """Give the memory of `noise` back; it is made again where it is asked for."""
-        self.__dict__.pop("noise", None)
+        """Give the memory of `noise` back, except of the RMS map, which is a product; it is made again when asked for."""
+        if not self._noise_is_rms_map:
+            self.__dict__.pop("noise", None)
+
+    @property
+    def _noise_is_rms_map(self) -> bool:
+        return self.given_noise is None and self.masked is None
 
     def floored_pixels(self) -> int:
         """In how many pixels the RMS map stands at its floor, SEP's being lower."""
         rms = self.noise if self.given_noise is None else self.working_rms_map()
-        return int(np.count_nonzero(rms == self._rms_floor))
+        # Rows at a time, as everywhere: to touch memory for the first time is what takes longest here.
+        blocks = (rms[start : start + ROWS_AT_A_TIME] for start in range(0, len(rms), ROWS_AT_A_TIME))
+        return sum(int(np.count_nonzero(block == self._rms_floor)) for block in blocks)
 
     @property
     def _rms_floor(self) -> np.float32:
@@ -163,8 +171,10 @@ def missing_pixels(pixels: np.ndarray) -> np.ndarray | None:
     """True where a pixel is NaN or infinite; None where none is."""
     if pixels.dtype.kind != "f":
         return None
-    missing = ~np.isfinite(pixels)
-    return missing if missing.any() else None
+    blocks = range(0, len(pixels), ROWS_AT_A_TIME)
+    if all(np.isfinite(pixels[start : start + ROWS_AT_A_TIME]).all() for start in blocks):
+        return None
+    return ~np.isfinite(pixels)
 
 
 def _centre_and_spread(pixels: np.ndarray, masked: np.ndarray | None) -> tuple[float, float]:

@@ -82,7 +82,7 @@ def _bins(brightness: np.ndarray, logarithmic: bool) -> np.ndarray:
 
 def _draw_background(along_x: Axes, along_y: Axes, run: Run) -> None:
     """Medians over the other axis, of the background and its noise, and the threshold (of a noise map: its median)."""
-    background, rms = average(run.sky.background_map()), average(run.sky.rms_map())
+    background, rms = average(run.sky.background_map()), run.sky.unit * average(run.sky.working_rms_map())
     _, threshold, _ = threshold_range(run.sky, run.settings)
     unit = run.image.unit or "pixel value"
     for axes, axis, name, side in ((along_x, 0, "x", run.image.shape[1]), (along_y, 1, "y", run.image.shape[0])):

@@ -16,8 +16,10 @@ from .settings import Settings
 ROWS_AT_A_TIME = 256
 
 
-def write_map(path: Path, data: np.ndarray, image: Image, settings: Settings, unit: str = "") -> None:
-    """Write `data` (height, width) as the primary HDU, with the celestial WCS of `image`.
+def write_map(
+    path: Path, data: np.ndarray, image: Image, settings: Settings, *, unit: str = "", scale: float | None = None
+) -> None:
+    """Write `data` (height, width), times `scale`, as the primary HDU, with the celestial WCS of `image`.
 
     `unit` is the map's BUNIT; `settings` made it. Tables that a distorted WCS refers to follow as
     extensions.
@@ -30,7 +32,8 @@ def write_map(path: Path, data: np.ndarray, image: Image, settings: Settings, un
     # Rows at a time: astropy would turn the bytes of the whole map, in memory that other processes read.
     stream = fits.StreamingHDU(path, header)
     for first in range(0, len(data), ROWS_AT_A_TIME):
-        stream.write(data[first : first + ROWS_AT_A_TIME])
+        rows = data[first : first + ROWS_AT_A_TIME]
+        stream.write(rows if scale is None else rows * data.dtype.type(scale))
     stream.close()
     for hdu in wcs_hdus[1:]:
         fits.append(path, hdu.data, hdu.header)

@@ -18,7 +18,7 @@ from .settings import Settings
 KRON_ELLIPSE = 6.0
 # Radii of the circle in which the half-light radius is looked for, in units of a: SExtractor's last, before it such as
 # do for most sources, take a quarter of the time, and are cut into finer rings.
-GROWTH_CIRCLES = (2.0, 3.0, 6.0)
+GROWTH_CIRCLES = (1.5, 2.5, 6.0)
 # The window's Gaussian has the FWHM of the half-light diameter: sigma = 2 r / 2.35 (SExtractor manual, XWIN_IMAGE).
 WINDOW_SIGMA = 2 / 2.35
 # Samples a pixel and axis. AUTO takes a pixel whose centre is in the ellipse whole, as SExtractor does.

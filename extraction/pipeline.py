@@ -89,7 +89,7 @@ def _find(found: Run, chosen: list[Product]) -> Run:
     if furthest >= Stage.SOURCES:
         found.detections = _detect(found, want_map=furthest >= Stage.SEGMENTATION)
     if furthest >= Stage.CATALOG:
-        _measure(found, want_rows=any(product.needs_rows for product in chosen))
+        _measure(found, {product.needs_rows for product in chosen if product.needs == Stage.CATALOG})
     if any(product.needs_negated for product in chosen):
         _count_negated(found)
     return found
@@ -120,11 +120,15 @@ def _measurable(found: Run, by_file: np.ndarray | None) -> Measurable:
     return Measurable(sky, found.calibration.gain, found.saturated)
 
 
-def _measure(found: Run, want_rows: bool) -> None:
-    """Measure the sources, so many at a time in every process; the rows of catalog.tsv are written there too."""
+def _measure(found: Run, wanted: set[bool]) -> None:
+    """Measure the sources, so many at a time in every process.
+
+    `wanted` has True where the rows of catalog.tsv are wanted, which are written there too, and False where the values
+    are: the processes send back nothing else.
+    """
     from .catalog import Catalog, build_catalog, detected_columns
     from .photometry import Measurable, measure
-    from .tables import tsv_rows
+    from .tables import tsv_header, tsv_rows
 
     detections, settings = found.detections, found.settings
     same = found.measurable.sky is found.sky
@@ -134,16 +138,18 @@ def _measure(found: Run, want_rows: bool) -> None:
     for measurable in measurables:
         _ = measurable.sky.noise  # made once, before the processes begin
 
-    def measure_some(first: int) -> tuple[Catalog, str]:
+    def measure_some(first: int) -> tuple[Catalog | None, str]:
         sources = detections.sources[first : first + SOURCES_AT_A_TIME]
         labels = np.arange(first + 1, first + 1 + len(sources), dtype=np.int32)
         measured = measure(sources, labels, detections.segmentation, measurables, settings)
         catalog = build_catalog(detected_columns(sources, labels), measured, images, zeropoint, settings)
-        return catalog, tsv_rows(catalog) if want_rows else ""
+        header = "" if first else tsv_header(catalog)
+        return catalog if False in wanted else None, header + tsv_rows(catalog) if True in wanted else ""
 
     with found.log.step("Measuring the sources") as said:
         parts = list(found.workers.map(measure_some, range(0, max(len(detections), 1), SOURCES_AT_A_TIME)))
-        found.catalog = Catalog.joined([catalog for catalog, _ in parts])
+        catalogs = [catalog for catalog, _ in parts if catalog is not None]
+        found.catalog = Catalog.joined(catalogs) if catalogs else None
         found.rows = [rows for _, rows in parts]
         said.append("Measured the sources")
     for measurable in measurables:

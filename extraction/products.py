@@ -39,7 +39,7 @@ class Stage(IntEnum):
 
 @dataclass
 class Run:
-    """What a run has found so far; a stage that no chosen product needs is None."""
+    """What a run has found so far; what no chosen product needs is None."""
 
     settings: Settings
     workers: Workers
@@ -54,7 +54,7 @@ class Run:
     saturated: np.ndarray | None = None  # flat indices of its saturated pixels
     measurable: Measurable | None = None
     catalog: Catalog | None = None
-    rows: list[str] | None = None  # of catalog.tsv
+    rows: list[str] | None = None  # the text of catalog.tsv, where it is wanted, in parts
     negated: int | None = None  # detections on the negated image, where a product tells their number
 
 
@@ -80,21 +80,22 @@ class Product:
 
 
 def _catalog_tsv(path: Path, run: Run) -> None:
-    from .tables import tsv_header, write_lines
+    from .tables import write_lines
 
-    write_lines(path, [tsv_header(run.catalog), *run.rows])
+    write_lines(path, run.rows)
 
 
 def _background_fits(path: Path, run: Run) -> None:
     from .maps import write_map
 
-    write_map(path, run.sky.background_map(), run.image, run.settings, run.image.unit)
+    write_map(path, run.sky.background_map(), run.image, run.settings, unit=run.image.unit)
 
 
 def _background_rms_fits(path: Path, run: Run) -> None:
     from .maps import write_map
 
-    write_map(path, run.sky.rms_map(), run.image, run.settings, run.image.unit)
+    sky = run.sky
+    write_map(path, sky.working_rms_map(), run.image, run.settings, unit=run.image.unit, scale=sky.unit)
 
 
 def _segmentation_map_fits(path: Path, run: Run) -> None:
@@ -122,7 +123,8 @@ def _background_rms_png(path: Path, run: Run) -> None:
     from .thumbnails import average
 
     title = f"Background noise of {run.settings.title}"
-    draw_map(path, average(run.sky.rms_map()), run.image, title, "Background RMS")
+    rms = run.sky.unit * average(run.sky.working_rms_map())
+    draw_map(path, rms, run.image, title, "Background RMS")
 
 
 def _segmentation_map_png(path: Path, run: Run) -> None:
@@ -150,7 +152,7 @@ def _catalog_fits(path: Path, run: Run) -> None:
 def _background_subtracted_fits(path: Path, run: Run) -> None:
     from .maps import write_map
 
-    write_map(path, run.sky.subtracted(), run.image, run.settings, run.image.unit)
+    write_map(path, run.sky.subtracted(), run.image, run.settings, unit=run.image.unit)
 
 
 def _segmentation_map_tiff(path: Path, run: Run) -> None:
