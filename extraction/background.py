@@ -84,7 +84,7 @@ class Sky:
         return np.maximum(rms, self._rms_floor, out=rms)
 
     def forget_noise(self) -> None:
-        """Give the memory of `noise` back, except of the RMS map, which is a product; it is made again when asked for."""
+        """Give the memory of `noise` back, but not that of the RMS map, which is a product as well."""
         if not self._noise_is_rms_map:
             self.__dict__.pop("noise", None)
 

@@ -22,8 +22,9 @@ from .workers import Workers, shared_array
 
 BAND_ROWS = 512
 MOST_ROWS_OF_ONE_BAND = 1024
-# Rows around a band, at least: cleaning looks for brighter neighbours there.
-OVERLAP = 64
+# Rows around a band, at least: cleaning looks for brighter neighbours there, as far as 10 times the sum of both
+# sources' a (CLEAN_ZONE in SEP's extract.h). More rows bring the sources no closer to those of one call.
+OVERLAP = 32
 # Rows on either side of a seam in which its parents are looked for first.
 STRIP = 64
 ROWS_AT_A_TIME = 128
