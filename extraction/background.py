@@ -39,12 +39,12 @@ FLOAT32_EXPONENTS = 120  # powers of two within these are float32
 class Sky:
     """A background-subtracted image in working units, and its background.
 
-    `pixels` (float32, C order) is 0 where `masked` is True; `masked` is None where all pixels are good.
+    `pixels` (float32, C order) is 0 where `masked` is True, None once forgotten; `masked` is None where all are good.
     A working unit is `unit` (a power of two) in the image's own. `background` and `rms` are the global
     values in the image's units. `given_noise` is the noise map that came with the image.
     """
 
-    pixels: np.ndarray
+    pixels: np.ndarray | None
     masked: np.ndarray | None
     unit: float
     background: float
@@ -82,6 +82,10 @@ class Sky:
         rms = self._mesh.rms(dtype=np.float32)
         rms *= np.float32(self._mesh_unit / self.unit)
         return np.maximum(rms, self._rms_floor, out=rms)
+
+    def forget_pixels(self) -> None:
+        """Give the memory of `pixels` back for good."""
+        self.pixels = None
 
     def forget_noise(self) -> None:
         """Give the memory of `noise` back, but not that of the RMS map, which is a product as well."""

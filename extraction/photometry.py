@@ -66,9 +66,9 @@ def measure(
 ) -> dict[str, np.ndarray]:
     """Measure sources; columns by name, of length N, fluxes in the units of the image that is measured on.
 
-    `sources` are SEP's records, `labels` (int32, rising) their values in the segmentation map. Positions, shapes and
-    the Kron radius are those of the first of the `images`, on which they were detected; the second is measured
-    on. What cannot be measured is NaN and has a bit of `flag_phot`.
+    `sources` are SEP's records, `labels` (int32, consecutive) their values in the segmentation map. Positions,
+    shapes and the Kron radius are those of the first of the `images`, on which they were detected; the second is
+    measured on. What cannot be measured is NaN and has a bit of `flag_phot`.
     """
     detected_on, measured_on = images
     columns = _footprints(sources, labels, segmentation, images)
@@ -144,22 +144,23 @@ def _footprints(
     if not len(sources):
         return {"flux_iso": flux, "flux_iso_err": variance, "x_err": x_spread, "y_err": y_spread}
     x, y = sources["x"], sources["y"]
-    end = sources["ymax"].max() + 1
+    width, end = segmentation.shape[1], sources["ymax"].max() + 1
     for start in range(sources["ymin"].min(), end, ROWS_AT_A_TIME):
-        block = segmentation[start : min(start + ROWS_AT_A_TIME, end)]
-        rows, place = np.nonzero((block >= labels[0]) & (block <= labels[-1]))
-        number = np.searchsorted(labels, block[rows, place])
-        rows += start
+        block = segmentation[start : min(start + ROWS_AT_A_TIME, end)].ravel()
+        own = np.flatnonzero((block >= labels[0]) & (block <= labels[-1]))
+        number = block[own] - labels[0]
+        pixels = own + start * width
+        rows, place = np.divmod(pixels, width)
 
         def add(values: np.ndarray, number: np.ndarray = number) -> np.ndarray:
             return np.bincount(number, weights=values, minlength=len(sources))
 
-        own = _variances(detected_on, rows, place)
-        x_spread += add(own * (place - x[number]) ** 2)
-        y_spread += add(own * (rows - y[number]) ** 2)
-        light_variance += add(own)
-        flux += add(measured_on.sky.pixels[rows, place])
-        variance += add(own if measured_on is detected_on else _variances(measured_on, rows, place))
+        noise = _variances(detected_on, pixels)
+        x_spread += add(noise * (place - x[number]) ** 2)
+        y_spread += add(noise * (rows - y[number]) ** 2)
+        light_variance += add(noise)
+        flux += add(measured_on.sky.pixels.ravel()[pixels])
+        variance += add(noise if measured_on is detected_on else _variances(measured_on, pixels))
 
     light = sources["cflux"] / detected_on.sky.unit
     thin = np.where(sources["flag"] & SINGULAR, PIXEL_VARIANCE, 0.0)
@@ -172,10 +173,11 @@ def _footprints(
         }
 
 
-def _variances(image: Measurable, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    variances = image.sky.noise[rows, columns].astype(np.float64) ** 2
+def _variances(image: Measurable, pixels: np.ndarray) -> np.ndarray:
+    """Of pixels, given as flat indices."""
+    variances = image.sky.noise.ravel()[pixels].astype(np.float64) ** 2
     if image.working_gain is not None:
-        variances += np.maximum(image.sky.pixels[rows, columns], 0) / image.working_gain
+        variances += np.maximum(image.sky.pixels.ravel()[pixels], 0) / image.working_gain
     return variances
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # A noise map that differs from the noise of the image by more than this is probably of another type.
 PLAUSIBLE_NOISE = 5
-SOURCES_AT_A_TIME = 4000
+SOURCES_AT_A_TIME = 2000
 
 
 def run(settings: Settings) -> None:
@@ -92,6 +92,12 @@ def _find(found: Run, chosen: list[Product]) -> Run:
         _measure(found, {product.needs_rows for product in chosen if product.needs == Stage.CATALOG})
     if any(product.needs_negated for product in chosen):
         _count_negated(found)
+    if any(product.needs_light for product in chosen):
+        found.light = found.sky.unit * average(found.sky.pixels, found.sky.masked)
+    if not any(product.needs_pixels for product in chosen):
+        # The maps that are to be written need the memory.
+        for sky in (found.sky, found.measurable.sky if found.measurable else found.sky):
+            sky.forget_pixels()
     return found
 
 

@@ -45,7 +45,8 @@ class Run:
     workers: Workers
     log: Log
     image: Image | None = None
-    thumbnail: np.ndarray | None = None
+    thumbnail: np.ndarray | None = None  # the image, in as many pixels as a picture has
+    light: np.ndarray | None = None  # the same, background-subtracted, NaN where masked
     kernel: np.ndarray | None = None
     sky: Sky | None = None
     detections: Detections | None = None
@@ -73,7 +74,9 @@ class Product:
     write: Callable[[Path, Run], None]
     announce: Callable[[Run], None] | None = None
     group: str = ""
-    needs_image: bool = False
+    needs_image: bool = False  # the image itself, or what its picture shows
+    needs_light: bool = False  # the background-subtracted image as its picture shows it
+    needs_pixels: bool = False  # all its pixels
     needs_rows: bool = False
     needs_negated: bool = False
     last: bool = False  # made after all others, as it tells of them
@@ -136,11 +139,9 @@ def _segmentation_map_png(path: Path, run: Run) -> None:
 
 def _sources_png(path: Path, run: Run) -> None:
     from .pictures import draw_sources
-    from .thumbnails import average
 
     title = f"{len(run.detections)} sources in {run.settings.title}"
-    pixels = run.sky.unit * average(run.sky.pixels, run.sky.masked)
-    draw_sources(path, pixels, run.detections.sources, run.image, title)
+    draw_sources(path, run.light, run.detections.sources, run.image, title)
 
 
 def _catalog_fits(path: Path, run: Run) -> None:
@@ -275,6 +276,7 @@ PRODUCTS = {
             Stage.SOURCES,
             "pictures",
             _sources_png,
+            needs_light=True,
         ),
         Product("catalog.fits", "the catalog as a FITS table with units", Stage.CATALOG, "tables", _catalog_fits),
         Product(
@@ -284,6 +286,7 @@ PRODUCTS = {
             "maps",
             _background_subtracted_fits,
             group="background",
+            needs_pixels=True,
         ),
         Product(
             "segmentation_map.tiff",
