@@ -95,7 +95,10 @@ def environment(name: str) -> Path:
 
 def _install_programs() -> None:
     """Install what is missing of Debian's programs, where this may be done without a question: as root, with apt."""
-    missing = [package for name in DEBIAN_PACKAGES if not shutil.which(name) for package in DEBIAN_PACKAGES[name]]
+    # Debian has daemons where only root looks for programs.
+    path = f"{os.environ['PATH']}:/usr/sbin"
+    absent = [name for name in DEBIAN_PACKAGES if not shutil.which(name, path=path)]
+    missing = [package for name in absent for package in DEBIAN_PACKAGES[name]]
     if not missing:
         return
     if os.geteuid() != 0 or not shutil.which("apt-get"):

@@ -14,11 +14,12 @@ from tests.galaxy.server import ENVIRONMENTS, running_server
 
 @dataclass
 class Galaxy:
-    """A running server and the programs of its environment."""
+    """A running server, the programs of its environment, and the folder in which it keeps its files."""
 
     url: str
     key: str
     environment: Path
+    folder: Path
 
     def planemo(self, *arguments: str | Path, folder: Path) -> subprocess.CompletedProcess:
         """Run planemo in `folder`, which takes what it writes beside its reports."""
@@ -41,8 +42,9 @@ def galaxy_environment() -> Path:
 @pytest.fixture(scope="session")
 def galaxy(galaxy_environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Galaxy]:
     """Start the server, stop it at the end."""
-    with running_server(tmp_path_factory.mktemp("galaxy")) as url:
-        yield Galaxy(url, ADMIN_KEY, galaxy_environment)
+    folder = tmp_path_factory.mktemp("galaxy")
+    with running_server(folder) as url:
+        yield Galaxy(url, ADMIN_KEY, galaxy_environment, folder)
 
 
 @pytest.fixture(scope="session")

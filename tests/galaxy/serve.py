@@ -16,6 +16,9 @@ from xml.etree import ElementTree
 REPOSITORY = Path(__file__).resolve().parents[2]
 ADMIN_EMAIL, ADMIN_KEY = "admin@example.org", "the-key-of-the-admin"
 
+# A job that Slurm ends together with its script leaves no exit code behind, which Galaxy takes for a success: so there
+# is one beforehand, which that of the tool replaces. The runner has one worker, because with two Galaxy finishes jobs
+# without waiting for their metadata.
 CONFIGURATION = """
 galaxy:
   data_dir: {folder}/database
@@ -28,9 +31,27 @@ galaxy:
   job_handler_monitor_sleep: 0.2
   job_runner_monitor_sleep: 0.2
   workflow_monitor_sleep: 0.2
+  workflow_completion_monitor_sleep: 1
   job_config:
-    runners: {{local: {{load: "galaxy.jobs.runners.local:LocalJobRunner", workers: 2}}}}
-    execution: {{default: local, environments: {{local: {{runner: local}}}}}}
+    runners:
+      local: {{load: "galaxy.jobs.runners.local:LocalJobRunner", workers: 2}}
+      cli: {{load: "galaxy.jobs.runners.cli:ShellJobRunner", workers: 1}}
+    execution:
+      default: local
+      environments:
+        local: {{runner: local}}
+        by_history: {{runner: dynamic, rules_module: rules, function: environment_of_the_history}}
+        slurm_1_cpu: &slurm
+          runner: cli
+          job_plugin: Slurm
+          job_ncpus: 1
+          embed_metadata_in_job: false
+          env:
+            - execute: 'ec="$_GALAXY_JOB_DIR/galaxy_${{_GALAXY_JOB_DIR##*/}}.ec"; [ -e "$ec" ] || echo 137 > "$ec"'
+        slurm_2_cpus: {{<<: *slurm, job_ncpus: 2}}
+    tools:
+      - {{id: source_extractor, environment: by_history}}
+      - {{id: source_extractor_join, environment: by_history}}
   dependency_resolvers:
     - {{type: galaxy_packages, base_path: {folder}/dependencies}}
 """

@@ -18,13 +18,15 @@ SECONDS_TO_START = 300
 
 @contextlib.contextmanager
 def running_server(folder: Path) -> Iterator[str]:
-    """The address of a server that keeps its files in `folder`; raises RuntimeError where it does not start."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    """The address of a server that keeps its files in `folder`; raises RuntimeError where it does not start.
+
+    It finds a Slurm cluster where one is running (slurm.py) in `folder`/slurm.
+    """
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     serve = [ENVIRONMENTS / "galaxy/bin/python", Path(__file__).with_name("serve.py")]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    environment["SLURM_CONF"] = str(folder / "slurm" / "slurm.conf")
     log = folder / "server.log"
     with log.open("w") as output:
         command = [*serve, folder / "server", str(port), ENVIRONMENTS / "tool"]
@@ -33,12 +35,23 @@ def running_server(folder: Path) -> Iterator[str]:
         _wait_for(f"{url}/api/version", server, log)
         yield url
     finally:
-        server.terminate()
-        try:
-            server.wait(30)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+        stop(server)
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def stop(process: subprocess.Popen) -> None:
+    """Ask a process to end, and end it where it does not."""
+    process.terminate()
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _wait_for(url: str, server: subprocess.Popen, log: Path) -> None:
