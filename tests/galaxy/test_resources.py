@@ -40,7 +40,7 @@ def tpv(environment: Path, *arguments: str | Path, folder: Path) -> subprocess.C
 
 
 def test_lint(galaxy_environment: Path, tmp_path: Path) -> None:
-    # It has mypy check the types of the rules' expressions; the types of all that Galaxy consists of would take a minute.
+    # It has mypy check the types in the rules; those of all that Galaxy consists of would take a minute.
     (tmp_path / "mypy.ini").write_text("[mypy]\nfollow_imports = skip\n")
     run = tpv(galaxy_environment, "lint", RULES, folder=tmp_path)
     assert run.returncode == 0, run.stdout + run.stderr
