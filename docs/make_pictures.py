@@ -184,8 +184,7 @@ def make_form() -> None:
         visitor.page.set_viewport_size(HISTORY_WINDOW)
         first = visitor.run()
         visitor.wait(first + SOURCES_PICTURE)
-        visitor.view(first + SOURCES_PICTURE)
-        visitor.page.wait_for_load_state("networkidle")
+        visitor.view_picture(first + SOURCES_PICTURE)
         write_screenshot("history", visitor.page.screenshot())
 
 

@@ -216,3 +216,20 @@ def test_the_form_that_joins() -> None:
 
 def test_changelog_knows_this_version() -> None:
     assert f"## {extraction.__version__}" in (REPOSITORY / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md", "CHANGELOG.md"])
+def test_links(page: str) -> None:
+    """What a page links to and shows is there."""
+    path = REPOSITORY / page
+    targets = re.findall(r"\]\(([^)#]+)", path.read_text())
+    missing = [target for target in targets if "://" not in target and not (path.parent / target).exists()]
+    assert not missing
+
+
+def test_map_of_the_repository() -> None:
+    """What the README says where something is exists."""
+    listed = re.search(r"## For maintainers\n\n((?:    .*\n)+)", README)[1]
+    names = [line.split()[0] for line in listed.splitlines()]
+    assert len(names) > 10
+    assert [name for name in names if not (REPOSITORY / name).exists()] == []

@@ -116,6 +116,14 @@ class Visitor:
         self.dataset(number).locator(".display-btn").first.click()
         self.page.wait_for_url("**/datasets/*")
 
+    def view_picture(self, number: int) -> "Locator":
+        """Show a picture in the middle, and wait until it is drawn."""
+        self.view(number)
+        picture = self.page.locator("#center img[src*='/dataset/display']")
+        picture.wait_for()
+        self.page.wait_for_function("image => image.complete && image.naturalWidth", arg=picture.element_handle())
+        return picture
+
     def expand(self, number: int) -> "Locator":
         """Show what the history knows of a dataset."""
         self.dataset(number).locator(".content-title").first.click()

@@ -106,10 +106,7 @@ def test_a_run_its_pictures_and_another(visitor: Visitor, screenshots: Path) -> 
     first = visitor.run()
     visitor.wait(first + SOURCES_PICTURE)
 
-    visitor.view(first + SOURCES_PICTURE)
-    picture = visitor.page.locator("#center img[src*='/dataset/display']")
-    picture.wait_for()
-    visitor.page.wait_for_function("image => image.complete", arg=picture.element_handle())
+    picture = visitor.view_picture(first + SOURCES_PICTURE)
     assert picture.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [1800, 1395]
     visitor.page.screenshot(path=screenshots / "picture.png")
 
