@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from .detection import threshold_range
 from .pictures import save, shortened
@@ -66,8 +66,11 @@ def _draw_sources(counts: Axes, snr: Axes, size: Axes, run: Run) -> None:
         axes.scatter(brightness[~flagged], values[~flagged], color=BLUE, label="not flagged", **style)
         if (values > 0).any():
             axes.set_yscale("log")
-    for set_formatter in (size.yaxis.set_major_formatter, size.yaxis.set_minor_formatter):
-        set_formatter(ScalarFormatter())
+    if size.get_yscale() == "log":
+        # Radii span a decade or two: plain numbers, more than one a decade.
+        size.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+        size.yaxis.set_major_formatter("{x:g}")
+        size.yaxis.set_minor_formatter(NullFormatter())
     snr.axhline(GOOD_SNR, color=RED, linewidth=1, label=f"S/N {GOOD_SNR}")
     snr.legend(loc="best", framealpha=0.8)
 
