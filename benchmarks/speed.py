@@ -87,6 +87,7 @@ def compare(name: str, folder: Path, repeat: int) -> None:
         "catalog and maps": ours(image, out, CATALOG_AND_MAPS),
         "all nine": ours(image, out),
         "catalog and maps, 1 thread": ours(image, out, CATALOG_AND_MAPS, threads=1),
+        "all nine, 1 thread": ours(image, out, threads=1),
         "plain SEP": [sys.executable, "-c", PLAIN_SEP, image, folder],
     }
     if name == "small":

@@ -19,6 +19,7 @@ Data goes one way, and a module a step::
     pictures    arrays -> PNG files, from the thumbnails of large ones; diagnostics: the figure to judge a run by
     bright      the segmentation map -> a mask of the brightest sources, for another run
     summary     a run -> its facts in JSON
+    findings    what a run has found so far, for whoever writes
     products    which file needs what, and who writes it
     staging     files appear only when whole
     pipeline    the order of all this

@@ -15,7 +15,7 @@ from .pictures import save, shortened
 from .thumbnails import average
 
 if TYPE_CHECKING:
-    from .products import Run
+    from .findings import Run
 
 SIZE, DOTS_PER_INCH = (13, 8), 120
 BLUE, RED, GREY = "#2b5c8a", "#c1442e", "#8a8a8a"

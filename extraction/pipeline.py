@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .errors import InputError
+from .findings import Run
 from .images import require_same_shape
 from .inputs import read_image, read_mask
 from .log import Log
-from .products import PRODUCTS, Product, Run, Stage, import_modules, make_products
+from .products import PRODUCTS, Product, Stage, import_modules, make_products
 from .settings import Settings
 from .staging import staged
 from .thumbnails import average

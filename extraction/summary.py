@@ -15,7 +15,7 @@ from .detection import threshold_range
 from .photometry import FLAG_PHOT_LEGEND
 
 if TYPE_CHECKING:
-    from .products import Run
+    from .findings import Run
 
 DEPTH_SIGMA, DEPTH_DIAMETER = 5, 5.0  # of the depth: standard deviations, and pixels across the aperture
 
