@@ -90,16 +90,22 @@ def _find(found: Run, chosen: list[Product]) -> Run:
     if furthest >= Stage.SOURCES:
         found.detections = _detect(found, want_map=furthest >= Stage.SEGMENTATION)
     if furthest >= Stage.CATALOG:
-        _measure(found, {product.needs_rows for product in chosen if product.needs == Stage.CATALOG})
+        of_the_catalog = [product for product in chosen if product.needs == Stage.CATALOG]
+        want_rows = any(product.needs_rows for product in of_the_catalog)
+        _measure(found, want_rows, want_values=not all(product.needs_rows for product in of_the_catalog))
     if any(product.needs_negated for product in chosen):
         _count_negated(found)
+    _make_room(found, chosen)
+    return found
+
+
+def _make_room(found: Run, chosen: list[Product]) -> None:
+    """Take from the pixels what the picture shows of them, and leave their memory to the maps that are to be written."""
     if any(product.needs_light for product in chosen):
         found.light = found.sky.unit * average(found.sky.pixels, found.sky.masked)
     if not any(product.needs_pixels for product in chosen):
-        # The maps that are to be written need the memory.
         for sky in (found.sky, found.measurable.sky if found.measurable else found.sky):
             sky.forget_pixels()
-    return found
 
 
 def _calibrate(found: Run, image: Image) -> None:
@@ -127,11 +133,10 @@ def _measurable(found: Run, by_file: np.ndarray | None) -> Measurable:
     return Measurable(sky, found.calibration.gain, found.saturated)
 
 
-def _measure(found: Run, wanted: set[bool]) -> None:
-    """Measure the sources, so many at a time in every process.
+def _measure(found: Run, want_rows: bool, want_values: bool) -> None:
+    """Measure the sources, so many at a time in every process; the rows of catalog.tsv are written there too.
 
-    `wanted` has True where the rows of catalog.tsv are wanted, which are written there too, and False where the values
-    are: the processes send back nothing else.
+    The processes send back only what is wanted: these rows, or the values for other products.
     """
     from .catalog import Catalog, build_catalog, detected_columns
     from .photometry import Measurable, measure
@@ -151,7 +156,7 @@ def _measure(found: Run, wanted: set[bool]) -> None:
         measured = measure(sources, labels, detections.segmentation, measurables, settings)
         catalog = build_catalog(detected_columns(sources, labels), measured, images, zeropoint, settings)
         header = "" if first else tsv_header(catalog)
-        return catalog if False in wanted else None, header + tsv_rows(catalog) if True in wanted else ""
+        return catalog if want_values else None, header + tsv_rows(catalog) if want_rows else ""
 
     with found.log.step("Measuring the sources") as said:
         parts = list(found.workers.map(measure_some, range(0, max(len(detections), 1), SOURCES_AT_A_TIME)))
