@@ -100,7 +100,7 @@ def _find(found: Run, chosen: list[Product]) -> Run:
 
 
 def _make_room(found: Run, chosen: list[Product]) -> None:
-    """Take from the pixels what the picture shows of them, and leave their memory to the maps that are to be written."""
+    """Take from the pixels what the picture shows of them, and leave their memory to the maps to be written."""
     if any(product.needs_light for product in chosen):
         found.light = found.sky.unit * average(found.sky.pixels, found.sky.masked)
     if not any(product.needs_pixels for product in chosen):
