@@ -32,7 +32,7 @@ SKY = REPOSITORY / "test-data" / "sky.fits"
 
 SOURCES_WIDTH, SOURCES_LARGEST = 900, 250_000  # pixels, bytes
 HELP_WIDTH, HELP_LARGEST = 480, 25_000
-CHOICES_WIDTH = 640
+CHOICES_WIDTH = 560
 FORM_LARGEST = 350_000
 
 # The product, its rows and columns, and options by title. The sources: the largest galaxy and faint ones around it.
