@@ -23,6 +23,7 @@ pytestmark = pytest.mark.skipif(
     not INSTALLED, reason=f"needs Debian's packages {', '.join(DEBIAN_PACKAGES['slurmctld'])}"
 )
 STRIPS = 24
+DAMAGED = "strip 01.fits"
 SECONDS = 600
 SECONDS_TO_BEGIN = 60
 # The test server runs the jobs of a history that is named so where it says (rules/by_history.py).
@@ -133,11 +134,9 @@ def survey(cluster: Cluster, server: GalaxyInstance, images: dict, local: dict) 
 def damaged_survey(
     cluster: Cluster, server: GalaxyInstance, strips: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Survey:
-    """Of three strips, the second of which is cut off."""
-    folder = tmp_path_factory.mktemp("damaged")
-    for strip in sorted(strips.iterdir())[:3]:
-        shutil.copy(strip, folder)
-    os.truncate(folder / "strip 01.fits", 10_000)
+    """The same list, with one image cut off."""
+    folder = shutil.copytree(strips, tmp_path_factory.mktemp("damaged") / "strips")
+    os.truncate(folder / DAMAGED, 10_000)
     return survey_of(server, upload(server, folder))
 
 
@@ -203,16 +202,17 @@ def slots(admin: GalaxyInstance, job: str) -> float:
     return float(metrics["galaxy_slots"])
 
 
-def test_a_corrupt_image_is_red_and_says_why(damaged_survey: Survey) -> None:
-    assert damaged_survey.states("Catalogs") == {"strip 00.fits": "ok", "strip 01.fits": "error", "strip 02.fits": "ok"}
+def test_a_corrupt_image_is_red_and_says_why(damaged_survey: Survey, strips: Path) -> None:
+    expected = {strip.name: "error" if strip.name == DAMAGED else "ok" for strip in sorted(strips.iterdir())}
+    assert damaged_survey.states("Catalogs") == expected
     (failed,) = [job for job in damaged_survey.jobs("source_extractor") if job["state"] == "error"]
     said = damaged_survey.server.jobs.show_job(failed["id"], full_details=True)["tool_stderr"]
     problem = "the FITS file is truncated: 21680 bytes of its pixels are missing; fetch it again"
-    assert said == f"error: strip 01.fits: {problem}\n"
+    assert said == f"error: {DAMAGED}: {problem}\n"
 
 
 def test_the_others_are_joined(damaged_survey: Survey) -> None:
-    assert_joined(damaged_survey, number=2)
+    assert_joined(damaged_survey, number=STRIPS - 1)
 
 
 @pytest.fixture(scope="module")
