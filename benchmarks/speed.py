@@ -33,7 +33,7 @@ FIELDS = {
     "small": (360, 118, {}),
     "large": (4096, 15_360, {}),
     "crowded": (4096, 160_000, CROWDED),
-    "mosaic": (8192, 360_000, {}),
+    "mosaic": (8192, 420_000, {}),
 }
 FAINTEST = 400.0
 GROWTH = (1500, 2000, 3000, 4500, 6500)  # sides in pixels of crowded fields of one density
