@@ -83,10 +83,12 @@ def extract_in_bands(
     overlap = max(OVERLAP, 2 * edge.margin)
     seams = edges[1:-1]
 
-    def find(seam: int) -> Crossing:
-        return _find_crossing(extract, seam, height, edge.margin)
+    def find(some: list[int]) -> dict[int, Crossing]:
+        return {seam: _find_crossing(extract, seam, height, edge.margin) for seam in some}
 
-    crossings = dict(zip(seams, workers.map(find, seams), strict=True))
+    # A group for every process: none has to wait for this one, which may be about an errand.
+    groups = [seams[first :: workers.number] for first in range(min(workers.number, len(seams)))]
+    crossings = {seam: crossing for found in workers.map(find, groups) for seam, crossing in found.items()}
     segmentation = shared_array(shape, np.int32) if want_map else None
     # Labels are dealt out by band at first, from numbers so far apart that none is dealt twice.
     spacing = np.iinfo(np.int32).max // number

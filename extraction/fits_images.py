@@ -21,8 +21,10 @@ from .memory import available_memory, require_memory
 
 # FITS standard 4.0, table 8 (BITPIX), and 5.2.5 for the unsigned types that BZERO makes of them.
 STORED_TYPES = {8: "uint8", 16: "int16", 32: "int32", 64: "int64", -32: "float32", -64: "float64"}
-# Length of a card, and the axes that an image may have (FITS standard 4.0, 3.3 and 4.4.1.1).
-CARD, MOST_AXES, NAXIS = 80, 999, b"NAXIS   ="
+# A card of 80 characters with its value in fixed format, and the axes that an image may have (FITS standard 4.0, 4.1,
+# 4.2.3 and 4.4.1.1).
+CARD = np.dtype({"names": ["keyword", "value"], "formats": ["S9", "S21"], "itemsize": 80})
+MOST_AXES = 999
 # Keywords of distortions that other HDUs hold (FITS WCS paper IV; -TAB: paper III).
 DISTORTION_TABLES = ("CPDIS1", "CPDIS2", "D2IMDIS1", "D2IMDIS2", "PS1_0", "PS2_0")
 CHUNK = 2**20  # bytes decompressed at a time
@@ -57,12 +59,10 @@ def _checked_content(path: Path, source: str) -> Path | io.BytesIO:
     with open_decompressed(path) as file:
         plain = not isinstance(file, gzip.GzipFile | bz2.BZ2File)
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if plain else _all_of(file, source)
-    place = content.find(NAXIS)
-    while place >= 0:
-        number = content[place + len(NAXIS) : place + 30].strip()
-        if place % CARD == 0 and number.isdigit() and int(number) > MOST_AXES:
-            raise InputError(source, f"the FITS file is damaged: an image of {int(number)} axes", "fetch it again")
-        place = content.find(NAXIS, place + 1)
+    cards = np.frombuffer(content, CARD, count=len(content) // CARD.itemsize)
+    for value in cards["value"][cards["keyword"] == b"NAXIS   ="].tolist():
+        if value.strip().isdigit() and int(value) > MOST_AXES:
+            raise InputError(source, f"the FITS file is damaged: an image of {int(value)} axes", "fetch it again")
     return path if plain else io.BytesIO(content)
 
 

@@ -86,9 +86,12 @@ def _find(found: Run, chosen: list[Product]) -> Run:
     image.release()
     if furthest >= Stage.CATALOG:
         found.measurable = _measurable(found, by_file)
-    found.workers.meanwhile(lambda: import_modules(chosen, found))
     if furthest >= Stage.SOURCES:
+        found.workers.meanwhile(lambda: import_modules(chosen, found))
+        found.workers.meanwhile(lambda: found.sky.noise)
         found.detections = _detect(found, want_map=furthest >= Stage.SEGMENTATION)
+    for sky in _skies(found):
+        _warn_of_floor(sky, log)
     if furthest >= Stage.CATALOG:
         of_the_catalog = [product for product in chosen if product.needs == Stage.CATALOG]
         want_rows = any(product.needs_rows for product in of_the_catalog)
@@ -104,8 +107,16 @@ def _make_room(found: Run, chosen: list[Product]) -> None:
     if any(product.needs_light for product in chosen):
         found.light = found.sky.unit * average(found.sky.pixels, found.sky.masked)
     if not any(product.needs_pixels for product in chosen):
-        for sky in (found.sky, found.measurable.sky if found.measurable else found.sky):
+        for sky in _skies(found):
             sky.forget_pixels()
+
+
+def _skies(found: Run) -> list[Sky]:
+    """Of the image, and of the one that is measured where it is another."""
+    skies = [found.sky]
+    if found.measurable is not None and found.measurable.sky is not found.sky:
+        skies.append(found.measurable.sky)
+    return skies
 
 
 def _calibrate(found: Run, image: Image) -> None:
@@ -188,7 +199,7 @@ def _count_negated(found: Run) -> None:
 def _estimate_background(
     settings: Settings, image: Image, masked: np.ndarray | None, noise: NoiseMap | None, log: Log
 ) -> Sky:
-    from .background import RMS_FLOOR, estimate_background
+    from .background import estimate_background
 
     with log.step("Estimating the background") as said:
         sky = estimate_background(image, masked, settings, noise, in_place=True)
@@ -206,12 +217,17 @@ def _estimate_background(
             "every pixel above it counts as a source's" if settings.has_estimated_noise else "errors are without it"
         )
         log.warn(f"the background has no noise (RMS 0): {counts}")
-    elif floored := sky.floored_pixels():
+    return sky
+
+
+def _warn_of_floor(sky: Sky, log: Log) -> None:
+    from .background import RMS_FLOOR
+
+    if sky.rms > 0 and (floored := sky.floored_pixels()):
         log.warn(
             f"in {floored} pixels the background RMS map fell to zero or near it and was raised to "
             f"{RMS_FLOOR:g} of the global RMS; a larger mesh (--bw, --bh) or a mask avoids it"
         )
-    return sky
 
 
 def _detect(found: Run, want_map: bool) -> Detections:
