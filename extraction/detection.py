@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from .background import Sky
-from .bands import Edge, extract_in_bands
 from .limits import MASKED_NOISE, Detections, Extraction, most_pixels_to_deblend
 from .settings import Settings
+from .tiles import Edge, Window, extract_in_tiles
 from .workers import Workers
 
 # SEP takes the threshold as float32 and multiplies it with MASKED_NOISE: below this, in working units,
@@ -19,7 +19,7 @@ LEAST_THRESHOLD = 1e-6
 # SEP's fields that are in the unit of the pixels.
 FLUX_FIELDS = ("thresh", "cflux", "flux", "cpeak", "peak")
 ERROR_FIELDS = ("errx2", "erry2", "errxy")
-ROW_FIELDS = ("y", "ymin", "ymax", "ypeak", "ycpeak")
+POSITION_FIELDS = ("", "min", "max", "peak", "cpeak")
 
 
 def detect(
@@ -29,11 +29,11 @@ def detect(
 
     `kernel` None: no filter. Semantics of the threshold: see `Settings.thresh` and `err_option`.
     """
-    # What is filtered otherwise than in the image, and one row more: a parent is whole where that one is not its own.
-    margin = (0 if kernel is None else kernel.shape[0] // 2) + 1
+    # What is filtered otherwise than in the image, and one pixel more: a parent is whole where that is not its own.
+    margin = (0 if kernel is None else max(kernel.shape) // 2) + 1
     edge = Edge(margin, most_pixels_to_deblend(settings.deblend_nthresh))
-    rows = _Rows(sky, kernel, settings)
-    detections = extract_in_bands(rows, sky.pixels.shape, edge, want_map, workers or Workers(1))
+    extract = _Extractor(sky, kernel, settings)
+    detections = extract_in_tiles(extract, sky.pixels.shape, edge, want_map, workers or Workers(1))
     if settings.err_option == "none":
         for name in ERROR_FIELDS:
             detections.sources[name] = 0
@@ -52,8 +52,8 @@ def count_negated(sky: Sky, kernel: np.ndarray | None, settings: Settings, worke
 
 
 @dataclass
-class _Rows:
-    """Extracts some rows of a sky, in working units."""
+class _Extractor:
+    """Extracts a window of a sky, in working units."""
 
     sky: Sky
     kernel: np.ndarray | None
@@ -72,27 +72,21 @@ class _Rows:
         self.matched = self.kernel is not None and settings.has_noise_map and settings.filter_type == "matched"
 
     def __call__(
-        self,
-        first: int,
-        last: int,
-        *,
-        parents: bool = False,
-        want_map: bool = True,
-        without: np.ndarray | None = None,
+        self, window: Window, *, parents: bool = False, want_map: bool = True, without: np.ndarray | None = None
     ) -> Detections:
-        """Extract the rows from `first` to before `last`, y counting from the image's first row.
+        """Extract what a window shows, positions counting from the image's first pixel.
 
         `parents`: neither deblended nor cleaned. `without`: pixels (flat indices in the image) to leave out.
         """
         settings = self.settings
-        rows = slice(first, last)
-        masked = None if self.sky.masked is None else self.sky.masked[rows]
-        noise = self._noise_of(rows, masked)
+        pixels = np.ascontiguousarray(window.of(self.sky.pixels))
+        masked = None if self.sky.masked is None else np.ascontiguousarray(window.of(self.sky.masked))
+        noise = self._noise_of(window, masked)
         if without is not None and len(without):
-            pixels = self.sky.pixels[rows]
             noise = np.array(np.broadcast_to(np.float32(1 if noise is None else noise), pixels.shape))
-            within = without - first * pixels.shape[1]
-            noise.ravel()[within[(within >= 0) & (within < pixels.size)]] = MASKED_NOISE
+            y, x = np.divmod(without, self.sky.pixels.shape[1])
+            there = window.holds(x, y)
+            noise[y[there] - window.top, x[there] - window.left] = MASKED_NOISE
         cleared_afterwards = masked is not None and self.matched and not parents
         options = {
             "minarea": settings.minarea,
@@ -104,16 +98,17 @@ class _Rows:
             "clean_param": settings.clean_param,
             "segmentation_map": want_map or cleared_afterwards,
         }
-        detections = Extraction(self.sky.pixels[rows], self.threshold, noise, options).run()
+        detections = Extraction(pixels, self.threshold, noise, options).run()
         if cleared_afterwards:
             detections = _clear_masked(detections, masked)
-        for name in ROW_FIELDS:
-            detections.sources[name] += first
+        for axis, first in (("y", window.top), ("x", window.left)):
+            for name in POSITION_FIELDS:
+                detections.sources[axis + name] += first
         return detections
 
-    def _noise_of(self, rows: slice, masked: np.ndarray | None) -> float | np.ndarray | None:
+    def _noise_of(self, window: Window, masked: np.ndarray | None) -> float | np.ndarray | None:
         """The noise, huge where masked; with `conv` a constant array gives, bit for bit, what the scalar gives."""
-        noise = self.noise[rows] if isinstance(self.noise, np.ndarray) else self.noise
+        noise = np.ascontiguousarray(window.of(self.noise)) if isinstance(self.noise, np.ndarray) else self.noise
         if masked is None:
             return noise
         return np.where(masked, MASKED_NOISE, np.float32(1 if noise is None else noise))

@@ -145,12 +145,15 @@ def _footprints(
         return {"flux_iso": flux, "flux_iso_err": variance, "x_err": x_spread, "y_err": y_spread}
     x, y = sources["x"], sources["y"]
     width, end = segmentation.shape[1], sources["ymax"].max() + 1
+    columns = slice(sources["xmin"].min(), sources["xmax"].max() + 1)
     for start in range(sources["ymin"].min(), end, ROWS_AT_A_TIME):
-        block = segmentation[start : min(start + ROWS_AT_A_TIME, end)].ravel()
+        block = segmentation[start : min(start + ROWS_AT_A_TIME, end), columns]
         own = np.flatnonzero((block >= labels[0]) & (block <= labels[-1]))
-        number = block[own] - labels[0]
-        pixels = own + start * width
-        rows, place = np.divmod(pixels, width)
+        number = block.ravel()[own] - labels[0]
+        rows, place = np.divmod(own, block.shape[1])
+        rows += start
+        place += columns.start
+        pixels = rows * width + place
 
         def add(values: np.ndarray, number: np.ndarray = number) -> np.ndarray:
             return np.bincount(number, weights=values, minlength=len(sources))

@@ -13,7 +13,7 @@ import pytest
 import tifffile
 from astropy.io import fits
 
-from extraction.bands import MOST_ROWS_OF_ONE_BAND
+from extraction.tiles import MOST_ROWS_OF_ONE_TILE
 from tests import sep_directly
 from tests.conftest import read_catalog, run_tool
 from tests.test_against_sep import assert_same_catalog
@@ -40,9 +40,9 @@ def first_plane(path: Path) -> np.ndarray:
 
 
 def assert_same(catalog: pd.DataFrame, expected: tuple[np.ndarray, ...]) -> None:
-    """The same to the last digit; from more than one band all but a few, in another order."""
+    """The same to the last digit; in more than one tile all but a few, in another order."""
     sources, labels = expected[:2]
-    if len(labels) <= MOST_ROWS_OF_ONE_BAND:
+    if len(labels) <= MOST_ROWS_OF_ONE_TILE:
         assert_same_catalog(catalog, sources)
         return
     away = np.hypot(catalog["x"].to_numpy()[:, None] - sources["x"], catalog["y"].to_numpy()[:, None] - sources["y"])
