@@ -93,7 +93,7 @@ class Parents:
     @classmethod
     def among(cls, found: Detections, window: Window, labels: np.ndarray, width: int) -> Parents:
         """Those with the given labels among what was found in a window of an image of `width`."""
-        number = np.full(len(found) + 1, -1)
+        number = np.full(len(found) + 1, -1, dtype=np.int32)
         number[labels] = np.arange(len(labels))
         numbers = number[found.segmentation].ravel()
         places = np.flatnonzero(numbers >= 0)
@@ -115,7 +115,7 @@ class Parents:
         """Each parent once: one in a corner is found at two seams."""
         first, kept = np.unique(np.concatenate([part.first for part in parts]), return_index=True)
         offsets = np.cumsum([0, *(len(part.first) for part in parts)])
-        number = np.full(offsets[-1], -1)
+        number = np.full(offsets[-1], -1, dtype=np.int32)
         number[kept] = np.arange(len(kept))
         numbers = number[np.concatenate([part.numbers + start for part, start in zip(parts, offsets, strict=False)])]
         pixels = np.concatenate([part.pixels for part in parts])[numbers >= 0]
@@ -136,13 +136,12 @@ def extract_in_tiles(
     extract: Extract, shape: tuple[int, int], edge: Edge, want_map: bool, workers: Workers
 ) -> Detections:
     """Extract an image of `shape` (height, width)."""
-    height, width = shape
-    if height <= MOST_ROWS_OF_ONE_TILE:
-        return extract(Window(0, height, 0, width), want_map=want_map)
-    row_edges, column_edges = _edges(height), _edges(width)
+    row_edges, column_edges = _edges(shape)
     tiles = [Window(*rows, *columns) for rows in pairwise(row_edges) for columns in pairwise(column_edges)]
+    if len(tiles) == 1:
+        return extract(tiles[0], want_map=want_map)
     crossing = _crossing_parents(extract, tiles, shape, edge.margin, workers)
-    rows, columns = np.divmod(crossing.first, width)
+    rows, columns = np.divmod(crossing.first, shape[1])
     owners = (np.searchsorted(row_edges, rows, "right") - 1) * (len(column_edges) - 1)
     owners += np.searchsorted(column_edges, columns, "right") - 1
     giants = crossing.sizes > edge.largest
@@ -157,7 +156,7 @@ def extract_in_tiles(
         others = crossing.pixels[(giants & ~own)[crossing.numbers]]
         found = extract(window, want_map=want_map, without=others)
         x, y = found.sources["xcpeak"], found.sources["ycpeak"]
-        parent = crossing.of(y * width + x)
+        parent = crossing.of(y * shape[1] + x)
         kept = np.where(parent >= 0, np.append(own, False)[parent], tiles[index].holds(x, y))
         return _keep(found, kept, window, index * spacing, segmentation)
 
@@ -173,10 +172,16 @@ def extract_in_tiles(
     return Detections(np.concatenate([part.sources for part in parts]), segmentation, whole)
 
 
-def _edges(side: int) -> list[int]:
-    """Where the tiles begin along a side, and its end."""
-    number = max(1, round(side / TILE))
-    return [round(side * tile / number) for tile in range(number + 1)]
+def _edges(shape: tuple[int, int]) -> tuple[list[int], list[int]]:
+    """Where the tiles of an image begin, and where it ends: rows and columns."""
+    height, width = shape
+    if height <= MOST_ROWS_OF_ONE_TILE:
+        return [0, height], [0, width]
+    numbers = [max(1, round(side / TILE)) for side in shape]
+    rows, columns = (
+        [round(side * tile / number) for tile in range(number + 1)] for side, number in zip(shape, numbers, strict=True)
+    )
+    return rows, columns
 
 
 def _crossing_parents(
@@ -187,21 +192,21 @@ def _crossing_parents(
     seams = [Window(tile.bottom - 1, tile.bottom + 1, *tile[2:]) for tile in tiles if tile.bottom < height]
     seams += [Window(*tile[:2], tile.right - 1, tile.right + 1) for tile in tiles if tile.right < width]
 
-    def find(some: list[Window]) -> list[tuple[Parents, list[int]]]:
+    def find(some: list[Window]) -> list[tuple[Parents, np.ndarray]]:
         return [_across(extract, seam, shape, margin) for seam in some]
 
     # A group for every process: none has to wait for this one, which may be about an errand.
     groups = [seams[first :: workers.number] for first in range(min(workers.number, len(seams)))]
     found = [result for results in workers.map(find, groups) for result in results]
-    parents = Parents.joined([whole for whole, _ in found])
+    parents = [Parents.joined([whole for whole, _ in found])]
+    cut = np.unique(np.concatenate([pixels for _, pixels in found]))
     # One after the other, so that a giant is looked for once, however many seams it crosses.
-    for pixel in sorted({pixel for _, cut in found for pixel in cut}):
-        if parents.of(np.array([pixel])) < 0:
-            parents = Parents.joined([parents, _grow(extract, pixel, shape, margin)])
-    return parents
+    while len(cut := cut[parents[-1].of(cut) < 0]):
+        parents.append(_grow(extract, int(cut[0]), shape, margin))
+    return Parents.joined(parents)
 
 
-def _across(extract: Extract, seam: Window, shape: tuple[int, int], margin: int) -> tuple[Parents, list[int]]:
+def _across(extract: Extract, seam: Window, shape: tuple[int, int], margin: int) -> tuple[Parents, np.ndarray]:
     """The parents with pixels on both sides of a seam (two rows or columns), and a pixel each of those not seen whole.
 
     The parents of a neighbouring seam may be among them, as far as they come here.
@@ -217,8 +222,9 @@ def _across(extract: Extract, seam: Window, shape: tuple[int, int], margin: int)
     labels = labels[labels > 0]
     sources = found.sources[labels - 1]
     whole = _lie_inside(sources, window, shape, margin)
-    places = [np.argwhere(on_it == label)[0] for label in labels[~whole]]
-    cut = [int((seam.top + row) * shape[1] + seam.left + column) for row, column in places]
+    y, x = np.nonzero(np.isin(on_it, labels[~whole]))
+    _, one_each = np.unique(on_it[y, x], return_index=True)
+    cut = (seam.top + y[one_each]) * shape[1] + seam.left + x[one_each]
     return Parents.among(found, window, labels[whole], shape[1]), cut
 
 
