@@ -88,18 +88,22 @@ def compare(name: str, folder: Path, repeat: int) -> None:
         "all nine": ours(image, out),
         "catalog and maps, 1 thread": ours(image, out, CATALOG_AND_MAPS, threads=1),
         "all nine, 1 thread": ours(image, out, threads=1),
-        "plain SEP": [sys.executable, "-c", PLAIN_SEP, image, folder],
+        "plain SEP": [sys.executable, "-c", PLAIN_SEP, image, out],
     }
     if name == "small":
         commands |= {f"imports: {what}": [sys.executable, "-c", code] for what, code in IMPORTS.items()}
     if SEXTRACTOR:
-        commands["SExtractor, catalog and maps"] = sextractor(image, folder)
+        commands["SExtractor, catalog and maps"] = sextractor(image, folder, out)
     seconds = {what: [] for what in commands}
     for _ in range(repeat):
         for what, command in commands.items():
+            # As in a job's folder, there is nothing to overwrite.
+            shutil.rmtree(out, ignore_errors=True)
+            out.mkdir()
             seconds[what].append(run(command)[0])
+            if what == "all nine":
+                sources = number_of_sources(out)
     medians = {what: statistics.median(times) for what, times in seconds.items()}
-    sources = number_of_sources(out)
     pixels = fits.getheader(image)["NAXIS1"] ** 2
     for what, command in commands.items():
         reference = f"imports: {what}" if f"imports: {what}" in commands else "SExtractor, catalog and maps"
@@ -166,7 +170,7 @@ def ours(image: Path, out: Path, products: str | None = None, threads: int | Non
     return [sys.executable, SCRIPT, image, "--output_dir", out, *options]
 
 
-def sextractor(image: Path, folder: Path) -> list:
+def sextractor(image: Path, folder: Path, out: Path) -> list:
     """The configuration of the tests' reference, with the columns that we have."""
     (folder / "columns.param").write_text("\n".join(SEXTRACTOR_COLUMNS.split()) + "\n")
     shutil.copy(REPOSITORY / "tests" / "sextractor" / "sky.conv", folder)
@@ -174,8 +178,8 @@ def sextractor(image: Path, folder: Path) -> list:
     return [
         SEXTRACTOR, image, "-c", REPOSITORY / "tests" / "sextractor" / "sky.sex",
         "-PARAMETERS_NAME", folder / "columns.param", "-FILTER_NAME", folder / "sky.conv",
-        "-CATALOG_NAME", folder / "sextractor.cat", "-CHECKIMAGE_TYPE", "BACKGROUND,BACKGROUND_RMS,SEGMENTATION",
-        "-CHECKIMAGE_NAME", ",".join(str(folder / check) for check in checks), "-MEMORY_PIXSTACK", "10000000",
+        "-CATALOG_NAME", out / "sextractor.cat", "-CHECKIMAGE_TYPE", "BACKGROUND,BACKGROUND_RMS,SEGMENTATION",
+        "-CHECKIMAGE_NAME", ",".join(str(out / check) for check in checks), "-MEMORY_PIXSTACK", "10000000",
     ]  # fmt: skip
 
 

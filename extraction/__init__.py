@@ -9,7 +9,7 @@ Data goes one way, and a module a step::
     noise       a file -> the noise of every pixel
     calibration numbers or header keywords -> gain, zero point, saturation
     background  an Image -> the Sky: background, noise, working pixels
-    detection   a Sky -> Detections: one record a source, segmentation map; bands divides large images among
+    detection   a Sky -> Detections: one record a source, segmentation map; tiles divides large images among
                 the processes of workers, limits keeps SEP's buffers large enough
     photometry  Detections -> fluxes, errors, sizes, windowed positions
     coordinates pixel positions -> positions on the sky or a map
