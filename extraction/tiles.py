@@ -112,17 +112,18 @@ class Parents:
 
     @classmethod
     def joined(cls, parts: Sequence[Parents]) -> Parents:
-        """Each parent once: one in a corner is found at two seams."""
-        first, kept = np.unique(np.concatenate([part.first for part in parts]), return_index=True)
+        """All of them; one in a corner, which was found at two seams, is twice among them."""
         offsets = np.cumsum([0, *(len(part.first) for part in parts)])
-        number = np.full(offsets[-1], -1, dtype=np.int32)
-        number[kept] = np.arange(len(kept))
-        numbers = number[np.concatenate([part.numbers + start for part, start in zip(parts, offsets, strict=False)])]
-        pixels = np.concatenate([part.pixels for part in parts])[numbers >= 0]
+        pixels = np.concatenate([part.pixels for part in parts])
+        numbers = np.concatenate([part.numbers + start for part, start in zip(parts, offsets, strict=False)])
         order = np.argsort(pixels, kind="stable")
-        boxes = [box for part in parts for box in part.boxes]
-        sizes = np.concatenate([part.sizes for part in parts])
-        return cls(pixels[order], numbers[numbers >= 0][order], [boxes[index] for index in kept], first, sizes[kept])
+        return cls(
+            pixels[order],
+            numbers[order],
+            [box for part in parts for box in part.boxes],
+            np.concatenate([part.first for part in parts]),
+            np.concatenate([part.sizes for part in parts]),
+        )
 
     def of(self, pixels: np.ndarray) -> np.ndarray:
         """The number of the parent that each pixel (flat index) belongs to, -1 for none of these."""
