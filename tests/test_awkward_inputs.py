@@ -291,6 +291,12 @@ def huge(path: Path) -> None:
                      .tostring().encode())  # fmt: skip
 
 
+# A header with which astropy would be busy for hours.
+of_many_axes = packed(
+    lambda content: content.replace(b"NAXIS   =%21d" % 2, b"NAXIS   =%21d" % 2**31, 1), write_fits(SKY)
+)
+
+
 def table_only(path: Path) -> None:
     table_first(path)
     with fits.open(path) as file:
@@ -307,6 +313,8 @@ REFUSED: dict[str, tuple[Maker, tuple[str, ...], str]] = {
     "JPEG": (write_text(b"\xff\xd8\xff\xe0\0\x10JFIF"), (), "this is a JPEG picture, not a FITS or TIFF image; convert"),
     "binary": (write_text(bytes(range(64))), (), "this is a file of another kind, not a FITS or TIFF image; convert"),
     "truncated FITS": (cut(write_fits(SKY), 20000), (), r"the FITS file is truncated: 59680 bytes of its pixels are"),
+    "FITS of many axes": (of_many_axes, (), "the FITS file is damaged: an image of 2147483648 axes"),
+    "gzip of many axes": (packed(gzip.compress, of_many_axes), (), "the FITS file is damaged: an image of 2147483648 axes"),
     "FITS cut in its header": (cut(write_fits(SKY), 500), (), "the FITS file is damaged or truncated"),
     "truncated Rice": (cut(compressed("RICE_1"), 12000), (), "the FITS file is (damaged or )?truncated"),
     "truncated gzip": (cut(packed(gzip.compress, write_fits(SKY)), 9000), (), "the FITS file is damaged or truncated"),
