@@ -10,7 +10,7 @@ import numpy as np
 from .background import Sky
 from .limits import MASKED_NOISE, Detections, Extraction, most_pixels_to_deblend
 from .settings import Settings
-from .tiles import Edge, Window, extract_in_tiles
+from .tiles import REACH, Edge, Window, extract_in_tiles
 from .workers import Workers
 
 # SEP takes the threshold as float32 and multiplies it with MASKED_NOISE: below this, in working units,
@@ -76,7 +76,8 @@ class _Extractor:
     ) -> Detections:
         """Extract what a window shows, positions counting from the image's first pixel.
 
-        `parents`: neither deblended nor cleaned. `without`: pixels (flat indices in the image) to leave out.
+        `parents`: neither deblended nor cleaned, nor smaller than `minarea` where the window shows but a part of one.
+        `without`: pixels (flat indices in the image) to leave out.
         """
         settings = self.settings
         pixels = np.ascontiguousarray(window.of(self.sky.pixels))
@@ -89,7 +90,7 @@ class _Extractor:
             noise[y[there] - window.top, x[there] - window.left] = MASKED_NOISE
         cleared_afterwards = masked is not None and self.matched and not parents
         options = {
-            "minarea": settings.minarea,
+            "minarea": min(settings.minarea, REACH) if parents else settings.minarea,
             "filter_kernel": self.kernel,
             "filter_type": "matched" if self.matched else "conv",
             "deblend_nthresh": 1 if parents else settings.deblend_nthresh,

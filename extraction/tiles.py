@@ -27,7 +27,7 @@ MOST_ROWS_OF_ONE_TILE = 1024
 # Pixels around a tile, at least: cleaning looks for brighter neighbours there, as far as 10 times the sum of both
 # sources' a (CLEAN_ZONE in SEP's extract.h). More bring the sources no closer to those of one call.
 OVERLAP = 32
-# Pixels on either side of a seam in which its parents are looked for first.
+# Pixels on either side of a seam in which its parents are looked for first. One that goes farther has as many there.
 REACH = 64
 ROWS_AT_A_TIME = 128
 
@@ -204,6 +204,7 @@ def _crossing_parents(
     # One after the other, so that a giant is looked for once, however many seams it crosses.
     while len(cut := cut[parents[-1].of(cut) < 0]):
         parents.append(_grow(extract, int(cut[0]), shape, margin))
+        cut = cut[1:]
     return Parents.joined(parents)
 
 
@@ -216,8 +217,8 @@ def _across(extract: Extract, seam: Window, shape: tuple[int, int], margin: int)
     found = extract(window, parents=True)
     # The seam and what continues it: a parent may change sides behind its end.
     row, column = seam.top - window.top, seam.left - window.left
-    upright = seam.right - seam.left == 2
-    sides = found.segmentation[:, column : column + 2].T if upright else found.segmentation[row : row + 2]
+    flat = seam.bottom - seam.top == 2
+    sides = found.segmentation[row : row + 2] if flat else found.segmentation[:, column : column + 2].T
     on_it = found.segmentation[row : row + seam.bottom - seam.top, column : column + seam.right - seam.left]
     labels = np.intersect1d(np.intersect1d(*sides), on_it)
     labels = labels[labels > 0]
@@ -237,6 +238,8 @@ def _grow(extract: Extract, pixel: int, shape: tuple[int, int], margin: int) -> 
         window = Window(row, row + 1, column, column + 1).grown(reach, shape)
         found = extract(window, parents=True)
         labels = found.segmentation[row - window.top, column - window.left].reshape(1)
+        # None where it was a source only by how a window's edge is filtered.
+        labels = labels[labels > 0]
         if _lie_inside(found.sources[labels - 1], window, shape, margin).all():
             return Parents.among(found, window, labels, shape[1])
         reach *= 2

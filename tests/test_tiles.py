@@ -150,6 +150,17 @@ class TestSeams:
         """Or near one, or in a corner of four tiles."""
         self.check(50 * disc(x, y, radius), 1, filter_case)
 
+    def test_a_source_of_which_little_is_near_the_seam(self, filter_case: str) -> None:
+        """Too little to be a source by itself."""
+        self.check(50 * disc(150, 250, 100), 1, filter_case, minarea=30000)
+
+    @pytest.mark.parametrize("shape", [(900, 2), (2, 900), (900, 1)])
+    def test_an_image_of_hardly_any_columns(self, shape: tuple[int, int], filter_case: str) -> None:
+        light = np.zeros(shape)
+        track = light if shape[0] > shape[1] else light.T
+        track[250:350, 0] = track[590:640, -1] = 100
+        self.check(light, 2, filter_case)
+
     def test_a_galaxy_across_all_tiles(self, filter_case: str) -> None:
         """With stars before, in and behind it."""
         light = 20 * disc(300, 450, 260)
