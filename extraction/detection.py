@@ -19,6 +19,7 @@ LEAST_THRESHOLD = 1e-6
 # SEP's fields that are in the unit of the pixels.
 FLUX_FIELDS = ("thresh", "cflux", "flux", "cpeak", "peak")
 ERROR_FIELDS = ("errx2", "erry2", "errxy")
+# Its positions: what stands behind x and y in their names.
 POSITION_FIELDS = ("", "min", "max", "peak", "cpeak")
 
 

@@ -87,6 +87,7 @@ def _find(found: Run, chosen: list[Product]) -> Run:
     if furthest >= Stage.CATALOG:
         found.measurable = _measurable(found, by_file)
     if furthest >= Stage.SOURCES:
+        # Slow, and not needed before the sources are found (the noise: for some thresholds).
         found.workers.meanwhile(lambda: import_modules(chosen, found))
         found.workers.meanwhile(lambda: found.sky.noise)
         found.detections = _detect(found, want_map=furthest >= Stage.SEGMENTATION)
