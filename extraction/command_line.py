@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import signal
 import sys
 from collections.abc import Callable
@@ -25,6 +26,15 @@ class Parser(argparse.ArgumentParser):
 
 def execute(program: Callable[[], None]) -> int:
     """Run a program; the exit code. Input that cannot be used becomes one line on standard error."""
+    # A fifth of the time of a small image, most of it while modules are imported and when the process ends.
+    gc.disable()
+    try:
+        return _exit_code(program)
+    finally:
+        gc.freeze()
+
+
+def _exit_code(program: Callable[[], None]) -> int:
     # An exception, so that what is half made is taken away: batch systems end a job this way.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     for stream in (sys.stdout, sys.stderr):

@@ -7,6 +7,7 @@ all are to write into is a `shared_array`, which has no name and vanishes with t
 from __future__ import annotations
 
 import ctypes
+import gc
 import mmap
 import multiprocessing
 import os
@@ -84,6 +85,8 @@ def _fork(function: Callable[[Any], Any], items: Sequence[Any]) -> tuple[BasePro
     """A process that works on the items whose numbers it is sent."""
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe()
+    # What is there now is not searched for garbage in the process, which would copy its pages.
+    gc.freeze()
     process = context.Process(target=_work, args=(function, items, theirs, os.getpid()), daemon=True)
     process.start()
     theirs.close()
@@ -125,6 +128,7 @@ def _work(function: Callable[[Any], Any], items: Sequence[Any], connection: Conn
         os._exit(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    gc.enable()
     while True:
         number = connection.recv()
         try:
