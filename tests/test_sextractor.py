@@ -60,6 +60,14 @@ def test_positions(pairs: tuple[pd.DataFrame, Table], isolated: np.ndarray, kind
     assert np.percentile(away, 95) < 0.01
 
 
+def test_windowed_positions_of_all(pairs: tuple[pd.DataFrame, Table]) -> None:
+    """Blends, neighbours and all: what is a neighbour's counts for neither."""
+    ours, theirs = pairs
+    away = np.hypot(*(ours[f"{axis}_win"] + 1 - np.asarray(theirs[f"{axis}win_image".upper()]) for axis in "xy"))
+    assert np.percentile(away, 90) < 0.02
+    assert np.percentile(away, 95) < 0.05
+
+
 def test_sky_positions(pairs: tuple[pd.DataFrame, Table]) -> None:
     ours, theirs = pairs
     arcsec = 3600 * np.hypot(

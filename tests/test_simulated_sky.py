@@ -46,3 +46,21 @@ def test_completeness_and_purity(tmp_path: Path) -> None:
     # The Kron ellipse leaves out the wings of these stars, some 4 to 5 % of their light, as SExtractor's does.
     total = catalog["flux_auto"].to_numpy()[distance.argmin(axis=1)[clean]] / truth["flux"][clean]
     assert 0.94 < np.median(total) < 0.975
+
+
+def test_windowed_positions_of_blends(tmp_path: Path) -> None:
+    """In a crowded field they are the better ones too."""
+    sky = simulate((SIDE, SIDE), 6500, seed=8, faintest=400)
+    fits.writeto(tmp_path / "sky.fits", sky.pixels)
+    succeed(tmp_path / "sky.fits", "--outputs", "catalog.tsv", folder=tmp_path)
+    catalog, truth = read_catalog(tmp_path), sky.truth
+    blends = catalog[(catalog["flag"] & 1 == 1) & (catalog["snr"] > 10)]
+    # Each is the brightest of what was put in where it was found.
+    near = np.hypot(blends["x"].to_numpy()[:, None] - truth["x"], blends["y"].to_numpy()[:, None] - truth["y"]) < 2
+    blends, near = blends[near.any(axis=1)], near[near.any(axis=1)]
+    source = truth[np.where(near, truth["flux"], 0).argmax(axis=1)]
+    away = {kind: np.hypot(blends["x" + kind] - source["x"], blends["y" + kind] - source["y"]) for kind in ("", "_win")}
+    assert len(blends) > 400
+    assert np.median(away["_win"]) < 0.85 * np.median(away[""])
+    assert np.percentile(away["_win"], 90) < np.percentile(away[""], 90)
+    assert (blends["flag_phot"] & 2 == 0).mean() > 0.98
