@@ -88,8 +88,8 @@ def _find(found: Run, chosen: list[Product]) -> Run:
         found.measurable = _measurable(found, by_file)
     if furthest >= Stage.SOURCES:
         # Slow, and not needed before the sources are found (the noise: for some thresholds).
-        found.workers.meanwhile(lambda: import_modules(chosen, found))
         found.workers.meanwhile(lambda: found.sky.noise)
+        found.workers.meanwhile(lambda: import_modules(chosen, found))
         found.detections = _detect(found, want_map=furthest >= Stage.SEGMENTATION)
     for sky in _skies(found):
         _warn_of_floor(sky, log)

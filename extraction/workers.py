@@ -36,7 +36,7 @@ class Workers:
         self._errands: list[Callable[[], object]] = []
 
     def meanwhile(self, errand: Callable[[], object]) -> None:
-        """Have this process do something, once, while the others work the next time; no result depends on it."""
+        """Have this process do something while the others work, one errand a `map`; no result depends on it."""
         self._errands.append(errand)
 
     def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
@@ -56,6 +56,7 @@ class Workers:
         """
         processes, idle, busy = [], [], []
         waiting, results = iter(range(len(items))), {}
+        errands = [self._errands.pop(0)] if self._errands else []
         try:
             for _ in range(min(self.number, len(items))):
                 process, connection = _fork(function, items)
@@ -67,8 +68,8 @@ class Workers:
                         _send(connection, number)
                         idle.remove(connection)
                         busy.append(connection)
-                    while self._errands:
-                        self._errands.pop()()
+                    while errands:
+                        errands.pop()()
                     for connection in wait(busy):
                         number, results[number] = _receive(connection)
                         busy.remove(connection)
