@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from extraction import __version__
-from extraction.command_line import Parser, execute
+from extraction.command_line import Parser, end_with, execute
 from extraction.errors import InputError
 from extraction.joining import JOINED_CATALOG, CatalogFile, join_catalogs
 
@@ -58,4 +57,4 @@ def _listed(path: Path) -> list[CatalogFile]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

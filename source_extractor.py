@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from extraction import __version__
-from extraction.command_line import Parser, execute
+from extraction.command_line import Parser, end_with, execute
 from extraction.products import DEFAULT_PRODUCTS, PRODUCTS
 from extraction.settings import Bounds, Settings
 
@@ -136,4 +135,4 @@ def _run(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

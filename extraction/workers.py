@@ -86,10 +86,11 @@ def _fork(function: Callable[[Any], Any], items: Sequence[Any]) -> tuple[BasePro
     """A process that works on the items whose numbers it is sent."""
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe()
-    # What is there now is not searched for garbage in the process, which would copy its pages.
-    gc.freeze()
     process = context.Process(target=_work, args=(function, items, theirs, os.getpid()), daemon=True)
+    # What is there now, the process does not search for garbage: it would copy the pages.
+    gc.freeze()
     process.start()
+    gc.unfreeze()
     theirs.close()
     return process, ours
 
