@@ -1,8 +1,7 @@
 """Detections -> what each source measures: fluxes, their errors, sizes and positions.
 
-The recipes are SExtractor's (Bertin & Arnouts 1996; the manual, "Measurements") as SEP implements them;
-for windowed positions see `windowed`.
-Neighbours' pixels, known from the segmentation map, count as zero, and so do masked ones.
+The recipes are SExtractor's (Bertin & Arnouts 1996; the manual, "Measurements") as SEP implements them, but for the
+windowed positions. Neighbours' pixels, known from the segmentation map, count as zero, and so do masked ones.
 """
 
 from __future__ import annotations
@@ -285,12 +284,11 @@ def _windowed(
 
     Where other light draws the window out of the source, or it has no half-light radius, they are the plain ones.
     """
-    wide = flux_radius > 0
-    sigma = WINDOW_SIGMA * np.where(wide, flux_radius, 1.0)
+    sigma = WINDOW_SIGMA * np.where(flux_radius > 0, flux_radius, np.nan)
     start = np.array((shapes.x, shapes.y))
     x, y = windowed_positions(measured_on.sky.pixels, segmentation, shapes.labels, start, sigma)
     height, width = segmentation.shape
-    inside = wide & (np.abs(x - (width - 1) / 2) <= width / 2) & (np.abs(y - (height - 1) / 2) <= height / 2)
+    inside = (np.abs(x - (width - 1) / 2) <= width / 2) & (np.abs(y - (height - 1) / 2) <= height / 2)
     rows, columns = (
         np.clip(np.rint(np.where(inside, position, 0)), 0, side - 1).astype(int)
         for position, side in ((y, height), (x, width))

@@ -28,11 +28,11 @@ def windowed_positions(
     """Where windows lie when the light in them is centred: x and y in pixels from 0 (2, N), NaN where there is none.
 
     `labels` (N) are the sources' values in the segmentation map, `start` (2, N) is where the search begins, `sigma` (N)
-    the window's, in pixels. A step is twice the distance to the centre of the light in the window, which leads straight
-    to a source as wide as the window.
+    the window's, in pixels, NaN for no window. A step is twice the distance to the centre of the light in the window,
+    which leads straight to a source as wide as the window.
     """
     at, steps = np.array(start, dtype=np.float64), np.zeros(len(sigma), dtype=int)
-    size = np.searchsorted(HALF_SIDES, RADIUS * sigma + DRIFT)
+    size = np.searchsorted(HALF_SIDES, RADIUS * sigma + DRIFT)  # NaN is behind all
     moving = size < len(HALF_SIDES)
     at[:, ~moving] = np.nan
     while moving.any():

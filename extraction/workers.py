@@ -56,7 +56,7 @@ class Workers:
         """
         processes, idle, busy = [], [], []
         waiting, results = iter(range(len(items))), {}
-        errands = [self._errands.pop(0)] if self._errands else []
+        errands, self._errands = iter(self._errands[:1]), self._errands[1:]
         try:
             for _ in range(min(self.number, len(items))):
                 process, connection = _fork(function, items)
@@ -68,8 +68,8 @@ class Workers:
                         _send(connection, number)
                         idle.remove(connection)
                         busy.append(connection)
-                    while errands:
-                        errands.pop()()
+                    for errand in errands:
+                        errand()
                     for connection in wait(busy):
                         number, results[number] = _receive(connection)
                         busy.remove(connection)

@@ -81,13 +81,14 @@ def test_an_image_smaller_than_the_window(shape: tuple[int, int]) -> None:
 
 
 def test_no_position() -> None:
-    """No light, light of neighbours alone, negative light, a window of more than 2,000 pixels."""
+    """No light, light of neighbours alone, negative light, a window of more than 2,000 pixels, none."""
     pixels = np.zeros((40, 160), np.float32)
     pixels += gaussian(pixels.shape, 60, 20, SIGMA) - gaussian(pixels.shape, 100, 20, SIGMA)
     pixels += gaussian(pixels.shape, 140, 20, SIGMA)
     segmentation = np.zeros(pixels.shape, np.int32)
     segmentation[:, 40:80] = 9
-    x, y = positions(pixels, segmentation, [20, 60, 100, 140], [20] * 4, [SIGMA] * 3 + [HALF_SIDES[-1] / 4])
+    sigma = [SIGMA] * 3 + [HALF_SIDES[-1] / 4, np.nan]
+    x, y = positions(pixels, segmentation, [20, 60, 100, 140, 140], [20] * 5, sigma)
     assert np.isnan(x).all()
     assert np.isnan(y).all()
 
