@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import sep
 
+from extraction import windowed
 from extraction.windowed import HALF_SIDES, windowed_positions
 from tests.simulated_sky import simulate
 
@@ -108,12 +109,14 @@ def test_any_brightness() -> None:
         np.testing.assert_array_equal(positions(pixels * np.float32(factor), segmentation, [20], [20], SIGMA), found)
 
 
-def test_each_for_itself() -> None:
+def test_each_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """However sources are grouped, each is where it would be alone."""
     sky = simulate((300, 300), 200, seed=5)
     pixels, segmentation = sky.pixels - np.float32(200), np.zeros((300, 300), np.int32)
     x, y, sigma = sky.truth["x"].copy(), sky.truth["y"].copy(), np.geomspace(0.5, 20, 200)
     together = positions(pixels, segmentation, x, y, sigma)
+    monkeypatch.setattr(windowed, "PIXELS_AT_A_TIME", 2000)
+    np.testing.assert_array_equal(positions(pixels, segmentation, x, y, sigma), together)
     for one in range(0, 200, 7):
         alone = positions(pixels, segmentation, x[one : one + 1], y[one : one + 1], sigma[one : one + 1])
         np.testing.assert_array_equal(np.ravel(alone), together[:, one])
