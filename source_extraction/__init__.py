@@ -1,0 +1,78 @@
+"""Find and measure the sources in an image: from Python, from the command line, and from Galaxy.
+
+    import source_extraction as se
+    result = se.extract("sky.fits", thresh=2, gain="GAIN")
+    table = result.to_table()
+
+`extract` takes a file or an array and gives a `Result`; `join_catalogs` makes one catalog of many; `InputError` says what
+cannot be used.
+
+The map of the house, from the bottom up; what is below knows nothing of what is above::
+
+    errors      InputError, the one exception for input that cannot be used
+    settings    every option, with its default, bounds and help, and the check that all faces go through
+
+    core/       arrays in, arrays out: no file, no log
+        image          an Image: pixels, and what is known about them
+        sky            an Image -> the Sky: background, noise, working pixels
+        threshold      what a pixel must exceed
+        detection      a Sky -> Detections: a record per source, the segmentation map (detections)
+                       tiles, parents and windows divide large images among the processes of `processes`;
+                       sep_extract keeps SEP's buffers large enough
+        photometry     Detections -> fluxes, errors, sizes, windowed positions (windowed)
+        coordinates    pixel positions -> positions on the sky or a map
+        columns        what every column of the catalog is
+        catalog        all these -> the catalog
+        depth          how faint a source could be
+        bright_mask    the segmentation map -> a mask of the brightest sources
+
+    readers/    files and arrays -> images, masks, noise maps, kernels, calibration
+        images         which reader an image needs: fits, tiff, arrays (content, planes and memory serve them)
+
+    writers/    what was found -> files
+        tables, fits_maps, label_images, pictures, diagnostics, summary
+        thumbnails     large arrays -> the pixels that a picture has
+        staging        files appear only when whole
+
+    run/        from an image to its products
+        steps          what each step takes and makes
+        pipeline       the order of the steps
+        products       which file shows what
+        extract        the front door for Python, and result what it gives
+        joining        catalogs of many images -> one
+        log            what a run says
+
+    faces/      the command lines
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from .errors import InputError
+
+if TYPE_CHECKING:
+    from .run.extract import extract
+    from .run.joining import JoinedCatalog, join_catalogs
+    from .run.result import Result
+
+__version__ = "1.0.0"
+__all__ = ["InputError", "JoinedCatalog", "Result", "__version__", "extract", "join_catalogs"]
+
+# Where a name is that is imported when it is first used: importing the package itself takes no time.
+_LATER = {
+    "extract": "extract",
+    "Result": "result",
+    "join_catalogs": "joining",
+    "JoinedCatalog": "joining",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        from importlib import import_module
+
+        return getattr(import_module(f".run.{_LATER[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,100 @@
+"""Detections and measurements -> the catalog: its columns, and a row per source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .columns import DETECTION_COLUMNS, PHOTOMETRY_COLUMNS, Column, magnitude_name, resolved
+from .coordinates import local_scales, map_positions, pixel_sizes, position_angles, sky_positions
+from .image import Image
+
+# 2.5 / ln 10: a relative error as one of a magnitude (Pogson's scale).
+MAGNITUDE = 2.5 / np.log(10)
+
+
+@dataclass
+class Catalog:
+    """A row per source, in the order of the labels: the `columns` that are there, and their values by name."""
+
+    columns: list[Column]
+    values: dict[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.values["label"])
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.values[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.values
+
+    @classmethod
+    def joined(cls, parts: Sequence[Catalog]) -> Catalog:
+        """One catalog of several with the same columns."""
+        names = parts[0].values
+        return cls(parts[0].columns, {name: np.concatenate([part[name] for part in parts]) for name in names})
+
+
+def detected_columns(sources: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """SEP's columns by name, and the labels."""
+    return {"label": labels} | {column.name: sources[column.name] for column in DETECTION_COLUMNS[1:]}
+
+
+def build_catalog(
+    detected: dict[str, np.ndarray],
+    measured: dict[str, np.ndarray],
+    detected_on: Image,
+    measured_on: Image,
+    *,
+    title: str,
+    apertures: tuple[float, ...],
+    zeropoint: float | None,
+) -> Catalog:
+    """Put the columns of the detection, the measured ones, and what follows from both in their order.
+
+    Positions belong to the image that is `detected_on`, fluxes to the one that is `measured_on`, often the same.
+    `title` is what the column `image` calls it.
+    """
+    values = detected | measured
+    values["image"] = np.full(len(values["label"]), title)
+    values |= _positions(values, detected_on)
+    if zeropoint is not None:
+        fluxes = [name for name in measured if name.startswith(("flux_auto", "flux_aper")) and "err" not in name]
+        for name in fluxes:
+            values |= _magnitudes(magnitude_name(name), measured[name], measured[f"{name}_err"], zeropoint)
+    columns = [
+        column
+        for table, image in ((DETECTION_COLUMNS, detected_on), (PHOTOMETRY_COLUMNS, measured_on))
+        for column in resolved(table, apertures, image.unit)
+        if column.name in values
+    ]
+    return Catalog(columns, {column.name: values[column.name] for column in columns})
+
+
+def _positions(values: dict[str, np.ndarray], image: Image) -> dict[str, np.ndarray]:
+    """Where the sources are on the sky or on the map, and how they lie there."""
+    x, y = values["x"], values["y"]
+    if image.projection is not None:
+        return dict(zip(image.projection.names, map_positions(image.projection, x, y), strict=True))
+    sky = None if image.wcs is None else sky_positions(image.wcs, x, y)
+    if sky is None:
+        return {}
+    scales = local_scales(image.wcs, x, y)
+    if scales is None:
+        return {"ra": sky[0], "dec": sky[1]}
+    return {
+        "ra": sky[0],
+        "dec": sky[1],
+        "theta_sky": position_angles(scales, values["theta"]),
+        "fwhm_arcsec": pixel_sizes(scales) * values["fwhm"],
+    }
+
+
+def _magnitudes(name: str, flux: np.ndarray, error: np.ndarray, zeropoint: float) -> dict[str, np.ndarray]:
+    """A magnitude and its error; NaN where the flux is not above zero."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        positive = np.where(flux > 0, flux, np.nan)
+        return {name: zeropoint - 2.5 * np.log10(positive), f"{name}_err": MAGNITUDE * error / positive}

@@ -1,0 +1,188 @@
+"""The columns of the catalog: name, unit, meaning, and the bits of its flags. The one place that knows them.
+
+Their order: SEP's columns; the measured ones; flag_phot and the image's name; coordinates; apertures; magnitudes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from enum import Enum, IntFlag
+
+
+class Given(Enum):
+    """What a column needs to be there."""
+
+    ALWAYS = "always"
+    SKY = "sky coordinates"
+    PROJECTION = "a GeoTIFF"
+    WGS84 = "a GeoTIFF in degrees (EPSG:4326)"
+    APERTURE = "one per aperture"
+    ZEROPOINT = "a zero point"
+    ZEROPOINT_AND_APERTURE = "a zero point, one per aperture"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the catalog; `exact` asks for every digit of its float64 values."""
+
+    name: str
+    unit: str  # "" where it has none; IMAGE_UNIT for that of the image's pixels
+    description: str
+    exact: bool = False
+    given: Given = Given.ALWAYS
+
+    @property
+    def is_template(self) -> bool:
+        """Whether it stands for a column per aperture: its name has a D for the diameter."""
+        return self.given in (Given.APERTURE, Given.ZEROPOINT_AND_APERTURE)
+
+    def for_aperture(self, diameter: float) -> Column:
+        """The column that a template stands for."""
+        description = aperture_name(self.description, diameter).replace(" D pixels", f" {diameter:g} pixels")
+        return dataclasses.replace(self, name=aperture_name(self.name, diameter), description=description)
+
+
+IMAGE_UNIT = "image"
+
+# SEP's own, of the image that the sources are detected on.
+DETECTION_COLUMNS = (
+    Column("label", "", "the source's value in the segmentation map, from 1"),
+    Column("thresh", "image", "threshold at the source (mean over its pixels)"),
+    Column("npix", "pix", "number of pixels that belong to the source"),
+    Column("tnpix", "pix", "number of pixels above the threshold (unfiltered data)"),
+    Column("xmin", "pix", "least x of the source's pixels"),
+    Column("xmax", "pix", "greatest x of the source's pixels"),
+    Column("ymin", "pix", "least y of the source's pixels"),
+    Column("ymax", "pix", "greatest y of the source's pixels"),
+    Column(
+        "x", "pix", "position: mean x weighted by the filtered light, 0 at the centre of the first pixel", exact=True
+    ),
+    Column(
+        "y", "pix", "position: mean y weighted by the filtered light, 0 at the centre of the first pixel", exact=True
+    ),
+    Column("x2", "pix2", "variance in x of the filtered light", exact=True),
+    Column("y2", "pix2", "variance in y of the filtered light", exact=True),
+    Column("xy", "pix2", "covariance in x and y of the filtered light", exact=True),
+    Column("errx2", "pix2", "variance of x from the noise (0 with err_option none)", exact=True),
+    Column("erry2", "pix2", "variance of y from the noise (0 with err_option none)", exact=True),
+    Column("errxy", "pix2", "covariance of x and y from the noise (0 with err_option none)", exact=True),
+    Column("a", "pix", "semi-major axis of the light, 1 sigma"),
+    Column("b", "pix", "semi-minor axis of the light, 1 sigma"),
+    Column("theta", "rad", "angle of the major axis from the x axis towards the y axis"),
+    Column("cxx", "pix-2", "ellipse parameter: cxx dx^2 + cyy dy^2 + cxy dx dy = 1 at 1 sigma"),
+    Column("cyy", "pix-2", "ellipse parameter, see cxx"),
+    Column("cxy", "pix-2", "ellipse parameter, see cxx"),
+    Column("cflux", "image", "sum of the source's pixels in the filtered image"),
+    Column("flux", "image", "sum of the source's pixels (isophotal flux)"),
+    Column("cpeak", "image", "greatest value in the filtered image"),
+    Column("peak", "image", "greatest value"),
+    Column("xcpeak", "pix", "x of cpeak"),
+    Column("ycpeak", "pix", "y of cpeak"),
+    Column("xpeak", "pix", "x of peak"),
+    Column("ypeak", "pix", "y of peak"),
+    Column(
+        "flag",
+        "",
+        "sum of SEP's bits. 1: split from a blend, 2: touches the image's edge, 8: too thin to have two axes",
+    ),
+)
+# Of the image that is measured: first those that every catalog has.
+PHOTOMETRY_COLUMNS = (
+    Column("flux_iso", "image", "sum of the source's pixels (flux, on the image of --measure_file where there is one)"),
+    Column("flux_iso_err", "image", "error of flux_iso"),
+    Column("flux_auto", "image", "total flux: the sum in the Kron ellipse (kron_radius times a and b)"),
+    Column("flux_auto_err", "image", "error of flux_auto"),
+    Column("snr", "", "signal-to-noise ratio: flux_auto / flux_auto_err"),
+    Column("kron_radius", "", "size of the Kron ellipse in units of a and b, the factor included (as SExtractor's)"),
+    Column("flux_radius", "pix", "half-light radius: of the circle that holds half of flux_auto"),
+    Column("fwhm", "pix", "full width at half maximum of a Gaussian of this a and b: 2 sqrt(ln 2 (a^2 + b^2))"),
+    Column("ellipticity", "", "1 - b / a"),
+    Column("elongation", "", "a / b"),
+    Column("x_err", "pix", "error of x"),
+    Column("y_err", "pix", "error of y"),
+    Column("x_win", "pix", "windowed position, more precise than x; x where there is none (flag_phot 2)", exact=True),
+    Column("y_win", "pix", "windowed position, more precise than y; y where there is none (flag_phot 2)", exact=True),
+    Column("masked_fraction", "", "share of the Kron ellipse's pixels that are masked"),
+    Column("flag_phot", "", "sum of the bits of the photometry, see the legend"),
+    Column("image", "", "name of the image"),
+    Column("ra", "deg", "right ascension (ICRS)", exact=True, given=Given.SKY),
+    Column("dec", "deg", "declination (ICRS)", exact=True, given=Given.SKY),
+    Column("theta_sky", "deg", "position angle of the major axis, east of north", given=Given.SKY),
+    Column("fwhm_arcsec", "arcsec", "fwhm on the sky", given=Given.SKY),
+    Column("map_x", "", "first coordinate in the map's projection", exact=True, given=Given.PROJECTION),
+    Column("map_y", "", "second coordinate in the map's projection", exact=True, given=Given.PROJECTION),
+    Column("lon", "deg", "longitude (WGS 84)", exact=True, given=Given.WGS84),
+    Column("lat", "deg", "latitude (WGS 84)", exact=True, given=Given.WGS84),
+    Column("flux_aper_D", "image", "flux in a circle of D pixels in diameter", given=Given.APERTURE),
+    Column("flux_aper_D_err", "image", "error of flux_aper_D", given=Given.APERTURE),
+    Column("mag_auto", "mag", "zeropoint - 2.5 log10(flux_auto)", given=Given.ZEROPOINT),
+    Column("mag_auto_err", "mag", "error of mag_auto: 1.0857 flux_auto_err / flux_auto", given=Given.ZEROPOINT),
+    Column("mag_aper_D", "mag", "zeropoint - 2.5 log10(flux_aper_D)", given=Given.ZEROPOINT_AND_APERTURE),
+    Column("mag_aper_D_err", "mag", "error of mag_aper_D", given=Given.ZEROPOINT_AND_APERTURE),
+)
+
+
+class Flag(IntFlag):
+    """The bits of `flag`, which are SEP's (OBJ_MERGED, OBJ_TRUNC, OBJ_SINGU in its sep.h), not SExtractor's."""
+
+    BLENDED = 1
+    AT_THE_EDGE = 2
+    SINGULAR = 8
+
+
+class PhotometryFlag(IntFlag):
+    """The bits of `flag_phot`; from 16 on, those of SEP's aperture functions (SEP_APER_TRUNC, ... in its sep.h)."""
+
+    SATURATED = 1
+    NOT_WINDOWED = 2
+    NOT_MEASURED = 4
+    TRUNCATED = 16
+    COVERED = 32
+    ALL_COVERED = 64
+    NO_KRON = 128
+
+
+FLAGS: dict[str, dict[IntFlag, str]] = {
+    "flag": {
+        Flag.BLENDED: "split from a blend",
+        Flag.AT_THE_EDGE: "touches the image's edge",
+        Flag.SINGULAR: "too thin to have two axes",
+    },
+    "flag_phot": {
+        PhotometryFlag.SATURATED: "has a saturated pixel",
+        PhotometryFlag.NOT_WINDOWED: "no windowed position: x_win, y_win are x, y",
+        PhotometryFlag.NOT_MEASURED: "has no ellipse to measure with",
+        PhotometryFlag.TRUNCATED: "an aperture reaches over the image's edge",
+        PhotometryFlag.COVERED: "masked pixels or a neighbour's lie in an aperture",
+        PhotometryFlag.ALL_COVERED: "nothing but these lies in the ellipse of the Kron radius",
+        PhotometryFlag.NO_KRON: "no Kron radius: the least one was taken",
+    },
+}
+
+
+def aperture_name(template: str, diameter: float) -> str:
+    """The name of a column for a diameter: flux_aper_D is flux_aper_2_5 for 2.5 pixels."""
+    return template.replace("_D", "_" + f"{diameter:g}".replace(".", "_"))
+
+
+def magnitude_name(flux: str) -> str:
+    """The name of the magnitude of a flux."""
+    return flux.replace("flux", "mag", 1)
+
+
+def in_image_unit(columns: tuple[Column, ...], names: list[str]) -> list[str]:
+    """Those of the `names` that are in the unit of the image's pixels, a template's for every aperture included."""
+    plain = {column.name for column in columns if column.unit == IMAGE_UNIT and not column.is_template}
+    # A template's name up to the diameter: no other column's begins so.
+    beginnings = tuple(c.name.partition("_D")[0] + "_" for c in columns if c.unit == IMAGE_UNIT and c.is_template)
+    return [name for name in names if name in plain or name.startswith(beginnings)]
+
+
+def resolved(columns: tuple[Column, ...], apertures: tuple[float, ...], unit: str) -> list[Column]:
+    """The columns with `unit` for the image's, the templates (flux_aper_D) repeated for every aperture."""
+    plain = [column for column in columns if not column.is_template]
+    repeated = [
+        template.for_aperture(diameter) for diameter in apertures for template in columns if template.is_template
+    ]
+    return [dataclasses.replace(c, unit=unit if c.unit == IMAGE_UNIT else c.unit) for c in plain + repeated]

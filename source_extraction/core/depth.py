@@ -1,0 +1,33 @@
+"""How faint a source the noise of an image lets through."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from .sky import Sky
+
+# Of the depth: standard deviations, and pixels across the aperture.
+SIGMA, DIAMETER = 5, 5.0
+
+
+@dataclass(frozen=True)
+class Depth:
+    """The flux, in the image's unit, of which the sky's noise in an aperture is a fifth, and its magnitude.
+
+    The magnitude is None without a zero point.
+    """
+
+    flux: float
+    magnitude: float | None
+    sigma: int = SIGMA
+    aperture_diameter: float = DIAMETER
+
+    @classmethod
+    def of(cls, sky: Sky, zeropoint: float | None) -> Depth:
+        """The depth of an image; the noise of its pixels is taken as independent."""
+        noise = float(np.median(sky.good(sky.sigma))) * sky.unit
+        flux = SIGMA * noise * math.sqrt(math.pi * (DIAMETER / 2) ** 2)
+        return cls(flux, None if zeropoint is None or flux <= 0 else zeropoint - 2.5 * math.log10(flux))

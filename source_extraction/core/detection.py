@@ -1,0 +1,142 @@
+"""A Sky -> Detections: the sources, a record each, and the segmentation map."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..settings import DetectionOptions
+from .columns import DETECTION_COLUMNS, in_image_unit
+from .detections import Detections, new_labels
+from .parents import REACH
+from .processes import Workers
+from .sep_extract import MASKED_NOISE, SepCall, most_pixels_to_deblend
+from .sky import Sky
+from .threshold import Threshold
+from .tiles import Edge, Tiling
+from .windows import Window
+
+# SEP's fields without meaning where the noise is not known.
+ERROR_FIELDS = ("errx2", "erry2", "errxy")
+# Its positions: what stands behind x and y in their names.
+POSITION_FIELDS = ("", "min", "max", "peak", "cpeak")
+
+
+def detect(
+    sky: Sky,
+    kernel: np.ndarray | None,
+    threshold: Threshold,
+    options: DetectionOptions,
+    workers: Workers | None = None,
+    alongside: Sequence[Callable[[], object]] = (),
+) -> Detections:
+    """Extract the sources of a sky with SEP, in the image's units.
+
+    `kernel` None: no filter. `alongside` is what this process may do while others extract tiles; see `Tiling.extract`.
+    """
+    found = _tiling(sky, kernel, threshold, options, workers or Workers(1)).extract(alongside)
+    for name in ERROR_FIELDS if options.err_option == "none" else ():
+        found.sources[name] = 0
+    for name in in_image_unit(DETECTION_COLUMNS, list(found.sources.dtype.names)):
+        found.sources[name] *= sky.unit
+    return found
+
+
+def count_negated(
+    sky: Sky,
+    kernel: np.ndarray | None,
+    threshold: Threshold,
+    options: DetectionOptions,
+    workers: Workers | None = None,
+) -> int:
+    """How many sources the same extraction finds where there are none: in the image times -1.
+
+    Noise is symmetric, so about as many of the sources of the image itself are noise.
+    """
+    negated = dataclasses.replace(sky, pixels=-sky.pixels)
+    return _tiling(negated, kernel, threshold, options, workers or Workers(1)).count()
+
+
+def _tiling(
+    sky: Sky, kernel: np.ndarray | None, threshold: Threshold, options: DetectionOptions, workers: Workers
+) -> Tiling:
+    # Near the end of a window pixels are filtered otherwise than in the image, as far as the kernel reaches. What comes
+    # no nearer than one pixel more to that end is seen whole.
+    margin = (0 if kernel is None else max(kernel.shape) // 2) + 1
+    edge = Edge(margin, most_pixels_to_deblend(options.deblend_nthresh))
+    return Tiling(WindowExtractor(sky, kernel, threshold, options), sky.pixels.shape, edge, workers)
+
+
+@dataclass
+class WindowExtractor:
+    """Extracts a window of a sky, in working units."""
+
+    sky: Sky
+    kernel: np.ndarray | None
+    threshold: Threshold
+    options: DetectionOptions
+
+    def __post_init__(self) -> None:
+        self.working_threshold, self.sigma = self.threshold.for_sep(self.sky)
+
+    def __call__(self, window: Window, *, parents: bool = False, without: np.ndarray | None = None) -> Detections:
+        """Extract what a window shows, positions counting from the image's first pixel.
+
+        `parents`: neither deblended nor cleaned, nor smaller than `minarea` where the window shows but a part of one.
+        `without`: pixels (flat indices in the image) to leave out.
+        """
+        pixels = np.ascontiguousarray(window.of(self.sky.pixels))
+        masked = None if self.sky.masked is None else np.ascontiguousarray(window.of(self.sky.masked))
+        sigma = self._sigma_of(window, masked, without)
+        detections = SepCall(pixels, self.working_threshold, sigma, self._options(parents)).run()
+        if masked is not None and self.threshold.matched and not parents:
+            detections = _clear_masked(detections, masked)
+        for axis, first in (("y", window.top), ("x", window.left)):
+            for name in POSITION_FIELDS:
+                detections.sources[axis + name] += first
+        return detections
+
+    def _options(self, parents: bool) -> dict[str, object]:
+        """The arguments of sep.extract that are the same in every window."""
+        options = self.options
+        return {
+            "minarea": min(options.minarea, REACH) if parents else options.minarea,
+            "filter_kernel": self.kernel,
+            "filter_type": "matched" if self.threshold.matched else "conv",
+            "deblend_nthresh": 1 if parents else options.deblend_nthresh,
+            "deblend_cont": options.deblend_cont,
+            "clean": options.clean and not parents,
+            "clean_param": options.clean_param,
+        }
+
+    def _sigma_of(
+        self, window: Window, masked: np.ndarray | None, without: np.ndarray | None
+    ) -> float | np.ndarray | None:
+        """The noise, huge where pixels are left out; with `conv` an array of one value gives what that value gives."""
+        sigma = np.ascontiguousarray(window.of(self.sigma)) if isinstance(self.sigma, np.ndarray) else self.sigma
+        if masked is not None:
+            sigma = np.where(masked, MASKED_NOISE, np.float32(1 if sigma is None else sigma))
+        if without is not None and len(without):
+            height, width = window.bottom - window.top, window.right - window.left
+            sigma = np.array(np.broadcast_to(np.float32(1 if sigma is None else sigma), (height, width)))
+            y, x = np.divmod(without, self.sky.pixels.shape[1])
+            there = window.holds(x, y)
+            sigma[y[there] - window.top, x[there] - window.left] = MASKED_NOISE
+        return sigma
+
+
+def _clear_masked(detections: Detections, masked: np.ndarray) -> Detections:
+    """Take the masked pixels out of the map, and the sources whose peak is masked out of both.
+
+    Labels are dealt out anew, from 1 without a gap.
+    """
+    sources, segmentation = detections.sources, detections.segmentation
+    segmentation[masked] = 0
+    left = np.bincount(segmentation.ravel(), minlength=len(sources) + 1)[1:] > 0
+    kept = left & ~masked[sources["ypeak"], sources["xpeak"]] & ~masked[sources["ycpeak"], sources["xcpeak"]]
+    labels = new_labels(kept)
+    not_deblended = [int(labels[label]) for label in detections.not_deblended if labels[label]]
+    return Detections(sources[kept], labels[segmentation], not_deblended)

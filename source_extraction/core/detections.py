@@ -1,0 +1,52 @@
+"""What was found: the sources, a record each, and which pixels are whose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass
+class Detections:
+    """What was found.
+
+    `sources` is SEP's structured array, `segmentation` the map of the labels (int32, 0 = sky). `not_deblended` are
+    the labels of sources that were too large to be searched for blends.
+    """
+
+    sources: np.ndarray
+    segmentation: np.ndarray
+    not_deblended: list[int] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Of all sources, int32."""
+        return labels_of(np.arange(len(self), dtype=np.int32))
+
+    def of(self, labels: np.ndarray) -> np.ndarray:
+        """The sources with these labels."""
+        return self.sources[rows_of(labels)]
+
+
+def labels_of(rows: np.ndarray) -> np.ndarray:
+    """The labels of sources by their rows, which count from 0; labels count from 1, as 0 is the sky."""
+    return rows + rows.dtype.type(1)
+
+
+def rows_of(labels: np.ndarray) -> np.ndarray:
+    """The rows of sources by their labels."""
+    return labels - labels.dtype.type(1)
+
+
+def new_labels(kept: np.ndarray, first: int = 1) -> np.ndarray:
+    """What becomes of the labels 0, 1, ... where only the `kept` sources (boolean) stay: first, first + 1, ..., else 0.
+
+    int32, an entry more than there are sources: that of the sky.
+    """
+    labels = np.zeros(len(kept) + 1, dtype=np.int32)
+    labels[1:][kept] = np.arange(first, first + np.count_nonzero(kept))
+    return labels

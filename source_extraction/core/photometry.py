@@ -1,0 +1,304 @@
+"""Detections -> what each source measures: fluxes, their errors, sizes and positions.
+
+The recipes are SExtractor's (Bertin & Arnouts 1996; the manual, "Measurements") as SEP implements them, but for the
+windowed positions. Neighbours' pixels, known from the segmentation map, count as zero, and so do masked ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import sep
+
+from ..settings import PhotometryOptions
+from .columns import PHOTOMETRY_COLUMNS, Flag, PhotometryFlag, aperture_name, in_image_unit
+from .sky import Sky
+from .windowed import windowed_positions
+
+# Size of the ellipse in which the Kron radius is taken, in units of a and b (SExtractor's photom.c, Kron 1980).
+KRON_ELLIPSE = 6.0
+# Radii of the circle in which the half-light radius is looked for, in units of a: SExtractor's last, before it such as
+# do for most sources, take a quarter of the time, and are cut into finer rings.
+GROWTH_CIRCLES = (1.5, 2.5, 6.0)
+# The window's Gaussian has the FWHM of the half-light diameter: sigma = 2 r / 2.35 (SExtractor manual, XWIN_IMAGE).
+WINDOW_SIGMA = 2 / 2.35
+# Samples per pixel and axis. AUTO takes a pixel whose centre is in the ellipse whole, as SExtractor does.
+AUTO_SUBPIX, CIRCLE_SUBPIX = 1, 5
+# Second moment of a pixel, for sources so thin that they have none across (SExtractor's analyse.c).
+PIXEL_VARIANCE = 1 / 12
+ROWS_AT_A_TIME = 512
+
+FWHM_OF_MOMENTS = 2 * np.sqrt(np.log(2))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Electrons per unit of the image, magnitude of flux 1, level of saturation; None where not given."""
+
+    gain: float | None
+    zeropoint: float | None
+    saturation: float | None
+
+
+@dataclass
+class Measurable:
+    """An image to measure on, and what its pixels mean."""
+
+    sky: Sky
+    gain: float | None = None  # electrons per unit of the image
+    saturated: np.ndarray | None = None  # flat indices of saturated pixels
+
+    @property
+    def working_gain(self) -> float | None:
+        return None if self.gain is None else self.gain * self.sky.unit
+
+
+def measure(
+    sources: np.ndarray,
+    labels: np.ndarray,
+    segmentation: np.ndarray,
+    detected_on: Measurable,
+    measured_on: Measurable,
+    options: PhotometryOptions,
+) -> dict[str, np.ndarray]:
+    """Measure sources; columns by name, of length N, fluxes in the units of the image that is measured on.
+
+    `sources` are SEP's records, `labels` (int32, consecutive) their values in the segmentation map. Positions, shapes
+    and the Kron radius are those of the image that they were detected on. What cannot be measured is NaN and has a bit
+    of `flag_phot`.
+    """
+    columns = _footprints(sources, labels, segmentation, detected_on, measured_on) | _shapes(sources)
+    usable = _usable(sources)
+    measured = _measure_usable(sources[usable], labels[usable], segmentation, detected_on, measured_on, options)
+    flags = np.where(usable, 0, PhotometryFlag.NOT_MEASURED | PhotometryFlag.NOT_WINDOWED).astype(np.int32)
+    flags[usable] |= measured.pop("flag_phot")
+    if measured_on.saturated is not None:
+        flags[np.isin(labels, segmentation.ravel()[measured_on.saturated])] |= PhotometryFlag.SATURATED
+    columns["flag_phot"] = flags
+    for name, values in measured.items():
+        columns[name] = np.full(len(sources), np.nan)
+        columns[name][usable] = values
+    for axis in "xy":
+        columns[f"{axis}_win"][~usable] = sources[axis][~usable]
+    for name in in_image_unit(PHOTOMETRY_COLUMNS, list(columns)):
+        columns[name] *= measured_on.sky.unit
+    with np.errstate(divide="ignore", invalid="ignore"):
+        columns["snr"] = columns["flux_auto"] / columns["flux_auto_err"]
+    return columns
+
+
+def _measure_usable(
+    sources: np.ndarray,
+    labels: np.ndarray,
+    segmentation: np.ndarray,
+    detected_on: Measurable,
+    measured_on: Measurable,
+    options: PhotometryOptions,
+) -> dict[str, np.ndarray]:
+    """What is measured in apertures, of sources that have an ellipse; fluxes in working units, and their flags."""
+    shapes = _Shapes.of(sources, labels)
+    auto, auto_flags = _auto(shapes, segmentation, detected_on, measured_on, options)
+    circles, circle_flags = _circles(shapes, segmentation, measured_on, options)
+    radius = _half_light(shapes, segmentation, measured_on, auto["flux_auto"])
+    windowed, windowed_flags = _windowed(shapes, segmentation, measured_on, radius)
+    flags = auto_flags | circle_flags | windowed_flags
+    return auto | circles | {"flux_radius": radius} | windowed | {"flag_phot": flags}
+
+
+@dataclass
+class _Shapes:
+    """Positions and ellipses as SEP's functions take them; for working pixels of any image."""
+
+    x: np.ndarray
+    y: np.ndarray
+    a: np.ndarray
+    b: np.ndarray
+    theta: np.ndarray
+    labels: np.ndarray
+
+    @classmethod
+    def of(cls, sources: np.ndarray, labels: np.ndarray) -> _Shapes:
+        x, y, a, b, theta = (sources[name].astype(np.float64) for name in ("x", "y", "a", "b", "theta"))
+        # In float32 SEP's angle can lie a hair outside, for which SEP would refuse all sources.
+        return cls(x, y, a, b, np.clip(theta, -np.pi / 2, np.pi / 2), labels)
+
+    @property
+    def ellipses(self) -> tuple[np.ndarray, ...]:
+        return self.x, self.y, self.a, self.b, self.theta
+
+
+def _usable(sources: np.ndarray) -> np.ndarray:
+    """True where SEP can measure: for one source whose ellipse is none it would refuse all."""
+    finite = np.all([np.isfinite(sources[name]) for name in ("x", "y", "a", "b", "theta")], axis=0)
+    return finite & (sources["b"] > 0) & (sources["a"] >= sources["b"])
+
+
+def _footprints(
+    sources: np.ndarray,
+    labels: np.ndarray,
+    segmentation: np.ndarray,
+    detected_on: Measurable,
+    measured_on: Measurable,
+) -> dict[str, np.ndarray]:
+    """Sums over each source's own pixels: isophotal flux with its error, errors of the position.
+
+    The variance of a pixel is the noise's plus, with a gain, its own light's (Poisson). Position errors:
+    sum(variance * dx^2) / cflux^2 (SExtractor manual, ERRX2_IMAGE).
+    """
+    flux, variance, light_variance, x_spread, y_spread = np.zeros((5, len(sources)))
+    if not len(sources):
+        return {"flux_iso": flux, "flux_iso_err": variance, "x_err": x_spread, "y_err": y_spread}
+    x, y = sources["x"], sources["y"]
+    width, end = segmentation.shape[1], sources["ymax"].max() + 1
+    columns = slice(sources["xmin"].min(), sources["xmax"].max() + 1)
+    for start in range(sources["ymin"].min(), end, ROWS_AT_A_TIME):
+        block = segmentation[start : min(start + ROWS_AT_A_TIME, end), columns]
+        own = np.flatnonzero((block >= labels[0]) & (block <= labels[-1]))
+        number = block.ravel()[own] - labels[0]
+        rows, place = np.divmod(own, block.shape[1])
+        rows += start
+        place += columns.start
+        pixels = rows * width + place
+
+        def add(values: np.ndarray, number: np.ndarray = number) -> np.ndarray:
+            return np.bincount(number, weights=values, minlength=len(sources))
+
+        variances = _variances(detected_on, pixels)
+        x_spread += add(variances * (place - x[number]) ** 2)
+        y_spread += add(variances * (rows - y[number]) ** 2)
+        light_variance += add(variances)
+        flux += add(measured_on.sky.pixels.ravel()[pixels])
+        variance += add(variances if measured_on is detected_on else _variances(measured_on, pixels))
+
+    light = sources["cflux"] / detected_on.sky.unit
+    thin = np.where(sources["flag"] & Flag.SINGULAR, PIXEL_VARIANCE, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return {
+            "flux_iso": flux,
+            "flux_iso_err": np.sqrt(variance),
+            "x_err": np.sqrt(x_spread + thin * light_variance) / light,
+            "y_err": np.sqrt(y_spread + thin * light_variance) / light,
+        }
+
+
+def _variances(image: Measurable, pixels: np.ndarray) -> np.ndarray:
+    """Of pixels, given as flat indices."""
+    variances = image.sky.sigma.ravel()[pixels].astype(np.float64) ** 2
+    if image.working_gain is not None:
+        variances += np.maximum(image.sky.pixels.ravel()[pixels], 0) / image.working_gain
+    return variances
+
+
+def _shapes(sources: np.ndarray) -> dict[str, np.ndarray]:
+    a, b = sources["a"].astype(np.float64), sources["b"].astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return {
+            # Of a Gaussian with these moments.
+            "fwhm": FWHM_OF_MOMENTS * np.sqrt(a**2 + b**2),
+            "ellipticity": 1 - b / a,
+            "elongation": a / b,
+        }
+
+
+def _auto(
+    shapes: _Shapes,
+    segmentation: np.ndarray,
+    detected_on: Measurable,
+    measured_on: Measurable,
+    options: PhotometryOptions,
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The flux in the Kron ellipse (SExtractor's FLUX_AUTO), its radius in units of a and b; flags."""
+    of_source = {"seg_id": shapes.labels, "segmap": segmentation}
+    kron, kron_flags = sep.kron_radius(detected_on.sky.pixels, *shapes.ellipses, KRON_ELLIPSE, **of_source)
+    radius = np.maximum(options.kron_factor * kron, options.kron_min_radius)
+    sky = measured_on.sky
+    flux, error, flags = sep.sum_ellipse(
+        sky.pixels,
+        *shapes.ellipses,
+        radius,
+        err=sky.sigma,
+        gain=measured_on.working_gain,
+        subpix=AUTO_SUBPIX,
+        **of_source,
+    )
+    masked_fraction = np.zeros(len(radius))
+    if sky.masked is not None:
+        masked, _, _ = sep.sum_ellipse(sky.masked, *shapes.ellipses, radius, subpix=AUTO_SUBPIX)
+        inside, _, _ = sep.sum_ellipse(np.ones(sky.masked.shape, bool), *shapes.ellipses, radius, subpix=AUTO_SUBPIX)
+        masked_fraction = masked / np.maximum(inside, 1)
+        flags = flags | np.where(masked > 0, PhotometryFlag.COVERED, 0)
+    columns = {
+        "flux_auto": flux,
+        "flux_auto_err": error,
+        "kron_radius": radius,
+        "masked_fraction": masked_fraction,
+    }
+    return columns, flags | (kron_flags & (PhotometryFlag.ALL_COVERED | PhotometryFlag.NO_KRON))
+
+
+def _circles(
+    shapes: _Shapes, segmentation: np.ndarray, measured_on: Measurable, options: PhotometryOptions
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The flux in circles of the given diameters (SExtractor's FLUX_APER); flags."""
+    columns: dict[str, np.ndarray] = {}
+    flags = np.zeros(len(shapes.labels), dtype=np.int32)
+    for diameter in options.apertures:
+        name = aperture_name("flux_aper_D", diameter)
+        columns[name], columns[name + "_err"], touched = sep.sum_circle(
+            measured_on.sky.pixels,
+            shapes.x,
+            shapes.y,
+            diameter / 2,
+            err=measured_on.sky.sigma,
+            gain=measured_on.working_gain,
+            subpix=CIRCLE_SUBPIX,
+            seg_id=shapes.labels,
+            segmap=segmentation,
+        )
+        flags = flags | touched
+    return columns, flags
+
+
+def _half_light(
+    shapes: _Shapes, segmentation: np.ndarray, measured_on: Measurable, flux_auto: np.ndarray
+) -> np.ndarray:
+    """The radius of the circle that holds half of flux_auto (SExtractor's FLUX_RADIUS)."""
+    radius = np.full(len(flux_auto), np.nan)
+    wanted = np.flatnonzero(flux_auto > 0)
+    for circle in GROWTH_CIRCLES:
+        largest = circle * shapes.a[wanted]
+        radius[wanted], _ = sep.flux_radius(
+            measured_on.sky.pixels,
+            shapes.x[wanted],
+            shapes.y[wanted],
+            largest,
+            0.5,
+            normflux=flux_auto[wanted],
+            subpix=CIRCLE_SUBPIX,
+            seg_id=shapes.labels[wanted],
+            segmap=segmentation,
+        )
+        wanted = wanted[radius[wanted] >= largest]
+    return radius
+
+
+def _windowed(
+    shapes: _Shapes, segmentation: np.ndarray, measured_on: Measurable, flux_radius: np.ndarray
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Positions weighted by a Gaussian window (SExtractor's XWIN_IMAGE), more precise for what is faint; flags.
+
+    Where other light draws the window out of the source, or it has no half-light radius, they are the plain ones.
+    """
+    sigma = WINDOW_SIGMA * np.where(flux_radius > 0, flux_radius, np.nan)
+    start = np.array((shapes.x, shapes.y))
+    x, y = windowed_positions(measured_on.sky.pixels, segmentation, shapes.labels, start, sigma)
+    height, width = segmentation.shape
+    inside = (np.abs(x - (width - 1) / 2) <= width / 2) & (np.abs(y - (height - 1) / 2) <= height / 2)
+    rows, columns = (
+        np.clip(np.rint(np.where(inside, position, 0)), 0, side - 1).astype(int)
+        for position, side in ((y, height), (x, width))
+    )
+    inside &= segmentation[rows, columns] == shapes.labels
+    columns = {"x_win": np.where(inside, x, shapes.x), "y_win": np.where(inside, y, shapes.y)}
+    return columns, np.where(inside, 0, PhotometryFlag.NOT_WINDOWED)

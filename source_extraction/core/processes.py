@@ -1,0 +1,189 @@
+"""Work shared among processes that see this one's memory: SEP holds Python's lock, so threads could not.
+
+A process is forked for each call, with everything that is in memory then, at no cost; only results are sent back. What
+all are to write into is a `shared_array`, which has no name and vanishes with the last process. Where the system cannot
+fork (Windows), one process does all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import math
+import mmap
+import multiprocessing
+import os
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ..errors import InputError
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+# How often a process that waits for work looks whether there is still somebody to give it any.
+SECONDS_TO_LOOK = 2.0
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Workers:
+    """Up to `number` processes at a time; one means this one."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number if can_fork() else 1
+
+    def map(
+        self,
+        function: Callable[[Item], Result],
+        items: Sequence[Item],
+        alongside: Sequence[Callable[[], object]] = (),
+    ) -> Iterator[Result]:
+        """The results in the order of the items, as they come.
+
+        `alongside` is what this process does while others work; none of it is done where it works itself, so no result
+        may depend on it. Raises what the function raises, and InputError where the system ends a process.
+        """
+        if self.number == 1 or len(items) < 2:
+            return map(function, items)
+        return self._map_in_processes(function, items, alongside)
+
+    def _map_in_processes(
+        self, function: Callable[[Item], Result], items: Sequence[Item], alongside: Sequence[Callable[[], object]]
+    ) -> Iterator[Result]:
+        """Each process has one item at a time, so that a long one keeps no others waiting.
+
+        Not concurrent.futures: it cannot stop a process at work, and multiprocessing.Pool waits for ever for one that
+        was killed.
+        """
+        processes: list[BaseProcess] = []
+        idle: list[Connection] = []
+        busy: list[Connection] = []
+        waiting, meanwhile = iter(range(len(items))), iter(alongside)
+        results: dict[int, Result] = {}
+        try:
+            for _ in range(min(self.number, len(items))):
+                process, connection = _fork(function, items)
+                processes.append(process)
+                idle.append(connection)
+            for wanted in range(len(items)):
+                while wanted not in results:
+                    for connection, number in zip(list(idle), waiting, strict=False):
+                        _send(connection, number)
+                        idle.remove(connection)
+                        busy.append(connection)
+                    for errand in meanwhile:
+                        errand()
+                    for connection in wait(busy):
+                        assert isinstance(connection, Connection)
+                        number, results[number] = _receive(connection)
+                        busy.remove(connection)
+                        idle.append(connection)
+                yield results.pop(wanted)
+        finally:
+            # After an error nothing is worth waiting for; after the last result none is at work.
+            for process in processes:
+                process.kill()
+                process.join()
+
+
+def can_fork() -> bool:
+    """Whether this system makes processes that see what is in memory."""
+    return "fork" in multiprocessing.get_all_start_methods()
+
+
+def _fork(function: Callable[[Any], Any], items: Sequence[Any]) -> tuple[BaseProcess, Connection]:
+    """A process that works on the items whose numbers it is sent."""
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(function, items, theirs, os.getpid()), daemon=True)
+    # What is there now, the process does not search for garbage: it would copy the pages.
+    gc.freeze()
+    with warnings.catch_warnings():
+        # A notebook has threads, of which Python warns: a process that needs a lock that one of them holds would wait
+        # for ever. Ours need none but their own.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        process.start()
+    gc.unfreeze()
+    theirs.close()
+    return process, ours
+
+
+def _send(connection: Connection, number: int) -> None:
+    """Have a process work on an item."""
+    try:
+        connection.send(number)
+    except OSError as gone:
+        raise _ended() from gone
+
+
+def _receive(connection: Connection) -> tuple[int, Any]:
+    """The number of an item and its result; raises what the process raised."""
+    try:
+        number, result, problem = connection.recv()
+    except (EOFError, OSError) as gone:
+        raise _ended() from gone
+    if problem is not None:
+        raise problem
+    return number, result
+
+
+def _ended() -> InputError:
+    return InputError(
+        "source-extractor",
+        "one of its processes was ended by the system, most likely because memory ran out",
+        "use a machine with more memory, or --threads 1",
+    )
+
+
+def _work(function: Callable[[Any], Any], items: Sequence[Any], connection: Connection, parent: int) -> None:
+    """What a process does: it ends with its parent, and leaves interruptions to it."""
+    _end_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    gc.enable()
+    while True:
+        # Looked at before the first wait too: the parent may have ended before it was asked to tell.
+        while os.getppid() == parent and not connection.poll(SECONDS_TO_LOOK):
+            pass
+        if os.getppid() != parent:
+            os._exit(1)
+        number = connection.recv()
+        try:
+            answer = number, function(items[number]), None
+        except Exception as problem:
+            problem.add_note(traceback.format_exc())
+            answer = number, None, problem
+        connection.send(answer)
+
+
+def _end_with_parent() -> None:
+    """Have the system end this process when its parent ends; where it cannot, the process looks for itself."""
+    if sys.platform == "linux":
+        import ctypes
+
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def default_number() -> int:
+    """GALAXY_SLOTS, which Galaxy sets for a job, else the cores that this process may use."""
+    slots = os.environ.get("GALAXY_SLOTS", "")
+    if slots.isdecimal() and int(slots) > 0:
+        return int(slots)
+    # Not every system says which cores a process may use.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def shared_array(shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """Zeros that every process forked from now on reads and writes."""
+    number = math.prod(shape)
+    size = max(number * np.dtype(dtype).itemsize, 1)
+    return np.frombuffer(mmap.mmap(-1, size), dtype=dtype, count=number).reshape(shape)

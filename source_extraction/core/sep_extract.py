@@ -1,0 +1,111 @@
+"""sep.extract whose limits grow when SEP says that it needs more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import sep
+
+from .detections import Detections, labels_of
+
+# Noise of a pixel that is to be left out, in working units: no threshold is ever above it. SEP's own mask lets the
+# first rows through and lets the kernel carry a neighbour's light into masked pixels; this does not.
+MASKED_NOISE = np.float32(1e30)
+# SEP's own limits at the start; the first buffer costs time at every call, so it grows only when it must.
+PIXEL_BUFFER = sep.get_extract_pixstack()
+GROWTH = 4
+SUB_OBJECTS, MOST_SUB_OBJECTS = sep.get_sub_object_limit(), 2**15 - 1
+# What deblending takes per pixel of a source and threshold, in bytes, and what it must not exceed. Measured: SEP's
+# buffer takes 44 bytes per pixel, and a blend that fills 2048 x 2048 took 5 GB at 32 thresholds, 37 bytes each.
+BYTES_TO_DEBLEND = 44
+MOST_BYTES_TO_DEBLEND = 1.5e9
+
+
+def most_pixels_to_deblend(thresholds: int) -> float:
+    """How many pixels a source may have to be searched for blends at so many thresholds."""
+    return MOST_BYTES_TO_DEBLEND / BYTES_TO_DEBLEND / thresholds
+
+
+class _BufferOverflowError(Exception):
+    """SEP's pixel buffer or its number of sub-objects overflowed."""
+
+
+@dataclass
+class SepCall:
+    """A call of sep.extract; `options` are further arguments of it.
+
+    Deblending a source takes memory and time in proportion to its pixels times the thresholds. Sources that would take
+    too much, or more sub-objects than SEP can count, are found without deblending, and the others without them.
+    """
+
+    pixels: np.ndarray
+    threshold: float
+    sigma: float | np.ndarray | None
+    options: dict[str, Any]
+
+    def run(self) -> Detections:
+        """Extract the sources, in buffers that grow only where they must."""
+        try:
+            return self._split()
+        finally:
+            sep.set_extract_pixstack(PIXEL_BUFFER)
+            sep.set_sub_object_limit(SUB_OBJECTS)
+
+    def _split(self) -> Detections:
+        try:
+            return self._call()
+        except _BufferOverflowError:
+            whole = self._whole()
+        sep.set_sub_object_limit(MOST_SUB_OBJECTS)
+        return self._split_but_giants(whole)
+
+    def _call(self, sigma: np.ndarray | None = None, **changes: Any) -> Detections:
+        try:
+            found = sep.extract(
+                self.pixels,
+                self.threshold,
+                err=self.sigma if sigma is None else sigma,
+                segmentation_map=True,
+                **(self.options | changes),
+            )
+        except Exception as problem:
+            # SEP has one class for all its errors.
+            if "pixel buffer full" in str(problem) or "deblending overflow" in str(problem):
+                raise _BufferOverflowError from problem
+            raise
+        return Detections(*found)
+
+    def _whole(self) -> Detections:
+        """Extract without deblending, in a pixel buffer that is large enough."""
+        most = max(PIXEL_BUFFER, self.pixels.size + self.pixels.shape[1] + 10)
+        while True:
+            try:
+                return self._call(deblend_nthresh=1)
+            except _BufferOverflowError:
+                if sep.get_extract_pixstack() >= most:
+                    raise
+                sep.set_extract_pixstack(min(most, GROWTH * sep.get_extract_pixstack()))
+
+    def _split_but_giants(self, whole: Detections) -> Detections:
+        """Deblend all sources but the giants among the `whole` ones: as few of the largest as need be."""
+        sizes = whole.sources["npix"]
+        largest = most_pixels_to_deblend(self.options["deblend_nthresh"])
+        while True:
+            giants = np.flatnonzero(sizes > largest)
+            try:
+                return self._without(giants, whole) if len(giants) else self._call()
+            except _BufferOverflowError:
+                largest = sizes[sizes <= largest].max() // 2
+
+    def _without(self, giants: np.ndarray, whole: Detections) -> Detections:
+        """Extract all sources but the giants, and put those behind them as they are among the `whole` ones."""
+        labels_among_whole = labels_of(giants)
+        of_giants = np.isin(whole.segmentation, labels_among_whole)
+        # As under a mask: nothing is above the threshold there, and the filtered image stays what it is.
+        sigma = np.where(of_giants, MASKED_NOISE, np.float32(1 if self.sigma is None else self.sigma))
+        rest = self._call(sigma.astype(np.float32))
+        labels = labels_of(np.arange(len(rest), len(rest) + len(giants), dtype=np.int32))
+        rest.segmentation[of_giants] = labels[np.searchsorted(labels_among_whole, whole.segmentation[of_giants])]
+        return Detections(np.concatenate((rest.sources, whole.sources[giants])), rest.segmentation, labels.tolist())

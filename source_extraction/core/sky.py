@@ -1,0 +1,250 @@
+"""An Image -> the Sky: background and noise estimated, pixels ready for detection.
+
+SEP computes in float32 and some of its rules depend on the unit of the pixels: variances of an
+image in erg/s/cm2/A underflow, and its deblending compares with 1. So it is given *working pixels*:
+the image times the power of two that brings the global background RMS into [1, 2). Powers of two
+change no digit, and every result is scaled back, so a run does not depend on the unit.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import sep
+
+from ..settings import BackgroundOptions
+from .image import Image
+
+# The pedestal of an image is removed in float64 where float32 would keep less of the noise than this: at a
+# thousandth of the noise, which does for finding sources, their fluxes are already wrong by as much.
+PRECISION_OF_NOISE = 1e-5
+# Floor of the RMS map, in global RMS: the spline through the mesh can overshoot to zero and below.
+RMS_FLOOR = 0.01
+# In working units: what an image without any noise has instead of zero.
+LEAST_RMS = 1e-6
+# Working pixels are cut here: SEP takes what is below -1e30 for masked, and float32 ends at 3e38.
+BRIGHTEST = 1e29
+# This many pixels are enough to know the median and the spread of an image.
+SAMPLE_SIZE = 1_000_000
+ROWS_AT_A_TIME = 256
+EXACT_IN_FLOAT32 = (np.float32, np.float16, np.int16, np.uint16, np.int8, np.uint8)
+FLOAT32_EXPONENTS = 120  # powers of two within these are float32
+
+
+@dataclass
+class NoiseMap:
+    """The noise of every pixel, as it came with an image.
+
+    `rms` are standard deviations (height, width), float64, in the image's units, `invalid` is True where there is
+    none, and `rms` is 1 there. `source` is how messages call the map.
+    """
+
+    source: str
+    rms: np.ndarray
+    invalid: np.ndarray
+
+
+@dataclass
+class Sky:
+    """A background-subtracted image in working units, and its background.
+
+    `pixels` (float32, C order) is 0 where `masked` is True, and gone once released; `masked` is None where all are
+    good. A working unit is `unit` (a power of two) in the image's own. `background` and `rms` are the global
+    values in the image's units. `noise_map` is the noise map that came with the image.
+    """
+
+    pixels: np.ndarray
+    masked: np.ndarray | None
+    unit: float
+    background: float
+    rms: float
+    _mesh: sep.Background
+    _mesh_unit: float
+    _pedestal: float
+    noise_map: NoiseMap | None = None
+
+    def background_map(self) -> np.ndarray:
+        """The background, float32, in the image's units."""
+        return _scaled(self._mesh.back(dtype=np.float32), self._mesh_unit, self._pedestal)
+
+    @cached_property
+    def sigma(self) -> np.ndarray:
+        """Standard deviation of every pixel, float32, in working units, 0 where masked.
+
+        Of the noise map that came with the image, else the background RMS.
+        """
+        if self.noise_map is None:
+            sigma = self.working_rms_map()
+        else:
+            sigma = np.clip(self.noise_map.rms / self.unit, LEAST_RMS, BRIGHTEST).astype(np.float32)
+        if self.masked is not None:
+            sigma[self.masked] = 0
+        return sigma
+
+    def good(self, values: np.ndarray) -> np.ndarray:
+        """Those of a map's values that are not masked."""
+        return values if self.masked is None else values[~self.masked]
+
+    def working_rms_map(self) -> np.ndarray:
+        """The background RMS, float32, in working units, floored at `RMS_FLOOR` of the global RMS.
+
+        It may be `sigma` itself, so it is not to be changed.
+        """
+        if self._sigma_is_rms_map and "sigma" in self.__dict__:
+            return self.sigma
+        rms = self._mesh.rms(dtype=np.float32)
+        rms *= np.float32(self._mesh_unit / self.unit)
+        return np.maximum(rms, self._rms_floor, out=rms)
+
+    def release_pixels(self) -> None:
+        """Give the memory of `pixels` back for good."""
+        del self.pixels
+
+    def release_sigma(self) -> None:
+        """Give the memory of `sigma` back, but not that of the RMS map, which is a product as well."""
+        if not self._sigma_is_rms_map:
+            self.__dict__.pop("sigma", None)
+
+    @property
+    def _sigma_is_rms_map(self) -> bool:
+        return self.noise_map is None and self.masked is None
+
+    def floored_pixels(self) -> int:
+        """In how many pixels the RMS map stands at its floor, SEP's being lower."""
+        rms = self.sigma if self.noise_map is None else self.working_rms_map()
+        # Rows at a time, as everywhere: to touch memory for the first time is what takes longest here.
+        blocks = (rms[start : start + ROWS_AT_A_TIME] for start in range(0, len(rms), ROWS_AT_A_TIME))
+        return sum(int(np.count_nonzero(block == self._rms_floor)) for block in blocks)
+
+    @property
+    def _rms_floor(self) -> np.float32:
+        return np.float32(max(RMS_FLOOR * self.rms / self.unit, LEAST_RMS))
+
+    def subtracted(self) -> np.ndarray:
+        """The background-subtracted image, float32, in the image's units, NaN where masked."""
+        pixels = self.pixels * np.float32(self.unit)
+        if self.masked is not None:
+            pixels[self.masked] = np.nan
+        return pixels
+
+
+def estimate_background(
+    image: Image,
+    masked: np.ndarray | None,
+    options: BackgroundOptions,
+    noise_map: NoiseMap | None = None,
+) -> Sky:
+    """Estimate the background mesh of an image and, where the options say so, subtract it.
+
+    The image's pixels are released, unless they are borrowed: their memory may become the sky's.
+
+    `masked` (height, width), True where a pixel is to be left out, or None; pixels that are not
+    finite must be in it, and those that `noise_map` calls invalid.
+    """
+    centre, spread = _centre_and_spread(image.pixels, masked)
+    pedestal = centre if options.subtract_background and _float32_spacing(centre) > PRECISION_OF_NOISE * spread else 0.0
+    # First a scale from the spread of the pixels, so that SEP's own estimate cannot under- or overflow ...
+    exponent = _exponent_to_one(spread)
+    pixels = _working_pixels(image.pixels, pedestal, exponent, in_place=not image.borrowed)
+    if not image.borrowed:
+        image.release_pixels()
+    height, width = pixels.shape
+    mesh = sep.Background(
+        pixels,
+        mask=masked,
+        # Larger ones say the same, and make SEP allocate as much or overflow.
+        bw=min(options.bw, width),
+        bh=min(options.bh, height),
+        fw=min(options.fw, 2 * width + 1),
+        fh=min(options.fh, 2 * height + 1),
+        fthresh=math.ldexp(options.fthresh, exponent),
+    )
+    # SEP says 1 where no cell of the mesh has any noise.
+    rms = mesh.globalrms if mesh.globalrms != 1 or mesh.rms(dtype=np.float32).any() else 0.0
+    if options.subtract_background:
+        mesh.subfrom(pixels)
+    # ... then the scale that the estimate asks for.
+    refinement = _exponent_to_one(rms)
+    if refinement:
+        pixels *= np.float32(2.0**refinement)
+    if masked is not None:
+        pixels[masked] = 0
+    mesh_unit = math.ldexp(1.0, -exponent)
+    return Sky(
+        pixels=pixels,
+        masked=masked,
+        unit=math.ldexp(mesh_unit, -refinement),
+        background=mesh.globalback * mesh_unit + pedestal,
+        rms=rms * mesh_unit,
+        _mesh=mesh,
+        _mesh_unit=mesh_unit,
+        _pedestal=pedestal,
+        noise_map=noise_map,
+    )
+
+
+def missing_pixels(pixels: np.ndarray) -> np.ndarray | None:
+    """True where a pixel is NaN or infinite; None where none is."""
+    if pixels.dtype.kind != "f":
+        return None
+    blocks = range(0, len(pixels), ROWS_AT_A_TIME)
+    if all(np.isfinite(pixels[start : start + ROWS_AT_A_TIME]).all() for start in blocks):
+        return None
+    return ~np.isfinite(pixels)
+
+
+def _centre_and_spread(pixels: np.ndarray, masked: np.ndarray | None) -> tuple[float, float]:
+    """Median and robust standard deviation (half the central 68 %) of a regular sample."""
+    step = max(1, math.isqrt(pixels.size // SAMPLE_SIZE))
+    sample = pixels[::step, ::step].astype(np.float64)
+    if masked is not None:
+        sample = sample[~masked[::step, ::step]]
+        if not sample.size:
+            sample = pixels[~masked].astype(np.float64)
+    low, centre, high = np.percentile(sample, (15.87, 50, 84.13))
+    spread = (high - low) / 2
+    if not spread:
+        # Most pixels share one value: any difference sets the scale, outside the sample too.
+        good = pixels if masked is None else pixels[~masked]
+        spread = max(good.max() - centre, centre - good.min())
+    return float(centre), float(spread)
+
+
+def _exponent_to_one(value: float) -> int:
+    """The power of two that brings a value into [1, 2); 0 for 0."""
+    return 1 - math.frexp(value)[1] if value > 0 else 0
+
+
+def _float32_spacing(value: float) -> float:
+    """The distance to the next float32, for values beyond the range of float32 too."""
+    return math.ldexp(1.0, math.frexp(value)[1] - 24) if value else 0.0
+
+
+def _working_pixels(pixels: np.ndarray, pedestal: float, exponent: int, in_place: bool) -> np.ndarray:
+    """(pixels - pedestal) * 2^exponent as float32 in C order, rounded once, within `BRIGHTEST`."""
+    in_place = in_place and pixels.dtype == np.float32 and pixels.dtype.isnative and pixels.flags.carray
+    working = pixels if in_place else np.empty(pixels.shape, dtype=np.float32)
+    # float32 holds these values, and a power of two changes no digit of them.
+    exact = pixels.dtype in EXACT_IN_FLOAT32 and not pedestal and abs(exponent) < FLOAT32_EXPONENTS
+    for start in range(0, len(pixels), ROWS_AT_A_TIME):
+        rows = slice(start, start + ROWS_AT_A_TIME)
+        if exact:
+            with np.errstate(over="ignore"):
+                block = np.multiply(pixels[rows], np.float32(2.0**exponent), out=working[rows], dtype=np.float32)
+            np.clip(block, -BRIGHTEST, BRIGHTEST, out=block)
+            continue
+        block = np.subtract(pixels[rows], pedestal, dtype=np.float64)
+        np.ldexp(block, exponent, out=block)
+        working[rows] = np.clip(block, -BRIGHTEST, BRIGHTEST, out=block)
+    return working
+
+
+def _scaled(values: np.ndarray, unit: float, offset: float = 0.0) -> np.ndarray:
+    """values * unit + offset, in place where float32 can do it exactly."""
+    if offset:
+        return (values.astype(np.float64) * unit + offset).astype(np.float32)
+    values *= np.float32(unit)
+    return values

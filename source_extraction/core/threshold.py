@@ -1,0 +1,107 @@
+"""What a pixel must exceed to belong to a source: the meaning of `thresh`, `err_option` and `filter_type`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..settings import DetectionOptions
+from .sky import Sky
+
+# SEP takes the threshold as float32 and multiplies it with sep_extract.MASKED_NOISE: below this, in working units,
+# it would no longer keep masked pixels out, and nothing that an image holds is fainter.
+LEAST_THRESHOLD = 1e-6
+
+
+@dataclass(frozen=True)
+class ThresholdUnit:
+    """What `thresh` counts: a choice of `err_option`.
+
+    `from_image`: the noise that the image shows; `varies`: a map of the noise, with a value for every pixel.
+    """
+
+    words: str
+    from_image: bool
+    varies: bool
+
+
+UNITS = {
+    "float_globalrms": ThresholdUnit("global RMS", from_image=True, varies=False),
+    "array_rms": ThresholdUnit("RMS map", from_image=True, varies=True),
+    "none": ThresholdUnit("", from_image=False, varies=False),
+    "file": ThresholdUnit("noise map", from_image=False, varies=True),
+}
+
+
+def is_matched(options: DetectionOptions) -> bool:
+    """Whether SEP thresholds the signal-to-noise ratio of the filtered image instead of the filtered image.
+
+    It does with a kernel and a map of the noise only (its manual, "Object detection", filter_type).
+    """
+    return options.filter_type == "matched" and options.filter_case != "none" and UNITS[options.err_option].varies
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """The threshold of an image: made once, asked by all.
+
+    `least`, `median` and `greatest` are over the good pixels, in the image's own unit.
+    """
+
+    times: float
+    unit: ThresholdUnit
+    matched: bool
+    least: float
+    median: float
+    greatest: float
+
+    @classmethod
+    def of(cls, sky: Sky, options: DetectionOptions) -> Threshold:
+        """The threshold of an image for these options."""
+        unit = UNITS[options.err_option]
+        if unit.varies:
+            least, median, greatest = np.percentile(sky.good(sky.sigma), (0, 50, 100)) * (options.thresh * sky.unit)
+        else:
+            least = median = greatest = options.thresh * (sky.rms if unit.from_image else 1)
+        return cls(options.thresh, unit, is_matched(options), float(least), float(median), float(greatest))
+
+    def for_sep(self, sky: Sky) -> tuple[float, float | np.ndarray | None]:
+        """What SEP takes for `thresh` and `err`, in working units."""
+        if self.unit.varies:
+            return max(self.times, LEAST_THRESHOLD), sky.sigma
+        if self.unit.from_image:
+            return max(self.times, LEAST_THRESHOLD), sky.rms / sky.unit
+        return max(self.times / sky.unit, LEAST_THRESHOLD), None
+
+    def over(self, sky: Sky) -> float | np.ndarray:
+        """The threshold in the image's own unit: a float, or where it varies an array (height, width), float32."""
+        return self.times * sky.unit * sky.sigma if self.unit.varies else self.median
+
+    def along(self, rms: np.ndarray) -> float | np.ndarray:
+        """The threshold where the background RMS is `rms`, in the image's own unit.
+
+        Where it follows another map, its median.
+        """
+        return self.times * rms if self.unit.varies and self.unit.from_image else self.median
+
+    def describe(self) -> str:
+        """The threshold in the image's own unit, in words."""
+        if not self.unit.words:
+            return f"{self.times:g}, as given"
+        if not self.unit.varies:
+            return f"{self.median:.6g} ({self.times:g} x {self.unit.words})"
+        return f"{self.least:.6g} to {self.greatest:.6g}, median {self.median:.6g} ({self.times:g} x {self.unit.words})"
+
+
+def filter_hint(options: DetectionOptions) -> str | None:
+    """What the filter means for the threshold, where it lets in more noise than one expects; None else."""
+    if options.filter_case == "none":
+        noise = "" if options.err_option == "none" else ". Below a threshold of 3 much noise counts as sources"
+        return f"Filter: none{noise}"
+    if is_matched(options):
+        return (
+            "Filter: matched, with a noise map. The threshold is in units of the noise of the filtered image, which is "
+            "lower: below a threshold of 4 much noise counts as sources; --filter_type conv avoids it"
+        )
+    return None

@@ -1,0 +1,185 @@
+"""Extraction of a large image in tiles, each in a process of its own.
+
+SEP's cleaning compares every pair of sources, so that tiles are faster even one after the other. An image of few
+rows is one tile: then the result is that of one call of SEP. The tiles depend on the image alone, and so
+does the result, however many processes share the work.
+
+No source is lost, doubled or cut at a seam. A *parent*, the connected pixels above the threshold before they
+are deblended, belongs to the tile that its first pixel is in. Parents that cross a seam are found first, and seen
+whole, however large; then every tile is extracted with as much around it as its parents need, and a source is kept
+by the tile that owns its parent, the one with its brightest filtered pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from .detections import Detections, new_labels
+from .parents import ExtractWindow, Parents, ParentSearch
+from .processes import Workers, shared_array
+from .windows import Window
+
+TILE = 1024
+MOST_ROWS_OF_ONE_TILE = 1024
+# Pixels around a tile, at least: cleaning looks for brighter neighbours there, as far as 10 times the sum of both
+# sources' a (CLEAN_ZONE in SEP's extract.h). More bring the sources no closer to those of one call.
+OVERLAP = 32
+ROWS_AT_A_TIME = 128
+
+
+@dataclass(frozen=True)
+class Edge:
+    """What to mind where a tile ends.
+
+    Of `margin` pixels there, at least 1, all but the last are filtered otherwise than in the image. A parent of more
+    pixels than `largest` is not deblended, nor shall its parts be in the tiles that it reaches into.
+    """
+
+    margin: int
+    largest: float
+
+
+class Grid:
+    """The tiles of an image of `shape` (height, width), and which of them a pixel is in."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.shape = shape
+        numbers = [1, 1] if shape[0] <= MOST_ROWS_OF_ONE_TILE else [max(1, round(side / TILE)) for side in shape]
+        # Where tiles begin, and where the image ends.
+        self._rows, self._columns = (
+            [round(side * tile / number) for tile in range(number + 1)]
+            for side, number in zip(shape, numbers, strict=True)
+        )
+        self.tiles = [Window(*rows, *columns) for rows in pairwise(self._rows) for columns in pairwise(self._columns)]
+
+    def seams(self) -> list[Window]:
+        """The two rows or columns on either side of each border of two tiles."""
+        height, width = self.shape
+        below = [Window(tile.bottom - 1, tile.bottom + 1, *tile[2:]) for tile in self.tiles if tile.bottom < height]
+        beside = [Window(*tile[:2], tile.right - 1, tile.right + 1) for tile in self.tiles if tile.right < width]
+        return below + beside
+
+    def tile_of(self, pixels: np.ndarray) -> np.ndarray:
+        """The number of the tile that each pixel (flat index) is in."""
+        y, x = np.divmod(pixels, self.shape[1])
+        row = np.searchsorted(self._rows, y, "right") - 1
+        return row * (len(self._columns) - 1) + np.searchsorted(self._columns, x, "right") - 1
+
+
+class TileSources(NamedTuple):
+    """The sources that a tile keeps, in the order of their labels, and the labels of those not deblended, from 1."""
+
+    sources: np.ndarray
+    not_deblended: list[int]
+
+
+class Tiling:
+    """An image of `shape` (height, width), extracted in tiles by `workers`."""
+
+    def __init__(self, extract_window: ExtractWindow, shape: tuple[int, int], edge: Edge, workers: Workers) -> None:
+        self.grid = Grid(shape)
+        self.extract_window, self.edge, self.workers = extract_window, edge, workers
+
+    def extract(self, alongside: Sequence[Callable[[], object]] = ()) -> Detections:
+        """Extract the image.
+
+        `alongside` is what this process may do meanwhile: the first while others look for what crosses the seams, the
+        rest while they extract the tiles. Where one process or one tile does, it is not done.
+        """
+        tiles = self.grid.tiles
+        if len(tiles) == 1:
+            return self.extract_window(tiles[0])
+        segmentation = shared_array(self.grid.shape, np.int32)
+        parts = self._extract_tiles(segmentation, alongside)
+        offsets = np.cumsum([0, *(len(part.sources) for part in parts)]).tolist()
+
+        def renumber(tile: int) -> None:
+            _renumber(segmentation, parts[tile].sources, self._base(tile), offsets[tile])
+
+        list(self.workers.map(renumber, range(len(tiles))))
+        whole = [label + offset for part, offset in zip(parts, offsets, strict=False) for label in part.not_deblended]
+        return Detections(np.concatenate([part.sources for part in parts]), segmentation, whole)
+
+    def count(self) -> int:
+        """The number of sources, without a map of them."""
+        tiles = self.grid.tiles
+        if len(tiles) == 1:
+            return len(self.extract_window(tiles[0]))
+        return sum(len(part.sources) for part in self._extract_tiles(None, ()))
+
+    def _base(self, tile: int) -> int:
+        """Labels are dealt out by tile at first, after numbers so far apart that none is dealt twice."""
+        return tile * (int(np.iinfo(np.int32).max) // len(self.grid.tiles))
+
+    def _extract_tiles(
+        self, segmentation: np.ndarray | None, alongside: Sequence[Callable[[], object]]
+    ) -> list[TileSources]:
+        """The sources of every tile; their pixels get their labels after the tile's base in `segmentation`."""
+        grid, shape, margin = self.grid, self.grid.shape, self.edge.margin
+        crossing = self._crossing_parents(alongside[:1])
+        owners = grid.tile_of(crossing.first)
+        giants = crossing.sizes > self.edge.largest
+
+        def extract_tile(tile: int) -> TileSources:
+            own = owners == tile
+            boxes = [crossing.boxes[parent].grown(margin, shape) for parent in np.flatnonzero(own)]
+            window = grid.tiles[tile].grown(max(OVERLAP, 2 * margin), shape).with_all(boxes)
+            others = crossing.pixels[(giants & ~own)[crossing.numbers]]
+            found = self.extract_window(window, without=others)
+            x, y = found.sources["xcpeak"], found.sources["ycpeak"]
+            parent = crossing.of(y * shape[1] + x)
+            kept = np.where(parent >= 0, np.append(own, False)[parent], grid.tiles[tile].holds(x, y))
+            return _keep(found, kept, None if segmentation is None else window.of(segmentation), self._base(tile))
+
+        return list(self.workers.map(extract_tile, range(len(grid.tiles)), alongside[1:]))
+
+    def _crossing_parents(self, alongside: Sequence[Callable[[], object]]) -> Parents:
+        """The parents that have pixels in more than one tile."""
+        search = ParentSearch(self.extract_window, self.grid.shape, self.edge.margin)
+        seams, number = self.grid.seams(), self.workers.number
+
+        def find(some: list[Window]) -> list[tuple[Parents, np.ndarray]]:
+            return [search.across(seam) for seam in some]
+
+        # A group for every process: none has to wait for this one, which is about what is alongside.
+        groups = [seams[first::number] for first in range(min(number, len(seams)))]
+        found = [result for results in self.workers.map(find, groups, alongside) for result in results]
+        parents = [Parents.joined([whole for whole, _ in found])]
+        cut = np.unique(np.concatenate([pixels for _, pixels in found]))
+        # One after the other, so that a giant is looked for once, however many seams it crosses.
+        while len(cut := cut[parents[-1].of(cut) < 0]):
+            parents.append(search.around(int(cut[0])))
+            cut = cut[1:]
+        return Parents.joined(parents)
+
+
+def _keep(found: Detections, kept: np.ndarray, target: np.ndarray | None, base: int) -> TileSources:
+    """The kept sources; their pixels get the labels base + 1, ... in the window of the whole image's map."""
+    labels = new_labels(kept, first=base + 1)
+    if target is not None:
+        for row in range(0, len(target), ROWS_AT_A_TIME):
+            own = labels[found.segmentation[row : row + ROWS_AT_A_TIME]]
+            np.copyto(target[row : row + ROWS_AT_A_TIME], own, where=own > 0)
+    whole = [int(labels[label]) - base for label in found.not_deblended if labels[label]]
+    return TileSources(found.sources[kept], whole)
+
+
+def _renumber(segmentation: np.ndarray, sources: np.ndarray, base: int, offset: int) -> None:
+    """Put the final labels of a tile's sources, after `offset`, in place of those after `base`."""
+    if not len(sources) or base == offset:
+        return
+    columns = slice(sources["xmin"].min(), sources["xmax"].max() + 1)
+    end = sources["ymax"].max() + 1
+    for first in range(sources["ymin"].min(), end, ROWS_AT_A_TIME):
+        block = segmentation[first : min(first + ROWS_AT_A_TIME, end), columns]
+        # Pixels around two tiles' sources are two processes' work, each on its own; what the other's become meanwhile
+        # must not make them look like own ones between two comparisons.
+        labels = block.copy()
+        own = (labels > base) & (labels <= base + len(sources))
+        labels -= np.int32(base - offset)
+        np.copyto(block, labels, where=own)

@@ -1,0 +1,40 @@
+"""Parts of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Window(NamedTuple):
+    """A part of an image: rows from `top` to before `bottom`, columns from `left` to before `right`."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    def of(self, image: np.ndarray) -> np.ndarray:
+        """What a whole image has there."""
+        return image[self.top : self.bottom, self.left : self.right]
+
+    def grown(self, pixels: int, shape: tuple[int, int]) -> Window:
+        """With a margin of that many pixels, as far as the image of this shape goes."""
+        height, width = shape
+        return Window(
+            max(0, self.top - pixels),
+            min(height, self.bottom + pixels),
+            max(0, self.left - pixels),
+            min(width, self.right + pixels),
+        )
+
+    def with_all(self, others: Sequence[Window]) -> Window:
+        """The least window that holds this one and the others."""
+        tops, bottoms, lefts, rights = zip(self, *others, strict=True)
+        return Window(min(tops), max(bottoms), min(lefts), max(rights))
+
+    def holds(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """True where a pixel lies in it."""
+        return (y >= self.top) & (y < self.bottom) & (x >= self.left) & (x < self.right)

@@ -1,0 +1,28 @@
+"""The one exception for input that cannot be used."""
+
+from __future__ import annotations
+
+
+class InputError(ValueError):
+    """What the user gave cannot be used: a file, an array, or an option.
+
+    It is raised where the knowledge is, and is one sentence on one line, whatever a file name or a library's message
+    contains. The command line prints it and exits with 1, or with 2 where an option is wrong.
+
+    Parameters
+    ----------
+    source : object
+        What is wrong, as the user knows it: the name of a file, or of an option.
+    problem : str
+        What is wrong with it.
+    remedy : str
+        What to do about it.
+    """
+
+    def __init__(self, source: object, problem: str, remedy: str) -> None:
+        self.source, self.problem, self.remedy = str(source), problem, remedy
+        super().__init__(" ".join(f"{source}: {problem}; {remedy}".split()))
+
+    def __reduce__(self) -> tuple[type[InputError], tuple[str, str, str]]:
+        """Exceptions of worker processes arrive pickled."""
+        return type(self), (self.source, self.problem, self.remedy)

@@ -1,0 +1,1 @@
+"""Files and arrays -> what a run works on."""

@@ -1,0 +1,48 @@
+"""A file or an array -> an Image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..core.image import Image
+from ..errors import InputError
+from ..settings import InMemory
+from .arrays import read_array
+from .content import FITS_BEGINNING, TIFF_BEGINNINGS, beginning_of, kind_of
+
+
+def read_image(given: Path | InMemory, source: str = "", hdu: str | None = None, plane: int | None = None) -> Image:
+    """Read the 2-D image of a FITS or TIFF file, or of an array.
+
+    `source` is what messages call it (default: its path or name); `hdu` a FITS HDU by number or
+    EXTNAME, `plane` the index (from 0) of one plane where there are several.
+    Raises InputError where it holds no such image.
+    """
+    if isinstance(given, InMemory):
+        if hdu is not None:
+            raise InputError(given.name, f"an array has no HDU {hdu!r}", "leave out --hdu")
+        image = read_array(given, plane)
+    else:
+        image = _read_file(given, source or str(given), hdu, plane)
+    if image.pixels.dtype.kind not in "biuf":
+        raise InputError(
+            image.source,
+            f"its pixels are of type {image.pixels.dtype}, not real numbers",
+            "give an image of real numbers",
+        )
+    return image
+
+
+def _read_file(path: Path, source: str, hdu: str | None, plane: int | None) -> Image:
+    beginning = beginning_of(path, source)
+    if beginning.startswith(FITS_BEGINNING):
+        from .fits import read_fits
+
+        return read_fits(path, source, hdu, plane)
+    if beginning[:4] in TIFF_BEGINNINGS:
+        from .tiff import read_tiff
+
+        if hdu is not None:
+            raise InputError(source, f"a TIFF file has no HDU {hdu!r}", "leave out --hdu")
+        return read_tiff(path, source, plane)
+    raise InputError(source, f"this is {kind_of(beginning)}, not a FITS or TIFF image", "convert it to one of these")

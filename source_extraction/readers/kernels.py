@@ -1,0 +1,75 @@
+"""The filter kernel: the default one, or a text file's."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+
+# SExtractor's default.conv: an approximate Gaussian of FWHM 2 pixels.
+DEFAULT_KERNEL = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], dtype=np.float32)
+
+
+@dataclass
+class Kernel:
+    """`weights` (rows, columns), float32, and what the user should know about them."""
+
+    weights: np.ndarray
+    remarks: list[str]
+
+
+def read_kernel(path: Path) -> Kernel:
+    """Read a kernel's weights, one row per line.
+
+    Takes what numpy.loadtxt reads (comments with #), commas between the weights, and SExtractor's
+    .conv files, whose first line is CONV NORM or CONV NONORM (SExtractor manual, "Filtering").
+    Raises InputError where they are no weights, or none that can find a source.
+    """
+    try:
+        lines = path.read_text().splitlines()
+    except UnicodeDecodeError as problem:
+        raise InputError(
+            path, "the kernel is not a text file", "give its weights as text, one row per line"
+        ) from problem
+    except OSError as problem:
+        raise InputError(
+            path, f"cannot be read ({problem.strerror})", "check the path and its permissions"
+        ) from problem
+    rows = [line.replace(",", " ") for line in lines if line.split()[:1] != ["CONV"]]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # numpy warns of an empty file; the refusal below says it
+            # float32, which SEP computes in: a weight that it cannot hold is 0 or infinite.
+            weights = np.loadtxt(io.StringIO("\n".join(rows)), ndmin=2).astype(np.float32)
+    except ValueError as problem:
+        reason = str(problem).split(";")[0]
+        raise InputError(
+            path, f"the kernel is not a table of numbers ({reason})", "give as many weights in every row"
+        ) from problem
+    _check(path, weights)
+    return Kernel(weights, _remarks(weights, lines))
+
+
+def _check(path: Path, weights: np.ndarray) -> None:
+    if not weights.size:
+        raise InputError(path, "the kernel is empty", "give its weights as text, one row per line")
+    if not np.isfinite(weights).all():
+        raise InputError(path, "the kernel has weights that are not finite", "give finite numbers")
+    if not weights.any():
+        raise InputError(path, "all weights of the kernel are 0", "give at least one weight above 0")
+    if not (weights > 0).any():
+        raise InputError(path, "the kernel has no positive weight", "give at least one weight above 0")
+
+
+def _remarks(weights: np.ndarray, lines: list[str]) -> list[str]:
+    remarks = []
+    if any(line.split()[:2] == ["CONV", "NONORM"] for line in lines):
+        remarks.append("CONV NONORM cannot be honoured: SEP divides every kernel by the sum of its absolute weights")
+    if not all(side % 2 for side in weights.shape):
+        remarks.append("a kernel with an even number of rows or columns shifts the filtered image by half a pixel")
+    return remarks

@@ -1,0 +1,29 @@
+"""The mask that comes with an image -> which pixels to leave out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..core.image import Image, require_same_shape
+from ..errors import InputError
+from ..settings import InMemory
+from .images import read_image
+
+
+def read_mask(given: Path | InMemory, maskthresh: float, image: Image) -> np.ndarray:
+    """Read the mask of an image: a boolean array of its shape, True where masked.
+
+    Pixels of a boolean mask that are True, of a numeric one that are greater than `maskthresh`
+    or NaN, are masked.
+    """
+    mask = read_image(given)
+    require_same_shape(mask, image, "mask", "give a mask of the image's shape")
+    # "not (value <= threshold)" rather than ">": NaN marks a pixel too.
+    masked = mask.pixels if mask.pixels.dtype == bool else ~(mask.pixels <= maskthresh)
+    if masked.all():
+        raise InputError(
+            mask.source, "the mask leaves no pixel of the image", "masked are the pixels above --maskthresh"
+        )
+    return masked

@@ -1,0 +1,34 @@
+"""The noise map that comes with an image -> standard deviations, and the pixels that have none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..core.image import Image, require_same_shape
+from ..core.sky import NoiseMap
+from ..errors import InputError
+from ..settings import InMemory
+from .images import read_image
+
+
+def read_noise_map(given: Path | InMemory, error_type: str, image: Image) -> NoiseMap:
+    """Read the noise of every pixel of `image`.
+
+    `error_type` "rms": standard deviations; "variance": their squares; "weight": inverse variances, as
+    surveys distribute them. A pixel whose value is not finite, negative, or 0 is invalid.
+    Raises InputError where the shape differs or no pixel is valid.
+    """
+    noise = read_image(given)
+    require_same_shape(noise, image, "noise map", "give a noise map of the image's shape")
+    values = noise.pixels.astype(np.float64)
+    invalid = ~((values > 0) & np.isfinite(values))
+    if invalid.all():
+        raise InputError(noise.source, "no pixel of the noise map is above 0", "check the file and --error_type")
+    values[invalid] = 1
+    if error_type != "rms":
+        np.sqrt(values, out=values)
+    if error_type == "weight":
+        np.reciprocal(values, out=values)
+    return NoiseMap(noise.source, values, invalid)

@@ -1,0 +1,199 @@
+"""The front door for Python: a path, an array or an astropy object -> Result."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..core.processes import Workers
+from ..errors import InputError
+from ..settings import OPTIONS, InMemory, OutputOptions, Settings
+from .log import Log
+from .pipeline import memory_is_said, steps_for, take_steps
+from .products import PRODUCTS
+from .result import Result
+from .steps import Steps
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
+
+# What `extract` calls the images that the command line calls so.
+PARAMETERS = {"mask_file": "mask", "error_file": "error", "measure_file": "measure"}
+# The error_type of astropy's uncertainties, by their uncertainty_type.
+ERROR_TYPES = {"std": "rms", "var": "variance", "ivar": "weight"}
+# What an image that is in no file is called.
+NAME = "image"
+# The nine products can be written from a result without reading the image again.
+WANTED = steps_for([PRODUCTS["catalog.fits"], PRODUCTS["image.png"]])
+
+
+def extract(
+    image: Any,
+    *,
+    mask: Any = None,
+    error: Any = None,
+    measure: Any = None,
+    wcs: WCS | None = None,
+    unit: Any = None,
+    threads: int = 1,
+    **options: Any,
+) -> Result:
+    """Find and measure the sources in an image.
+
+    The background is estimated and subtracted, the image filtered, thresholded, deblended and cleaned, and the sources
+    are measured, as SExtractor does (Bertin & Arnouts 1996, A&AS 117, 393), with SEP (Barbary 2016, JOSS 1, 58).
+    Nothing is printed, and what is given is not changed.
+
+    Parameters
+    ----------
+    image : path, array, or astropy.nddata.NDData
+        A FITS or TIFF file; or the pixels (height, width), of any real type, NaN or masked where they have no value; or
+        an NDData or CCDData, of which mask, uncertainty, wcs, unit and header are used as well, where they are not
+        given otherwise.
+    mask : path or array, optional
+        Marks the pixels to leave out: True, or above the option `maskthresh`, or NaN.
+    error : path or array, optional
+        The noise of every pixel, of the option `error_type`. The threshold is then in units of it
+        (``err_option="file"``).
+    measure : path or array, optional
+        An image of the same shape to measure the sources on; they are found on the first.
+    wcs : astropy.wcs.WCS, optional
+        Where the pixels lie on the sky.
+    unit : str or astropy.units.Unit, optional
+        The unit of the pixels.
+    threads : int
+        Processes that share the work; the result does not depend on it.
+    **options
+        The options of the command line by the same names: ``thresh=3, gain="GAIN", apertures=(5, 10)``.
+
+    Returns
+    -------
+    Result
+        The catalog, the maps, and what the command line would write.
+
+    Raises
+    ------
+    InputError
+        Where a file or an array cannot be used, or an option is out of its bounds, of another type, or contradicts
+        another; the message names it.
+    TypeError
+        Where there is no such option; the message names the nearest.
+    """
+    try:
+        settings = _settings(_Given.of(image, wcs, unit), mask, error, measure, options)
+        workers = Workers(OutputOptions(threads=threads).threads or 1)
+        steps = Steps(settings, workers, Log(quiet=True), WANTED)
+        with memory_is_said(settings):
+            take_steps(steps, WANTED)
+        return Result(steps)
+    except InputError as problem:
+        raise _in_python(problem) from problem.__cause__
+
+
+@dataclass(frozen=True)
+class _Given:
+    """An image as it was given, and what came with it."""
+
+    image: Path | InMemory
+    mask: Any = None
+    uncertainty: Any = None
+    wcs: Any = None
+    unit: str | None = None
+
+    @classmethod
+    def of(cls, image: Any, wcs: Any, unit: Any) -> _Given:
+        """What an image consists of; `wcs` and `unit` in place of its own."""
+        if isinstance(image, str | os.PathLike):
+            return cls(Path(image), wcs=wcs, unit=_spelled(unit))
+        own_unit = _spelled(unit if unit is not None else getattr(image, "unit", None))
+        if not hasattr(image, "uncertainty"):
+            return cls(InMemory(_values(image), NAME), wcs=wcs, unit=own_unit)
+        return cls(
+            InMemory(image.data, NAME, header=image.meta),
+            mask=image.mask,
+            uncertainty=image.uncertainty,
+            wcs=wcs if wcs is not None else getattr(image.wcs, "low_level_wcs", image.wcs),
+            unit=own_unit,
+        )
+
+
+def _settings(given: _Given, mask: Any, error: Any, measure: Any, options: dict[str, Any]) -> Settings:
+    for name, parameter in PARAMETERS.items():
+        if name in options:
+            raise TypeError(f"there is no option {name!r}; the nearest is {parameter!r}")
+    if error is None and options.get("err_option", "file") == "file":
+        error = given.uncertainty
+    if error is not None:
+        kind = getattr(error, "uncertainty_type", None)
+        options = (
+            {"err_option": "file"} | ({} if kind is None else {"error_type": _error_type(kind, options)}) | options
+        )
+        error = _in_unit_of(given.unit, error, options.get("error_type", "rms"))
+    return Settings.of(
+        given.image,
+        wcs=given.wcs,
+        unit=given.unit,
+        mask_file=_path_or_array(given.mask if mask is None else mask, "the mask"),
+        error_file=_path_or_array(error, "the noise map"),
+        measure_file=_path_or_array(measure, "the image to measure on"),
+        **options,
+    )
+
+
+def _error_type(kind: str, options: dict[str, Any]) -> str:
+    """The error_type of one of astropy's uncertainties."""
+    if kind not in ERROR_TYPES:
+        raise InputError(
+            "error", f"it is an uncertainty of type {kind!r}", f"give one of type {', '.join(ERROR_TYPES)}"
+        )
+    if options.get("error_type", ERROR_TYPES[kind]) != ERROR_TYPES[kind]:
+        raise InputError(
+            "error_type", f"{options['error_type']!r} contradicts the uncertainty of type {kind!r}", "leave it out"
+        )
+    return ERROR_TYPES[kind]
+
+
+def _in_unit_of(unit: str | None, error: Any, error_type: str) -> Any:
+    """The values of an error, in the unit of the image where both have one; a path as it is."""
+    own = getattr(error, "unit", None)
+    values = error.array if hasattr(error, "uncertainty_type") else _values(error)
+    if own is None or not unit:
+        return values
+    from astropy import units
+
+    power = {"rms": 1, "variance": 2, "weight": -2}[error_type]
+    try:
+        return np.asarray(values) * own.to(units.Unit(unit) ** power)
+    except (units.UnitConversionError, ValueError) as problem:
+        raise InputError("error", f"its unit is {own}, that of the image {unit} ({problem})", "convert it") from problem
+
+
+def _values(array: Any) -> Any:
+    """The values of an array, those of a Quantity without its unit."""
+    return array.value if hasattr(array, "unit") and hasattr(array, "value") else array
+
+
+def _spelled(unit: Any) -> str | None:
+    """A unit as text."""
+    return None if unit is None else unit if isinstance(unit, str) else unit.to_string()
+
+
+def _path_or_array(given: Any, name: str) -> Path | InMemory | None:
+    if given is None:
+        return None
+    return Path(given) if isinstance(given, str | os.PathLike) else InMemory(_values(given), name)
+
+
+def _in_python(problem: InputError) -> InputError:
+    """The same with the options spelled as here: gain, not --gain."""
+
+    def spelled(text: str) -> str:
+        text = re.sub(r"--(\w+)", lambda found: found[1] if found[1] in OPTIONS else found[0], text)
+        return re.sub(r"\b(\w+_file)\b", lambda found: PARAMETERS.get(found[1], found[1]), text)
+
+    return InputError(spelled(problem.source), spelled(problem.problem), spelled(problem.remedy))

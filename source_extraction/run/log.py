@@ -1,0 +1,74 @@
+"""What a run says: a line per step on standard output, and a progress bar for a person at a terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+class Log:
+    """Lines that read as sentences, each with the seconds that its step took; warnings and seconds are kept.
+
+    A `quiet` one says nothing. `steps` are as many as a progress bar counts.
+    """
+
+    def __init__(self, steps: int = 0, *, quiet: bool = False) -> None:
+        self._started = time.perf_counter()
+        self._quiet = quiet
+        self._bar = None if quiet else _progress_bar(steps)
+        self.warnings: list[str] = []
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def step(self, doing: str) -> Iterator[list[str]]:
+        """Time a step; the text that it puts into the yielded list is said when it is done."""
+        if self._bar:
+            self._bar.set_description_str(doing)
+        started = time.perf_counter()
+        said: list[str] = []
+        yield said
+        self.tell(doing, " ".join(said), time.perf_counter() - started)
+
+    def tell(self, doing: str, done: str, seconds: float) -> None:
+        """Say that a step is done, and how long it took."""
+        self.seconds[doing] = round(seconds, 3)
+        self.say(f"{done} ({seconds:.2f} s)")
+        if self._bar:
+            self._bar.update()
+
+    def say(self, line: str) -> None:
+        """Print a line (a name with a line break in it stays one)."""
+        if self._quiet:
+            return
+        line = " ".join(line.splitlines())
+        if self._bar:
+            self._bar.clear()
+        print(line, flush=bool(self._bar))
+
+    def warn(self, line: str) -> None:
+        """Print a line that the user should act on."""
+        self.warnings.append(line)
+        self.say(f"Warning: {line}")
+
+    def close(self) -> None:
+        """Take the progress bar off the terminal."""
+        if self._bar:
+            self._bar.close()
+
+    def finish(self) -> None:
+        """Say how long all took."""
+        self.say(f"Done in {time.perf_counter() - self._started:.2f} s.")
+
+
+def _progress_bar(steps: int) -> Any:
+    """A bar on standard error, where a person sees it and tqdm is there to draw it."""
+    if not sys.stderr.isatty():
+        return None
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return None
+    return tqdm(total=steps, leave=False, bar_format="{bar:30} {n_fmt}/{total_fmt} {desc}")

@@ -1,0 +1,151 @@
+"""The order of a run: which steps are taken, when memory is given back, and how the products are made."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from pathlib import Path
+
+from ..core.processes import Workers, default_number
+from ..errors import InputError
+from ..settings import OutputOptions, Settings
+from ..writers.staging import staged, writing_to
+from .log import Log
+from .products import Product, chosen_products
+from .steps import Steps
+
+# The order in which steps are taken, where they are wanted. What the pixels of the image show (thumbnail, masked,
+# saturated) comes before `sky`, which makes its own of them; all files are read before anything is estimated, so that
+# one that cannot be used is refused at once.
+ORDER = (
+    "image", "thumbnail", "kernel", "masked", "measured_image", "calibration", "saturated",
+    "sky", "measured_sky", "threshold", "detections", "floored", "measured", "negated", "sky_thumbnail",
+)  # fmt: skip
+# What a step needs besides itself; what these need in turn comes with them.
+NEEDS = {
+    "thumbnail": ("image",),
+    "sky": ("image", "masked", "floored"),
+    "detections": ("sky", "kernel", "threshold"),
+    "measured": ("detections", "measured_image", "calibration", "saturated", "measured_sky"),
+    "catalog": ("measured",),
+    "text": ("measured",),
+    "depth": ("measured",),
+    "negated": ("detections",),
+    "sky_thumbnail": ("sky",),
+}
+# Steps that a progress bar counts, one each; reading another image to measure on and its background, too.
+LONG_STEPS = ("image", "sky", "detections", "measured", "negated")
+
+
+def run(settings: Settings, output: OutputOptions) -> None:
+    """Make the products that `output` asks for, saying what is done on standard output.
+
+    Raises InputError where an input or the output folder cannot be used; no product is left then.
+    """
+    chosen = chosen_products(output.outputs)
+    wanted = steps_for(chosen)
+    asked = output.threads or default_number()
+    workers = Workers(asked)
+    log = Log(_number_of_long_steps(wanted, settings) + len(chosen))
+    with contextlib.closing(log), memory_is_said(settings):
+        if asked > workers.number:
+            log.say("Processes: 1, because this system cannot fork")
+        with staged(output.output_dir) as folder:
+            # What is alongside comes when the image is there.
+            steps = Steps(settings, workers, log, wanted, [lambda: import_modules(chosen, steps)])
+            take_steps(steps, wanted)
+            if "sky" in wanted and "pixels" not in wanted:
+                steps.release_pixels()
+            with writing_to(output.output_dir):
+                make_products(folder, chosen, steps)
+    log.say(f"{len(chosen)} file{'s' if len(chosen) != 1 else ''} in {output.output_dir}.")
+    log.finish()
+
+
+def steps_for(products: Iterable[Product]) -> frozenset[str]:
+    """All steps that products need."""
+    return _with_their_needs(name for product in products for name in product.needs)
+
+
+def _with_their_needs(names: Iterable[str]) -> frozenset[str]:
+    wanted, left = set(), list(names)
+    while left:
+        name = left.pop()
+        if name not in wanted:
+            wanted.add(name)
+            left += NEEDS.get(name, ())
+    return frozenset(wanted)
+
+
+def take_steps(steps: Steps, wanted: frozenset[str]) -> None:
+    """Take the steps that are wanted and were not taken yet."""
+    for name in ORDER:
+        if name in wanted:
+            getattr(steps, name)
+
+
+@contextlib.contextmanager
+def memory_is_said(settings: Settings) -> Iterator[None]:
+    """Raises InputError where memory runs out."""
+    try:
+        yield
+    except MemoryError as problem:
+        raise InputError(
+            settings.source, "memory ran out", "use a machine with more memory or cut the image"
+        ) from problem
+
+
+def _number_of_long_steps(wanted: frozenset[str], settings: Settings) -> int:
+    another = "measured" in wanted and settings.files.measure_file is not None
+    return sum(name in wanted for name in LONG_STEPS) + (2 if another else 0)
+
+
+def import_modules(chosen: list[Product], steps: Steps) -> None:
+    """Import what the products need: the sky coordinates and the modules of their writers, slow ones among them."""
+    has_sky = steps.image.wcs is not None
+    for module in {product.module for product in chosen if not product.after_all_others}:
+        import_module(f"..writers.{module}", __package__)
+        if module == "pictures" and has_sky:
+            import_module("astropy.visualization.wcsaxes")
+
+
+def make_products(folder: Path, chosen: list[Product], steps: Steps) -> None:
+    """Write the chosen products into a folder, several at a time, and say so in their order."""
+    for product in chosen:
+        if product.announce is not None:
+            product.announce(steps)
+    # Before the processes begin, so that each has them.
+    import_modules(chosen, steps)
+    seconds: dict[str, float] = {}
+
+    def make(lane: list[Product]) -> list[float]:
+        return [_seconds_to_make(product, folder, steps) for product in lane]
+
+    lanes = _lanes(product for product in chosen if not product.after_all_others)
+    for lane, times in zip(lanes, steps.workers.map(make, lanes), strict=True):
+        seconds |= {product.name: time for product, time in zip(lane, times, strict=True)}
+    for product in chosen:
+        if not product.after_all_others:
+            steps.log.tell(f"Making {product.name}", f"Made {product.name}", seconds[product.name])
+    for product in chosen:
+        if product.after_all_others:
+            with steps.log.step(f"Making {product.name}") as said:
+                product.write(folder / product.name, steps)
+                said.append(f"Made {product.name}")
+
+
+def _lanes(products: Iterable[Product]) -> list[list[Product]]:
+    """Products that are made one after the other; the largest first: maps, then pictures, then the rest."""
+    lanes: dict[str, list[Product]] = {}
+    for product in sorted(products, key=lambda product: (not product.lane, not product.is_picture)):
+        lanes.setdefault(product.lane or product.name, []).append(product)
+    return list(lanes.values())
+
+
+def _seconds_to_make(product: Product, folder: Path, steps: Steps) -> float:
+    """Write a product; how long it took."""
+    started = time.perf_counter()
+    product.write(folder / product.name, steps)
+    return time.perf_counter() - started

@@ -1,0 +1,320 @@
+"""The files that a run can make: what each is, which steps it needs, and who writes it.
+
+Writers import what they use: a run without a picture does not load matplotlib.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from .steps import Steps
+
+# Products of one lane are made one after the other: each takes a map of the whole image into memory.
+FIRST_LANE, SECOND_LANE = "first", "second"
+
+
+@dataclass(frozen=True)
+class Product:
+    """A file: what it is, the steps that it shows, and its writer, with the module that the writer is in.
+
+    `announce` tells the log what the user should know of it.
+    """
+
+    name: str
+    description: str
+    needs: tuple[str, ...]
+    module: str
+    write: Callable[[Path, Steps], None]
+    announce: Callable[[Steps], None] | None = None
+    lane: str = ""
+    after_all_others: bool = False  # it tells of them
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether it takes longer than others."""
+        return self.module == "pictures"
+
+
+def chosen_products(names: Iterable[str]) -> list[Product]:
+    """The products with these names, in the order of the registry; the default ones where no name is given."""
+    wanted = [name.strip() for name in names]
+    for name in wanted:
+        if name not in PRODUCTS:
+            raise InputError("outputs", f"there is no product {name!r}", f"choose from {', '.join(PRODUCTS)}")
+    return [product for name, product in PRODUCTS.items() if name in (wanted or DEFAULT_PRODUCTS)]
+
+
+def _catalog_tsv(path: Path, steps: Steps) -> None:
+    from ..writers.tables import write_lines
+
+    write_lines(path, steps.text)
+
+
+def _background_fits(path: Path, steps: Steps) -> None:
+    from ..writers.fits_maps import write_map
+
+    write_map(path, steps.sky.background_map(), steps.image, steps.settings, unit=steps.image.unit)
+
+
+def _background_rms_fits(path: Path, steps: Steps) -> None:
+    from ..writers.fits_maps import write_map
+
+    sky, image = steps.sky, steps.image
+    write_map(path, sky.working_rms_map(), image, steps.settings, unit=image.unit, scale=sky.unit)
+
+
+def _segmentation_map_fits(path: Path, steps: Steps) -> None:
+    from ..writers.fits_maps import write_map
+
+    write_map(path, steps.detections.segmentation, steps.image, steps.settings)
+
+
+def _image_png(path: Path, steps: Steps) -> None:
+    from ..writers.pictures import draw_image
+
+    draw_image(path, steps.thumbnail, steps.image, steps.settings.title)
+
+
+def _background_png(path: Path, steps: Steps) -> None:
+    from ..writers.pictures import draw_map
+    from ..writers.thumbnails import average
+
+    title = f"Background of {steps.settings.title}"
+    draw_map(path, average(steps.sky.background_map()), steps.image, title, "Background")
+
+
+def _background_rms_png(path: Path, steps: Steps) -> None:
+    from ..writers.pictures import draw_map
+    from ..writers.thumbnails import average
+
+    title = f"Background noise of {steps.settings.title}"
+    rms = steps.sky.unit * average(steps.sky.working_rms_map())
+    draw_map(path, rms, steps.image, title, "Background RMS")
+
+
+def _segmentation_map_png(path: Path, steps: Steps) -> None:
+    from ..writers.pictures import draw_segmentation
+
+    draw_segmentation(path, steps.detections.segmentation, steps.image, steps.title)
+
+
+def _sources_png(path: Path, steps: Steps) -> None:
+    from ..writers.pictures import draw_sources
+
+    draw_sources(path, steps.sky_thumbnail, steps.detections.sources, steps.image, steps.title)
+
+
+def _catalog_fits(path: Path, steps: Steps) -> None:
+    from ..writers.tables import write_fits_table
+
+    write_fits_table(path, steps.catalog, steps.settings)
+
+
+def _background_subtracted_fits(path: Path, steps: Steps) -> None:
+    from ..writers.fits_maps import write_map
+
+    write_map(path, steps.sky.subtracted(), steps.image, steps.settings, unit=steps.image.unit)
+
+
+def _segmentation_map_tiff(path: Path, steps: Steps) -> None:
+    from ..writers.label_images import write_label_map
+
+    write_label_map(path, steps.detections.segmentation)
+
+
+def _warn_of_labels(steps: Steps) -> None:
+    from ..writers.label_images import MOST_UINT16
+
+    if len(steps.detections) > MOST_UINT16:
+        steps.log.warn(
+            "segmentation_map.tiff is of type uint32, which not every tool takes: "
+            f"it has more than {MOST_UINT16} labels"
+        )
+
+
+def _seeds_tiff(path: Path, steps: Steps) -> None:
+    from ..writers.label_images import write_seeds
+
+    sources = steps.detections.sources
+    write_seeds(path, sources["x"], sources["y"], steps.image.shape)
+
+
+def _bright_mask_fits(path: Path, steps: Steps) -> None:
+    from ..core.bright_mask import bright_mask
+    from ..writers.fits_maps import write_map
+
+    options = steps.settings.bright
+    mask = bright_mask(steps.detections, options.bright_flux, options.bright_grow, steps.sky.masked)
+    write_map(path, mask, steps.image, steps.settings)
+
+
+def _tell_of_bright_sources(steps: Steps) -> None:
+    from ..core.bright_mask import brightest
+
+    chosen, flux = brightest(steps.detections.sources, steps.settings.bright.bright_flux)
+    steps.log.say(f"Mask of bright sources: {len(chosen)} with a flux above {flux:.6g}")
+
+
+def _points_tsv(path: Path, steps: Steps) -> None:
+    from ..writers.tables import write_points
+
+    write_points(path, steps.detections)
+
+
+def _sources_reg(path: Path, steps: Steps) -> None:
+    from ..writers.tables import write_regions
+
+    write_regions(path, steps.catalog)
+
+
+def _diagnostics_png(path: Path, steps: Steps) -> None:
+    from ..writers.diagnostics import draw_diagnostics
+
+    draw_diagnostics(
+        path,
+        steps.catalog,
+        steps.sky,
+        steps.threshold,
+        steps.image,
+        steps.title,
+        flux_unit=steps.measured_image.unit,
+        subtracted=steps.settings.background.subtract_background,
+    )
+
+
+def _summary_json(path: Path, steps: Steps) -> None:
+    from ..writers.summary import write_summary
+
+    write_summary(path, steps.summary())
+
+
+PRODUCTS = {
+    product.name: product
+    for product in (
+        Product("catalog.tsv", "the sources, one row per source", ("text",), "tables", _catalog_tsv),
+        Product(
+            "background.fits", "background map (float32)", ("sky",), "fits_maps", _background_fits, lane=FIRST_LANE
+        ),
+        Product(
+            "background_rms.fits",
+            "background RMS map (float32)",
+            ("sky",),
+            "fits_maps",
+            _background_rms_fits,
+            lane=SECOND_LANE,
+        ),
+        Product(
+            "segmentation_map.fits",
+            "segmentation map (int32): 0 is sky, else the label of the source",
+            ("detections",),
+            "fits_maps",
+            _segmentation_map_fits,
+        ),
+        Product("image.png", "picture of the image", ("thumbnail",), "pictures", _image_png),
+        Product(
+            "background.png", "picture of the background map", ("sky",), "pictures", _background_png, lane=FIRST_LANE
+        ),
+        Product(
+            "background_rms.png",
+            "picture of the background RMS map",
+            ("sky",),
+            "pictures",
+            _background_rms_png,
+            lane=SECOND_LANE,
+        ),
+        Product(
+            "segmentation_map.png",
+            "picture of the segmentation map",
+            ("detections",),
+            "pictures",
+            _segmentation_map_png,
+        ),
+        Product(
+            "sources.png",
+            "picture of the background-subtracted image with an ellipse (3 sigma) around each source",
+            ("detections", "sky_thumbnail"),
+            "pictures",
+            _sources_png,
+        ),
+        Product(
+            "catalog.fits",
+            "the catalog as a FITS table with units and descriptions, for TOPCAT and astropy",
+            ("catalog",),
+            "tables",
+            _catalog_fits,
+        ),
+        Product(
+            "background_subtracted.fits",
+            "the image less its background (float32), NaN where masked",
+            ("sky", "pixels"),
+            "fits_maps",
+            _background_subtracted_fits,
+            lane=FIRST_LANE,
+        ),
+        Product(
+            "segmentation_map.tiff",
+            "segmentation map for imaging tools: one channel, uint16 (uint32 above 65,535 labels), uncompressed",
+            ("detections",),
+            "label_images",
+            _segmentation_map_tiff,
+            _warn_of_labels,
+            lane=SECOND_LANE,
+        ),
+        Product(
+            "seeds.tiff",
+            "255 in the pixel of every source, else 0 (uint8): seeds of a Voronoi tessellation",
+            ("detections",),
+            "label_images",
+            _seeds_tiff,
+            lane=SECOND_LANE,
+        ),
+        Product(
+            "bright_mask.fits",
+            "mask (uint8, 1 = masked) of the sources with a `flux` above `--bright_flux`, grown by `--bright_grow` "
+            "pixels, and of what was masked: the `--mask_file` of a second run",
+            ("detections",),
+            "fits_maps",
+            _bright_mask_fits,
+            _tell_of_bright_sources,
+            lane=SECOND_LANE,
+        ),
+        Product(
+            "points.tsv",
+            "`label`, `pos_x`, `pos_y` of every source, for Galaxy's tools for points",
+            ("detections",),
+            "tables",
+            _points_tsv,
+        ),
+        Product(
+            "sources.reg",
+            "Kron ellipses as DS9 regions, on the sky where there are coordinates, else in pixels from 1",
+            ("catalog",),
+            "tables",
+            _sources_reg,
+        ),
+        Product(
+            "diagnostics.png",
+            "number counts, S/N, half-light radii, background, noise and threshold: a figure to judge a run by",
+            ("catalog",),
+            "diagnostics",
+            _diagnostics_png,
+            lane=FIRST_LANE,
+        ),
+        Product(
+            "summary.json",
+            "the run in numbers: parameters, background, threshold, counts, depth, detections on the negated image "
+            "(about as many of the sources are noise), warnings, seconds",
+            ("catalog", "negated", "depth"),
+            "summary",
+            _summary_json,
+            after_all_others=True,
+        ),
+    )
+}
+DEFAULT_PRODUCTS = tuple(PRODUCTS)[:9]

@@ -1,0 +1,206 @@
+"""What a run found, for a notebook."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .pipeline import make_products, memory_is_said, steps_for, take_steps
+from .products import chosen_products
+from .steps import Steps
+
+if TYPE_CHECKING:
+    import os
+
+    import pandas as pd
+    from astropy.table import Table
+    from astropy.wcs import WCS
+    from matplotlib.axes import Axes
+
+ROWS_SHOWN = 5
+COLUMNS_SHOWN = (
+    "label",
+    "x",
+    "y",
+    "ra",
+    "dec",
+    "flux_auto",
+    "flux_auto_err",
+    "snr",
+    "flux_radius",
+    "flag",
+    "flag_phot",
+)
+
+
+class Result:
+    """What was found in an image: the catalog, the maps, and what a run would write.
+
+    Made by `extract`. Maps are made when they are asked for, in the unit of the image.
+
+    Attributes
+    ----------
+    segmentation : numpy.ndarray
+        The segmentation map (height, width), int32: 0 is sky, else the label of the source.
+    background, background_rms : numpy.ndarray
+        The background and its RMS (height, width), float32, in the image's unit.
+    background_subtracted : numpy.ndarray
+        The image less its background (height, width), float32, in the image's unit, NaN where masked.
+    threshold : float or numpy.ndarray
+        What a filtered, background-subtracted pixel must exceed to belong to a source, in the image's unit: a number,
+        or where it follows a map of the noise an array (height, width), float32.
+    wcs : astropy.wcs.WCS or None
+        The celestial WCS of the image, 2-D, for pixel positions counted from 0.
+    warnings : list of str
+        What one should act on, a sentence each.
+    summary : dict
+        The run in numbers, as summary.json has them.
+    """
+
+    def __init__(self, steps: Steps) -> None:
+        self._steps = steps
+
+    def __len__(self) -> int:
+        """The number of sources."""
+        return len(self._steps.detections)
+
+    def __repr__(self) -> str:
+        return f"<Result: {self._steps.title}>"
+
+    @property
+    def segmentation(self) -> np.ndarray:
+        return self._steps.detections.segmentation
+
+    @cached_property
+    def background(self) -> np.ndarray:
+        return self._steps.sky.background_map()
+
+    @cached_property
+    def background_rms(self) -> np.ndarray:
+        sky = self._steps.sky
+        return sky.working_rms_map() * np.float32(sky.unit)
+
+    @cached_property
+    def background_subtracted(self) -> np.ndarray:
+        return self._steps.sky.subtracted()
+
+    @cached_property
+    def threshold(self) -> float | np.ndarray:
+        return self._steps.threshold.over(self._steps.sky)
+
+    @property
+    def wcs(self) -> WCS | None:
+        return self._steps.image.wcs
+
+    @property
+    def warnings(self) -> list[str]:
+        return list(self._steps.log.warnings)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        return self._steps.summary()
+
+    def to_table(self) -> Table:
+        """The catalog as an astropy table.
+
+        Returns
+        -------
+        astropy.table.Table
+            A row per source and the columns of catalog.tsv in their order, with units and descriptions. `meta` says
+            what made it, of which image, with which options.
+        """
+        from ..writers.tables import as_table
+
+        return as_table(self._steps.catalog, self._steps.settings)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The catalog as a data frame.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row per source, with `label` as the index, and the other columns of catalog.tsv in their order.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(self._steps.catalog.values).set_index("label")
+
+    def write(self, folder: str | os.PathLike[str], outputs: Iterable[str] | str = ()) -> list[Path]:
+        """Write products, the same files as the command line's.
+
+        Parameters
+        ----------
+        folder : path
+            Where they go; made where missing. They appear there when all of them are whole.
+        outputs : file names, optional
+            The products to make, by default the first nine.
+
+        Returns
+        -------
+        list of pathlib.Path
+            Where they are.
+
+        Raises
+        ------
+        InputError
+            Where there is no such product, or the folder cannot be written.
+        """
+        from ..writers.staging import staged, writing_to
+
+        names = outputs.split(",") if isinstance(outputs, str) else outputs
+        chosen, target, steps = chosen_products(names), Path(folder), self._steps
+        with memory_is_said(steps.settings), staged(target) as stage:
+            take_steps(steps, steps_for(chosen))
+            with writing_to(target):
+                make_products(stage, chosen, steps)
+        return [target / product.name for product in chosen]
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the background-subtracted image with an ellipse (3 sigma) around each source.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw, in pixels. By default new ones are made with pyplot, with sky coordinates where there are.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            Where it was drawn.
+        """
+        from ..writers.pictures import show_sources
+
+        if ax is None:
+            from matplotlib import pyplot
+
+            _, ax = pyplot.subplots(subplot_kw={} if self.wcs is None else {"projection": self.wcs})
+            ax.set_title(self._steps.title, parse_math=False)
+        show_sources(ax, self._steps.sky_thumbnail, self._steps.detections.sources, self._steps.image)
+        return ax
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: counts, picture, first rows."""
+        import base64
+
+        from ..writers.pictures import draw_sources
+
+        steps, picture = self._steps, BytesIO()
+        draw_sources(picture, steps.sky_thumbnail, steps.detections.sources, steps.image, steps.title)
+        encoded = base64.b64encode(picture.getvalue()).decode()
+        shown = [name for name in COLUMNS_SHOWN if name in steps.catalog]
+        rows = self.to_pandas().reset_index()[shown].head(ROWS_SHOWN).to_html(index=False, border=0)
+        facts = [f"background {steps.sky.background:.6g}, RMS {steps.sky.rms:.6g}"]
+        facts.append(f"threshold {steps.threshold.describe()}")
+        warned = "".join(f"<p>Warning: {html.escape(warning)}</p>" for warning in self.warnings)
+        more = f"<p>... {len(self)} rows, {len(steps.catalog.columns)} columns: to_table()</p>"
+        return (
+            f"<p><b>{html.escape(steps.title)}</b>: {html.escape('; '.join(facts))}</p>{warned}"
+            f'<img alt="{html.escape(steps.title)}" style="max-width: 640px" src="data:image/png;base64,{encoded}">'
+            f"{rows}{more if len(self) > ROWS_SHOWN else ''}"
+        )

@@ -1,0 +1,387 @@
+"""The steps from an image to its catalog: what each takes, what it makes, and what the log says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..core.image import Celestial, Image, require_same_shape
+from ..core.processes import Workers
+from ..errors import InputError
+from ..readers.images import read_image
+from ..settings import Settings, name_of
+from .log import Log
+
+if TYPE_CHECKING:
+    from ..core.catalog import Catalog
+    from ..core.depth import Depth
+    from ..core.detections import Detections
+    from ..core.photometry import Calibration, Measurable
+    from ..core.sky import NoiseMap, Sky
+    from ..core.threshold import Threshold
+
+# A noise map that differs from the noise of the image by more than this is probably of another type: surveys keep
+# variances and weights under the same names, and few images have noise of about 1, where these are alike.
+PLAUSIBLE_NOISE = 5
+SOURCES_AT_A_TIME = 2000
+
+
+class Steps:
+    """One image on its way to a catalog.
+
+    Each attribute is what one step makes. It is made when it is first asked for, from what other steps made, and then
+    kept; so whoever writes a product asks for what the product shows, and nothing else is computed. `pipeline` asks in
+    the order that takes least memory.
+
+    `wanted` says whether the values of the catalog, its text, or both are asked for, since the processes that measure
+    send back no more; `meanwhile` is what may be done while others extract the sources.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        workers: Workers,
+        log: Log,
+        wanted: Collection[str] = ("catalog",),
+        meanwhile: Sequence[Callable[[], object]] = (),
+    ) -> None:
+        self.settings, self.workers, self.log = settings, workers, log
+        self._wanted, self._meanwhile = frozenset(wanted), meanwhile
+
+    @cached_property
+    def image(self) -> Image:
+        """The image that the sources are looked for in; its pixels become those of `sky`."""
+        files = self.settings.files
+        with self.log.step("Reading the image") as said:
+            image = read_image(files.image, self.settings.source, files.hdu, files.plane)
+            said.append(f"Image: {image.describe()}")
+        if files.unit is not None:
+            image.unit = files.unit
+        if files.wcs is not None:
+            self._place(image, files.wcs)
+        return image
+
+    @cached_property
+    def thumbnail(self) -> np.ndarray:
+        """The image in as many pixels as a picture has. To be asked for before `sky`."""
+        from ..writers.thumbnails import average
+
+        return average(self.image.pixels)
+
+    @cached_property
+    def kernel(self) -> np.ndarray | None:
+        """The weights of the filter, None for none; the log says what the choice means for the threshold."""
+        from ..core.threshold import filter_hint
+        from ..readers.kernels import DEFAULT_KERNEL, read_kernel
+
+        options, path = self.settings.detection, self.settings.files.filter_file
+        if hint := filter_hint(options):
+            self.log.say(hint)
+        if options.filter_case == "none":
+            return None
+        if path is None:
+            return DEFAULT_KERNEL
+        kernel = read_kernel(path)
+        (rows, columns), (height, width) = kernel.weights.shape, self.image.shape
+        if rows > height or columns > width:
+            raise InputError(
+                path,
+                f"the kernel ({columns} x {rows}) is larger than the image ({width} x {height})",
+                "give a smaller kernel",
+            )
+        self.log.say(f"Filter: {path}, {columns} x {rows}")
+        for remark in kernel.remarks:
+            self.log.warn(remark)
+        return kernel.weights
+
+    @cached_property
+    def mask(self) -> np.ndarray | None:
+        """The pixels that the mask file leaves out, True where masked; None without a file."""
+        from ..readers.mask import read_mask
+
+        files = self.settings.files
+        return None if files.mask_file is None else read_mask(files.mask_file, files.maskthresh, self.image)
+
+    @cached_property
+    def noise_map(self) -> NoiseMap | None:
+        """The noise that came with the image; None without."""
+        from ..readers.noise_map import read_noise_map
+
+        files = self.settings.files
+        return None if files.error_file is None else read_noise_map(files.error_file, files.error_type, self.image)
+
+    @cached_property
+    def masked(self) -> np.ndarray | None:
+        """All pixels of the image to leave out; None if none. To be asked for before `sky`."""
+        return self._left_out(self.image, self.noise_map)
+
+    @cached_property
+    def measured_image(self) -> Image:
+        """The image that the sources are measured on: the image itself, or the one that was given for it."""
+        file = self.settings.files.measure_file
+        if file is None:
+            return self.image
+        with self.log.step("Reading the image to measure on") as said:
+            image = read_image(file)
+            remedy = "give an image of the same shape, aligned pixel by pixel"
+            require_same_shape(image, self.image, "image to measure on", remedy)
+            said.append(f"Image to measure on: {image.describe()}")
+        return image
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """What the pixels of the image that is measured mean."""
+        from ..readers.calibration import read_calibration, unused_keywords
+
+        calibration = read_calibration(self.measured_image, self.settings.photometry)
+        if unused := unused_keywords(self.measured_image, self.settings.photometry):
+            self.log.say(f"The header also has: {', '.join(unused)}")
+        return calibration
+
+    @cached_property
+    def saturated(self) -> np.ndarray | None:
+        """Flat indices of the saturated pixels of the image that is measured. To be asked for before its sky."""
+        level = self.calibration.saturation
+        return None if level is None else np.flatnonzero(self.measured_image.pixels >= level)
+
+    @cached_property
+    def sky(self) -> Sky:
+        """The image without its background, and its noise."""
+        return self._estimate_background(self.image, self.masked, self.noise_map)
+
+    @cached_property
+    def measured_sky(self) -> Sky:
+        """The same of the image that is measured."""
+        if self.measured_image is self.image:
+            return self.sky
+        return self._estimate_background(self.measured_image, self._left_out(self.measured_image, None), None)
+
+    @property
+    def skies(self) -> list[Sky]:
+        """Of the image, and of the one that is measured where it is another and was asked for."""
+        others = [self.measured_sky] if "measured_sky" in self.__dict__ else []
+        return [self.sky, *(sky for sky in others if sky is not self.sky)]
+
+    @cached_property
+    def threshold(self) -> Threshold:
+        """What a pixel must exceed."""
+        from ..core.threshold import Threshold
+
+        threshold = Threshold.of(self.sky, self.settings.detection)
+        self.log.say(f"Threshold: {threshold.describe()}")
+        return threshold
+
+    @cached_property
+    def detections(self) -> Detections:
+        """The sources and the segmentation map."""
+        from ..core.detection import detect
+
+        sky, threshold = self.sky, self.threshold
+        # Slow, and often not needed before the sources are found.
+        alongside = [lambda: sky.sigma, *self._meanwhile]
+        with self.log.step("Extracting the sources") as said:
+            found = detect(sky, self.kernel, threshold, self.settings.detection, self.workers, alongside)
+            nothing = "" if len(found) else ": nothing exceeds the threshold in enough connected pixels"
+            said.append(f"Sources: {len(found)}{nothing}")
+        if found.not_deblended:
+            labels = ", ".join(map(str, found.not_deblended[:10]))
+            self.log.warn(
+                f"{len(found.not_deblended)} source(s) are too large to be deblended and stay whole (label {labels}); "
+                "a higher threshold or a smaller background mesh makes them smaller"
+            )
+        return found
+
+    @cached_property
+    def floored(self) -> list[int]:
+        """In how many pixels each sky's RMS map stands at its floor."""
+        from ..core.sky import RMS_FLOOR
+
+        numbers = [sky.floored_pixels() if sky.rms > 0 else 0 for sky in self.skies]
+        for number in filter(None, numbers):
+            self.log.warn(
+                f"in {number} pixels the background RMS map fell to zero or near it and was raised to "
+                f"{RMS_FLOOR:g} of the global RMS; a larger mesh (--bw, --bh) or a mask avoids it"
+            )
+        return numbers
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalog: what was measured of every source."""
+        catalog, _ = self.measured
+        if catalog is None:
+            raise RuntimeError("the values of the catalog were not asked for")
+        return catalog
+
+    @cached_property
+    def text(self) -> list[str]:
+        """The text of catalog.tsv, in parts."""
+        from ..writers.tables import tsv_header, tsv_rows
+
+        _, text = self.measured
+        return text or [tsv_header(self.catalog), tsv_rows(self.catalog)]
+
+    @cached_property
+    def negated(self) -> int:
+        """The number of detections on the negated image. It needs the pixels of `sky`."""
+        from ..core.detection import count_negated
+
+        with self.log.step("Extracting from the negated image") as said:
+            number = count_negated(self.sky, self.kernel, self.threshold, self.settings.detection, self.workers)
+            said.append(f"Detections on the negated image: {number}; about as many of the sources are noise")
+        return number
+
+    @cached_property
+    def depth(self) -> Depth:
+        """How faint a source could be."""
+        from ..core.depth import Depth
+
+        return Depth.of(self.measured_sky, self.calibration.zeropoint)
+
+    @cached_property
+    def sky_thumbnail(self) -> np.ndarray:
+        """The image without its background in as many pixels as a picture has, NaN where masked."""
+        from ..writers.thumbnails import average
+
+        return self.sky.unit * average(self.sky.pixels, self.sky.masked)
+
+    @property
+    def title(self) -> str:
+        """What stands above pictures of the sources."""
+        return f"{len(self.detections)} sources in {self.settings.title}"
+
+    def summary(self) -> dict[str, Any]:
+        """The run in numbers."""
+        from ..writers.summary import summarize
+
+        return summarize(
+            self.settings,
+            self.image,
+            self.sky,
+            self.threshold,
+            self.detections,
+            self.catalog,
+            self.calibration,
+            self.depth,
+            negated=self.negated,
+            warnings=self.log.warnings,
+            seconds=self.log.seconds,
+        )
+
+    def release_pixels(self) -> None:
+        """Give back the memory of the pixels, which no further step may need."""
+        for sky in self.skies:
+            sky.release_pixels()
+
+    def _place(self, image: Image, wcs: Any) -> None:
+        """Have an image lie where its owner says."""
+        from ..readers.arrays import celestial_of
+
+        celestial = celestial_of(wcs)
+        if celestial is None:
+            self.log.warn(f"there are no sky coordinates: the wcs is a {type(wcs).__name__}, not an astropy.wcs.WCS")
+            celestial = Celestial()
+        image.celestial = celestial
+
+    def _left_out(self, image: Image, noise_map: NoiseMap | None) -> np.ndarray | None:
+        """The pixels of an image to leave out: of the mask file, without a value, without a noise; None if none."""
+        from ..core.sky import missing_pixels
+
+        files = self.settings.files
+        reasons = {
+            f"by {'' if files.mask_file is None else name_of(files.mask_file)}": self.mask,
+            "without a value (NaN or infinite)": missing_pixels(image.pixels),
+            "without a noise in the noise map": noise_map.invalid if noise_map and noise_map.invalid.any() else None,
+        }
+        given = {reason: masked for reason, masked in reasons.items() if masked is not None}
+        masked = np.logical_or.reduce(list(given.values())) if given else None
+        number = int(np.count_nonzero(masked)) if masked is not None else 0
+        if number == image.pixels.size:
+            raise InputError(
+                image.source, "no pixel is left: all are masked or without a value", "check image and mask"
+            )
+        counted = ", ".join(f"{np.count_nonzero(masked)} {reason}" for reason, masked in given.items())
+        self.log.say(f"Masked pixels: {number}" + (f" ({counted})" if counted else ""))
+        return masked if number else None
+
+    def _estimate_background(self, image: Image, masked: np.ndarray | None, noise_map: NoiseMap | None) -> Sky:
+        from ..core.sky import estimate_background
+
+        options = self.settings.background
+        with self.log.step("Estimating the background") as said:
+            sky = estimate_background(image, masked, options, noise_map)
+            kept = "" if options.subtract_background else "; not subtracted"
+            said.append(f"Background: {sky.background:.6g}, RMS {sky.rms:.6g} (global values){kept}")
+        self._warn_of_noise(sky)
+        return sky
+
+    def _warn_of_noise(self, sky: Sky) -> None:
+        from ..core.threshold import UNITS
+
+        if sky.noise_map is not None and sky.rms > 0:
+            noise_map = sky.noise_map
+            ratio = float(np.median(noise_map.rms[~noise_map.invalid])) / sky.rms
+            if not 1 / PLAUSIBLE_NOISE < ratio < PLAUSIBLE_NOISE:
+                self.log.warn(
+                    f"the noise map {noise_map.source} says {ratio:.3g} times the noise that the image has; "
+                    "check --error_type and its unit"
+                )
+        if sky.rms == 0:
+            in_its_units = UNITS[self.settings.detection.err_option].from_image
+            counts = "every pixel above it counts as a source's" if in_its_units else "errors are without it"
+            self.log.warn(f"the background has no noise (RMS 0): {counts}")
+
+    @cached_property
+    def measured(self) -> tuple[Catalog | None, list[str] | None]:
+        """The catalog and its text, as far as each is wanted.
+
+        The processes measure some sources at a time, write their rows, and send back only what is wanted.
+        """
+        from ..core.catalog import Catalog, build_catalog, detected_columns
+        from ..core.photometry import measure
+        from ..writers.tables import tsv_header, tsv_rows
+
+        detections, options, title = self.detections, self.settings.photometry, self.settings.title
+        detected_on, measured_on = self._measurables()
+        images, zeropoint = (self.image, self.measured_image), self.calibration.zeropoint
+        labels = detections.labels
+        # Made once, before the processes begin.
+        _ = detected_on.sky.sigma, measured_on.sky.sigma, self.image.celestial
+
+        def measure_some(first: int) -> tuple[Catalog | None, str]:
+            some = labels[first : first + SOURCES_AT_A_TIME]
+            sources = detections.of(some)
+            measured = measure(sources, some, detections.segmentation, detected_on, measured_on, options)
+            catalog = build_catalog(
+                detected_columns(sources, some),
+                measured,
+                *images,
+                title=title,
+                apertures=options.apertures,
+                zeropoint=zeropoint,
+            )
+            text = ("" if first else tsv_header(catalog)) + tsv_rows(catalog) if "text" in self._wanted else ""
+            return catalog if "catalog" in self._wanted else None, text
+
+        with self.log.step("Measuring the sources") as said:
+            parts = list(self.workers.map(measure_some, range(0, max(len(detections), 1), SOURCES_AT_A_TIME)))
+            catalogs = [catalog for catalog, _ in parts if catalog is not None]
+            said.append("Measured the sources")
+        if "depth" in self._wanted:
+            _ = self.depth  # while the noise is there
+        for sky in self.skies:
+            sky.release_sigma()
+        joined = Catalog.joined(catalogs) if catalogs else None
+        return joined, [text for _, text in parts] if "text" in self._wanted else None
+
+    def _measurables(self) -> tuple[Measurable, Measurable]:
+        """What the sources were detected on, and what they are measured on."""
+        from ..core.photometry import Measurable
+
+        measured_on = Measurable(self.measured_sky, self.calibration.gain, self.saturated)
+        if self.measured_sky is self.sky:
+            return measured_on, measured_on
+        # The gain of another image says nothing of this one's.
+        return Measurable(self.sky), measured_on

@@ -1,0 +1,470 @@
+"""What a user can ask for: every option with its default, bounds and help, each stated once, and checked here.
+
+The command line and the tables in README and form are made from this; a test holds the form's parameters to it. Every
+face makes a `Settings`, so none can run with options that another would refuse.
+"""
+
+import difflib
+import math
+import numbers
+import os
+import typing
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from .errors import InputError
+
+INT32_MAX = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The range of a number: `above` excludes its end, `least` and `most` include theirs."""
+
+    above: float | None = None
+    least: float | None = None
+    most: float | None = None
+
+    def __contains__(self, value: float) -> bool:
+        return (
+            math.isfinite(value)
+            and (self.above is None or value > self.above)
+            and (self.least is None or value >= self.least)
+            and (self.most is None or value <= self.most)
+        )
+
+    def __str__(self) -> str:
+        if self.above is not None:
+            return f"a finite number above {self.above:g}"
+        if self.least is not None and self.most is not None:
+            return f"a number from {self.least} to {self.most}"
+        if self.least is not None:
+            return f"a number of at least {self.least}"
+        return "a finite number"
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option: what it is called, which values it takes, and in which section a user finds it.
+
+    `kind` is the type of its values; None among them means that the option may be left out.
+    """
+
+    name: str
+    section: str
+    kind: Any
+    default: Any
+    help: str
+    bounds: Bounds | None = None
+    choices: tuple[str, ...] = ()
+
+    @property
+    def kinds(self) -> tuple[Any, ...]:
+        """The types that a value may have, but None; of a list, those of its items."""
+        kind = self.kind
+        if typing.get_origin(kind) is tuple:
+            kind = typing.get_args(kind)[0]
+        return tuple(kind for kind in (typing.get_args(kind) or (kind,)) if kind is not type(None))
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it takes several values."""
+        return typing.get_origin(self.kind) is tuple
+
+    def check(self, value: Any, shown: str | None = None) -> Any:
+        """The value in the type of the option; raises InputError where it is none. `shown` is how messages spell it."""
+        shown = repr(value) if shown is None else shown
+        if value is None and self.default is None:
+            return None
+        if self.is_list:
+            return self._check_texts(value) if str in self.kinds else self._check_numbers(value)
+        if self.choices:
+            if not isinstance(value, str) or value not in self.choices:
+                raise InputError(self.name, f"{shown} is no choice", f"choose from {', '.join(self.choices)}")
+            return value
+        if self.kinds == (bool,):
+            if not isinstance(value, bool) and type(value).__name__ not in ("bool", "bool_"):
+                raise InputError(self.name, f"{shown} is neither true nor false", "give one of them")
+            return bool(value)
+        if self.bounds is not None and not (isinstance(value, str) and str in self.kinds):
+            return self._check_number(value, shown)
+        return self._check_text_or_path(value, shown)
+
+    def from_text(self, text: str) -> Any:
+        """The value that a text on the command line stands for."""
+        if self.is_list:
+            parts = [part.strip() for part in text.split(",") if part.strip()]
+            return self.check([part if str in self.kinds else self._number_from(part) for part in parts])
+        if self.bounds is not None:
+            number = self._number_from(text)
+            return self.check(text if isinstance(number, str) and str in self.kinds else number, repr(text))
+        return self.check(Path(text) if Path in self.kinds else text)
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is a number without a fraction."""
+        return int in self.kinds
+
+    @property
+    def range(self) -> str:
+        """Its bounds in words."""
+        return str(self.bounds).replace("a number", "a whole number" if self.whole else "a number")
+
+    def _number_from(self, text: str) -> float | str:
+        """The number that a text is; the text itself where it is none."""
+        try:
+            return int(text) if self.whole else float(text)
+        except ValueError:
+            return text
+
+    def _check_number(self, value: Any, shown: str) -> float:
+        """numpy's numbers count as Python's, whole ones as fractions; True and False are none."""
+        wanted = numbers.Integral if self.whole else numbers.Real
+        assert self.bounds is not None
+        if not isinstance(value, wanted) or isinstance(value, bool):
+            whole = "whole " if self.whole else ""
+            raise InputError(self.name, f"{shown} is not a {whole}number", f"give {self.range}")
+        if value not in self.bounds:
+            raise InputError(self.name, f"{shown} is out of range", f"give {self.range}")
+        return int(value) if self.whole else float(value)
+
+    def _check_numbers(self, value: Any) -> tuple[float, ...]:
+        """Columns are named after 6 digits: what has the same name is the same aperture."""
+        several = value if isinstance(value, Iterable) and not isinstance(value, str | bytes) else (value,)
+        checked = [self._check_number(number, repr(number)) for number in several]
+        if not checked:
+            raise InputError(self.name, "no aperture is given", "give diameters in pixels, as 5,10")
+        return tuple(float(name) for name in dict.fromkeys(f"{number:g}" for number in checked))
+
+    def _check_texts(self, value: Any) -> tuple[str, ...]:
+        several = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (value,)
+        for text in several:
+            if not isinstance(text, str):
+                raise InputError(self.name, f"{text!r} is not what it takes", "give texts")
+        return several
+
+    def _check_text_or_path(self, value: Any, shown: str) -> Any:
+        if isinstance(value, InMemory) and InMemory in self.kinds:
+            return value
+        if Path in self.kinds and isinstance(value, str | os.PathLike):
+            return Path(value)
+        if str in self.kinds and isinstance(value, str) and (value.strip() or self.default is not None):
+            return value.strip() if self.default is None else value
+        if self.kinds == (str,) and isinstance(value, numbers.Integral) and not isinstance(value, bool):
+            return str(value)  # the number of an HDU
+        wanted = "a path" if Path in self.kinds else "a text"
+        if self.bounds is not None:
+            wanted = f"{self.range}, or a header keyword"
+        raise InputError(self.name, f"{shown} is not what it takes", f"give {wanted}")
+
+
+@dataclass(frozen=True, eq=False)
+class InMemory:
+    """An image that is in no file.
+
+    `pixels` is whatever numpy makes an array of, `name` what messages and products call it, `header` a mapping in
+    which keywords are looked up.
+    """
+
+    pixels: Any
+    name: str
+    header: Any = None
+
+
+def name_of(image: Path | InMemory) -> str:
+    """How messages call an image."""
+    return image.name if isinstance(image, InMemory) else str(image)
+
+
+def _option(default: Any, section: str, help: str, **metadata: Any) -> Any:
+    return field(default=default, metadata={"section": section, "help": help, **metadata})
+
+
+class _Checked:
+    """Options that are what they should be, in whatever way they were given."""
+
+    def __post_init__(self) -> None:
+        for option in options_of(type(self)):
+            object.__setattr__(self, option.name, option.check(getattr(self, option.name)))
+
+
+@dataclass(frozen=True)
+class OutputOptions(_Checked):
+    """Where the products go, and how they are made: no number in them depends on it."""
+
+    output_dir: Path = _option(Path("."), "output", "folder for the products; made where missing")
+    outputs: tuple[str, ...] = _option(
+        (), "output", "comma-separated file names of the products to make (default: the first nine)"
+    )
+    threads: int | None = _option(
+        None,
+        "output",
+        "processes that share the work; the result does not depend on it (default: GALAXY_SLOTS, else the cores)",
+        bounds=Bounds(least=1, most=1024),
+    )
+
+
+@dataclass(frozen=True)
+class DetectionOptions(_Checked):
+    """What counts as a source."""
+
+    thresh: float = _option(
+        1.5,
+        "detection",
+        "a pixel belongs to a source where its filtered, background-subtracted value exceeds thresh * err",
+        bounds=Bounds(above=0),
+    )
+    err_option: str = _option(
+        "float_globalrms",
+        "detection",
+        "err: the global background RMS (float_globalrms), the background RMS map (array_rms), "
+        "or nothing: thresh is then an absolute value (none); or the noise map of --error_file (file)",
+        choices=("float_globalrms", "array_rms", "none", "file"),
+    )
+    minarea: int = _option(5, "detection", "least number of pixels of a source", bounds=Bounds(least=1, most=INT32_MAX))
+
+    filter_case: str = _option(
+        "default",
+        "filter",
+        "kernel the image is convolved with before the threshold: 3 x 3 (1 2 1, 2 4 2, 1 2 1), none, or a file's",
+        choices=("default", "none", "file"),
+    )
+    filter_type: str = _option(
+        "matched",
+        "filter",
+        "with --err_option array_rms or file: threshold the filtered image's signal-to-noise ratio (matched) "
+        "or the filtered image itself (conv); otherwise it is always conv",
+        choices=("matched", "conv"),
+    )
+
+    deblend_nthresh: int = _option(
+        32, "deblending", "number of thresholds to split a blend at", bounds=Bounds(least=1, most=64)
+    )
+    deblend_cont: float = _option(
+        0.005,
+        "deblending",
+        "least share of a blend's flux for a branch to be a source: 0 splits most, 1 nothing",
+        bounds=Bounds(least=0, most=1),
+    )
+
+    clean: bool = _option(True, "cleaning", "merge detections that a brighter neighbour's wing explains")
+    clean_param: float = _option(
+        1.0,
+        "cleaning",
+        "Moffat exponent of the neighbour's assumed wing: lower merges more",
+        bounds=Bounds(above=0),
+    )
+
+
+@dataclass(frozen=True)
+class BackgroundOptions(_Checked):
+    """How the background is estimated."""
+
+    subtract_background: bool = _option(
+        True, "background", "subtract the background; without, it is estimated for its noise and its maps alone"
+    )
+    bw: int = _option(64, "background", "width of a background mesh cell", bounds=Bounds(least=4, most=INT32_MAX))
+    bh: int = _option(64, "background", "height of a background mesh cell", bounds=Bounds(least=4, most=INT32_MAX))
+    fw: int = _option(
+        3, "background", "width of the mesh's median filter, in cells", bounds=Bounds(least=1, most=INT32_MAX)
+    )
+    fh: int = _option(
+        3, "background", "height of the mesh's median filter, in cells", bounds=Bounds(least=1, most=INT32_MAX)
+    )
+    fthresh: float = _option(
+        0.0, "background", "least change for which the median filter replaces a cell's value", bounds=Bounds()
+    )
+
+
+@dataclass(frozen=True)
+class PhotometryOptions(_Checked):
+    """What is measured of a source."""
+
+    apertures: tuple[float, ...] = _option(
+        (5.0, 10.0),
+        "photometry",
+        "comma-separated diameters of the circular apertures, in pixels",
+        bounds=Bounds(above=0),
+    )
+    kron_factor: float = _option(2.5, "photometry", "size of the AUTO ellipse, in Kron radii", bounds=Bounds(above=0))
+    kron_min_radius: float = _option(
+        3.5, "photometry", "least size of the AUTO ellipse, in units of a and b", bounds=Bounds(least=0)
+    )
+    gain: float | str | None = _option(
+        None,
+        "photometry",
+        "electrons per unit of the image, for the Poisson noise of the sources; a number or a header keyword",
+        bounds=Bounds(above=0),
+    )
+    zeropoint: float | str | None = _option(
+        None,
+        "photometry",
+        "magnitude of a source of flux 1; without it there are no magnitudes; a number or a header keyword",
+        bounds=Bounds(),
+    )
+    saturation: float | str | None = _option(
+        None,
+        "photometry",
+        "pixel value from which a pixel is saturated, as in the file; a number or a header keyword",
+        bounds=Bounds(),
+    )
+
+
+@dataclass(frozen=True)
+class BrightMaskOptions(_Checked):
+    """Which sources bright_mask.fits covers."""
+
+    bright_flux: float | None = _option(
+        None,
+        "bright sources",
+        "bright_mask.fits masks sources whose flux is above this (default: the 99th percentile)",
+        bounds=Bounds(),
+    )
+    bright_grow: int = _option(
+        10,
+        "bright sources",
+        "width of the margin around them that bright_mask.fits masks too, in pixels",
+        bounds=Bounds(least=0, most=1000),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class FileOptions(_Checked):
+    """Which images are read, and what their pixels mean.
+
+    `wcs` (an astropy WCS) and `unit` are said of the image in place of what its file says; they are no options.
+    """
+
+    image: Path | InMemory
+    wcs: Any = None
+    unit: str | None = None
+    name: str = _option("", "output", "title of the pictures, recorded in the outputs (default: the image's file name)")
+    hdu: str | None = _option(
+        None, "input", "FITS HDU of the image, by number (0 is the first) or EXTNAME; default: the first 2-D image"
+    )
+    plane: int | None = _option(
+        None,
+        "input",
+        "which plane, from 0, where the image has several (a cube, RGB, several pages)",
+        bounds=Bounds(least=0, most=INT32_MAX),
+    )
+    mask_file: Path | InMemory | None = _option(
+        None, "input", "FITS or TIFF image of the image's shape that marks the pixels to leave out"
+    )
+    maskthresh: float = _option(0.0, "input", "pixels of a numeric mask above this value are masked", bounds=Bounds())
+    error_file: Path | InMemory | None = _option(
+        None, "detection", "FITS or TIFF image of the noise of every pixel; needs --err_option file"
+    )
+    error_type: str = _option(
+        "rms",
+        "detection",
+        "what the error file holds: standard deviations, variances, or weights (1 / variance, 0 = masked)",
+        choices=("rms", "variance", "weight"),
+    )
+    filter_file: Path | None = _option(
+        None, "filter", "text file with the kernel's weights, one row per line; needs --filter_case file"
+    )
+    measure_file: Path | InMemory | None = _option(
+        None,
+        "photometry",
+        "measure the sources on this image of the same shape (another band); they are found on the first one",
+    )
+
+
+def options_of(group: type) -> tuple[Option, ...]:
+    """The options of a group of them, in its order."""
+    kinds = typing.get_type_hints(group)
+    return tuple(
+        Option(name=f.name, kind=kinds[f.name], default=f.default, **f.metadata) for f in fields(group) if f.metadata
+    )
+
+
+# In the order in which users read of them.
+SECTIONS = (
+    "output", "input", "detection", "filter", "deblending", "cleaning", "background", "photometry", "bright sources",
+)  # fmt: skip
+GROUPS: dict[str, type] = {
+    "detection": DetectionOptions,
+    "background": BackgroundOptions,
+    "photometry": PhotometryOptions,
+    "bright": BrightMaskOptions,
+    "files": FileOptions,
+}
+OPTIONS = {
+    option.name: option
+    for option in sorted(
+        (option for group in (OutputOptions, *GROUPS.values()) for option in options_of(group)),
+        key=lambda option: SECTIONS.index(option.section),
+    )
+}
+_GROUP_OF = {option.name: name for name, group in GROUPS.items() for option in options_of(group)}
+
+
+@dataclass(frozen=True, eq=False)
+class Settings:
+    """One run: the images, and the options that decide what is found and measured."""
+
+    files: FileOptions
+    detection: DetectionOptions = DetectionOptions()
+    background: BackgroundOptions = BackgroundOptions()
+    photometry: PhotometryOptions = PhotometryOptions()
+    bright: BrightMaskOptions = BrightMaskOptions()
+
+    @classmethod
+    def of(cls, image: Path | InMemory, *, wcs: Any = None, unit: str | None = None, **options: Any) -> "Settings":
+        """The settings for an image with options by their names on the command line.
+
+        Raises InputError where a value is out of its bounds, of another type, or contradicts another, and TypeError
+        where there is no such option.
+        """
+        groups: dict[str, dict[str, Any]] = {name: {} for name in GROUPS}
+        for name, value in options.items():
+            if name not in _GROUP_OF:
+                nearest = difflib.get_close_matches(name, _GROUP_OF, n=1, cutoff=0)[0]
+                raise TypeError(f"there is no option {name!r}; the nearest is {nearest!r}")
+            groups[_GROUP_OF[name]][name] = value
+        groups["files"] |= {"image": image, "wcs": wcs, "unit": unit}
+        return cls(**{name: GROUPS[name](**given) for name, given in groups.items()})
+
+    def __post_init__(self) -> None:
+        """Options that contradict each other."""
+        files, detection = self.files, self.detection
+        for choice, value, file, what in (
+            ("filter_case", detection.filter_case, "filter_file", "kernel"),
+            ("err_option", detection.err_option, "error_file", "noise map"),
+        ):
+            given = getattr(files, file) is not None
+            if value == "file" and not given:
+                raise InputError(f"{choice} file", f"there is no {what}", f"add --{file} FILE")
+            if value != "file" and given:
+                raise InputError(file, f"--{choice} {value} does not use it", f"add --{choice} file")
+
+    @property
+    def title(self) -> str:
+        """What pictures, headers and catalog call the image: printable, on one line."""
+        name = self.files.name or self.files.image.name
+        return "".join(c if c.isprintable() else " " for c in name).strip() or "image"
+
+    @property
+    def source(self) -> str:
+        """What messages call the image."""
+        return self.files.name or name_of(self.files.image)
+
+    def parameters(self) -> dict[str, Any]:
+        """The options that decide what is found, by name: what an output records. Files by their names."""
+        recorded = [option.name for option in OPTIONS.values() if option.section != "output"]
+        return {name: _recorded(getattr(getattr(self, _GROUP_OF[name]), name)) for name in recorded}
+
+
+def _recorded(value: Any) -> Any:
+    """A value as an output records it: a file by its name, a list as on the command line."""
+    if isinstance(value, tuple):
+        return as_typed(value)
+    return value.name if isinstance(value, Path | InMemory) else value
+
+
+def as_typed(value: Any) -> str:
+    """A value as it is written on the command line."""
+    return ",".join(f"{number:g}" for number in value) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,227 @@
+"""Arrays -> PNG pictures for people.
+
+A FITS picture has row 0 at the bottom and, with a celestial WCS, sky coordinates on its axes; a TIFF
+picture has row 0 at the top. Large images are averaged to the pixels that the picture has.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import EllipseCollection
+from matplotlib.colors import AsinhNorm, ListedColormap, Normalize
+from matplotlib.figure import Figure
+from PIL.Image import frombuffer
+
+from ..core.image import Image
+from .thumbnails import LONGEST_SIDE_IN_PIXELS, downsample_labels
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
+
+DOTS_PER_INCH = 200
+LONGEST_SIDE = LONGEST_SIDE_IN_PIXELS / DOTS_PER_INCH  # of the image, in inches
+SHORTEST_SIDE = 1.5
+MARGINS = {"left": 1.15, "right": 0.35, "bottom": 0.8, "top": 0.55}
+COLOR_BAR_MARGIN = 1.45
+LONGEST_TITLE = 70
+# zlib's level: the picture of a noisy sky takes a quarter of the time that the default 6 takes, and less room.
+COMPRESSION = 2
+
+# Light enough on black, and told apart by most colour-blind people (Paul Tol's bright and light schemes).
+LABEL_COLORS = (
+    "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377",
+    "#ee8866", "#bbcc33", "#99ddff", "#ffaabb", "#44bb99", "#dddddd",
+)  # fmt: skip
+
+MASKED_COLOR = "#27496d"  # a dark blue that no grey and no ellipse has
+
+# What WCSAxes would spell as an abbreviation, by the type of the world coordinate (FITS WCS paper II).
+AXIS_NAMES = {
+    "RA": "Right ascension",
+    "DEC": "Declination",
+    "GLON": "Galactic longitude",
+    "GLAT": "Galactic latitude",
+    "ELON": "Ecliptic longitude",
+    "ELAT": "Ecliptic latitude",
+}
+
+
+def draw_image(path: Path, thumbnail: np.ndarray, image: Image, title: str) -> None:
+    """The image itself (its `thumbnail`), in greys that show faint and bright sources alike."""
+    figure, axes = _frame(image, title)
+    _show(axes, thumbnail, image)
+    save(figure, path)
+
+
+def draw_map(path: Path, thumbnail: np.ndarray, image: Image, title: str, meaning: str) -> None:
+    """A smooth map (its `thumbnail`) with a colour bar that says `meaning` and the image's unit."""
+    figure, axes = _frame(image, title, MARGINS | {"right": COLOR_BAR_MARGIN})
+    drawn = axes.imshow(thumbnail, cmap="viridis", **_placement(image))
+    left, bottom, width, height = axes.get_position().bounds
+    bar_axes = figure.add_axes((left + width + 0.02, bottom, 0.025, height))
+    figure.colorbar(drawn, cax=bar_axes).set_label(f"{meaning} [{image.unit or 'pixel value'}]", parse_math=False)
+    save(figure, path)
+
+
+def draw_segmentation(path: Path, segmentation: np.ndarray, image: Image, title: str) -> None:
+    """The segmentation map; sources that touch have different colours."""
+    labels = downsample_labels(segmentation)
+    figure, axes = _frame(image, title)
+    axes.imshow(
+        color_labels(labels),
+        cmap=ListedColormap(["black", *LABEL_COLORS]),
+        norm=Normalize(0, len(LABEL_COLORS)),
+        interpolation="nearest",
+        **_placement(image),
+    )
+    save(figure, path)
+
+
+def draw_sources(path: Path | BinaryIO, thumbnail: np.ndarray, sources: np.ndarray, image: Image, title: str) -> None:
+    """The background-subtracted image (its `thumbnail`) with an ellipse of 3 sigma around each source."""
+    figure, axes = _frame(image, title)
+    show_sources(axes, thumbnail, sources, image)
+    save(figure, path)
+
+
+def show_sources(axes: Axes, thumbnail: np.ndarray, sources: np.ndarray, image: Image) -> None:
+    """The same on any axes in pixels. An ellipse is 6 a wide and 6 b high, at the angle theta."""
+    _show(axes, thumbnail, image)
+    drawable = np.isfinite(sources["a"]) & np.isfinite(sources["b"]) & np.isfinite(sources["theta"])
+    shown = sources[drawable]
+    axes.add_collection(
+        EllipseCollection(
+            6 * shown["a"],
+            6 * shown["b"],
+            np.degrees(shown["theta"]),
+            units="xy",
+            offsets=np.column_stack((shown["x"], shown["y"])),
+            offset_transform=axes.transData,
+            facecolors="none",
+            edgecolors="red",
+            linewidths=_line_width(shown, image),
+        ),
+        autolim=False,
+    )
+
+
+def color_labels(labels: np.ndarray) -> np.ndarray:
+    """A colour number (1 to len(LABEL_COLORS)) for every label, 0 for sky; touching labels differ."""
+    colors = np.where(labels > 0, 1 + labels % len(LABEL_COLORS), 0).astype(np.uint8)
+    neighbours: dict[int, set[int]] = {}
+    for one, other in _touching(labels):
+        neighbours.setdefault(one, set()).add(other)
+        neighbours.setdefault(other, set()).add(one)
+    chosen: dict[int, int] = {}
+    for label in sorted(neighbours):
+        taken = {chosen[other] for other in neighbours[label] if other in chosen}
+        wishes = ((label + shift) % len(LABEL_COLORS) + 1 for shift in range(len(LABEL_COLORS)))
+        chosen[label] = next((color for color in wishes if color not in taken), 1)
+    if chosen:
+        lookup = np.concatenate(([0], 1 + np.arange(1, labels.max() + 1) % len(LABEL_COLORS))).astype(np.uint8)
+        lookup[list(chosen)] = list(chosen.values())
+        colors = lookup[labels]
+    return colors
+
+
+def _touching(labels: np.ndarray) -> list[tuple[int, int]]:
+    """Pairs of labels that share an edge or a corner."""
+    height, width = labels.shape
+    pairs = []
+    for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        first = labels[: height - down, max(0, -right) : width - max(0, right)]
+        second = labels[down:, max(0, right) : width + min(0, right)]
+        touching = (first != second) & (first > 0) & (second > 0)
+        pairs.append(first[touching] * np.int64(2**32) + second[touching])
+    ones, others = np.divmod(np.unique(np.concatenate(pairs)), 2**32)
+    return list(zip(ones.tolist(), others.tolist(), strict=True))
+
+
+def _show(axes: Axes, pixels: np.ndarray, image: Image) -> None:
+    """Draw pixels in greys from the sky to the brightest 0.1 %: linear through the noise, logarithmic above.
+
+    An asinh (Lupton et al. 2004, PASP 116, 133) of the difference to the median, the sky; the noise is taken
+    from the fainter half of the pixels, which holds few sources.
+    """
+    finite = pixels[np.isfinite(pixels)]
+    below, sky, brightest = np.percentile(finite, (15.87, 50, 99.9)) if finite.size else (0, 0, 1)
+    noise = sky - below
+    top = max(brightest - sky, 10 * noise) or float(np.ptp(finite)) or 1.0
+    norm = AsinhNorm(linear_width=4 * noise or top, vmin=-noise, vmax=top)
+    axes.imshow(pixels - sky, cmap="gray", norm=norm, **_placement(image))
+
+
+def _frame(image: Image, title: str, margins: dict[str, float] = MARGINS) -> tuple[Figure, Axes]:
+    """A figure whose axes have the shape of the image, and its pixel or sky coordinates."""
+    height, width = image.shape
+    scale = LONGEST_SIDE / max(width, height)
+    inner = max(SHORTEST_SIDE, width * scale), max(SHORTEST_SIDE, height * scale)
+    size = inner[0] + margins["left"] + margins["right"], inner[1] + margins["bottom"] + margins["top"]
+    figure = Figure(size, dpi=DOTS_PER_INCH)
+    place = (margins["left"] / size[0], margins["bottom"] / size[1], inner[0] / size[0], inner[1] / size[1])
+    if image.wcs is None:
+        axes = figure.add_axes(place)
+        axes.set(xlabel="x [pixel]", ylabel="y [pixel]")
+    else:
+        from astropy.visualization.wcsaxes import WCSAxes
+
+        axes = WCSAxes(figure, place, wcs=image.wcs)
+        figure.add_axes(axes)
+        _label_sky(axes, image.wcs)
+    axes.set_facecolor(MASKED_COLOR)
+    axes.set_title(shortened(title), parse_math=False)
+    return figure, axes
+
+
+def _label_sky(axes: Axes, wcs: WCS) -> None:
+    """Ticks and name of the coordinate that changes most along x at the bottom, of the other at the left."""
+    along_x = int(np.argmax(np.abs(wcs.pixel_scale_matrix[:, 0])))
+    for number, kind in ((wcs.wcs.lng, wcs.wcs.lngtyp), (wcs.wcs.lat, wcs.wcs.lattyp)):
+        coordinate, side = axes.coords[number], "b" if number == along_x else "l"
+        coordinate.set_axislabel(AXIS_NAMES.get(kind.strip(), kind.strip()))
+        for place in (coordinate.set_ticks_position, coordinate.set_ticklabel_position):
+            place(side)
+        coordinate.set_axislabel_position(side)
+
+
+def _placement(image: Image) -> dict[str, Any]:
+    """Arguments of imshow that put the pixels of any picture of the image at their own coordinates."""
+    height, width = image.shape
+    bottom, top = (height - 0.5, -0.5) if image.rows_from_top else (-0.5, height - 0.5)
+    return {
+        "origin": "upper" if image.rows_from_top else "lower",
+        "extent": (-0.5, width - 0.5, bottom, top),
+        "aspect": "auto",  # the axes have the image's shape, but for very thin images
+        "interpolation_stage": "data",
+    }
+
+
+def _line_width(sources: np.ndarray, image: Image) -> float:
+    """Points: thin where ellipses are small in the picture, so that a crowded field stays a picture."""
+    if not len(sources):
+        return 1.0
+    points_a_pixel = 72 * LONGEST_SIDE / max(image.shape)
+    return float(np.clip(0.1 * points_a_pixel * np.median(6 * sources["a"]), 0.2, 1.0))
+
+
+def shortened(title: str) -> str:
+    """A title that fits above a picture."""
+    return title if len(title) <= LONGEST_TITLE else title[: LONGEST_TITLE - 1] + "…"
+
+
+def save(figure: Figure, path: Path | BinaryIO) -> None:
+    """Write a figure, whatever glyphs the font lacks; without an alpha channel, which would make it larger.
+
+    For every PNG file Galaxy counts the different values in all channels, and takes longer for it than this.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # glyphs that the font lacks, grid lines beyond the sky
+        pixels, size = FigureCanvasAgg(figure).print_to_buffer()
+    picture = frombuffer("RGBA", size, pixels).convert("RGB")
+    picture.save(path, "PNG", compress_level=COMPRESSION, dpi=(figure.dpi, figure.dpi))

@@ -1,0 +1,101 @@
+"""A run in numbers, for a workflow's report and for programs: summary.json."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sep
+
+from .. import __version__
+from ..core.catalog import Catalog
+from ..core.columns import FLAGS, Flag
+from ..core.depth import Depth
+from ..core.detections import Detections
+from ..core.image import Image
+from ..core.photometry import Calibration
+from ..core.sky import Sky
+from ..core.threshold import Threshold
+from ..settings import Settings
+
+
+def write_summary(path: Path, summary: dict[str, Any]) -> None:
+    """Write the facts of a run as JSON."""
+    path.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def summarize(
+    settings: Settings,
+    image: Image,
+    sky: Sky,
+    threshold: Threshold,
+    detections: Detections,
+    catalog: Catalog,
+    calibration: Calibration,
+    depth: Depth,
+    *,
+    negated: int,
+    warnings: list[str],
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    """What was run, on what, and what came out; a number that is none is None. Fluxes are in the image's units.
+
+    `negated` is the number of detections on the negated image.
+    """
+    flags = catalog["flag_phot"]
+    facts = {
+        "source_extractor": __version__,
+        "sep": sep.__version__,
+        "parameters": settings.parameters(),
+        "image": {
+            "name": settings.title,
+            "origin": image.origin,
+            "width": image.shape[1],
+            "height": image.shape[0],
+            "type": image.stored_type,
+            "unit": image.unit,
+            "sky_coordinates": image.wcs is not None,
+            "masked_pixels": 0 if sky.masked is None else int(sky.masked.sum()),
+        },
+        "background": {
+            "global": sky.background,
+            "rms": sky.rms,
+            "subtracted": settings.background.subtract_background,
+        },
+        "threshold": {"least": threshold.least, "median": threshold.median, "greatest": threshold.greatest},
+        "calibration": {
+            "gain": calibration.gain,
+            "zeropoint": calibration.zeropoint,
+            "saturation": calibration.saturation,
+        },
+        "counts": {
+            "sources": len(catalog),
+            "detections_on_the_negated_image": negated,
+            "blended": int(np.count_nonzero(catalog["flag"] & Flag.BLENDED)),
+            "not_deblended": len(detections.not_deblended),
+            "flag_phot": {str(int(bit)): int(np.count_nonzero(flags & bit)) for bit in FLAGS["flag_phot"]},
+        },
+        "depth": {
+            "sigma": depth.sigma,
+            "aperture_diameter": depth.aperture_diameter,
+            "flux": depth.flux,
+            "magnitude": depth.magnitude,
+        },
+        "warnings": list(warnings),
+        "seconds": dict(seconds),
+    }
+    return _plain(facts)
+
+
+def _plain(value: Any) -> Any:
+    """The same in what JSON knows: no numpy numbers, no NaN."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,133 @@
+"""A Catalog -> files of rows: TSV, a FITS binary table, points for other tools, DS9 regions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..core.catalog import Catalog
+from ..core.columns import FLAGS
+from ..core.detections import Detections
+from ..settings import Settings
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+    from astropy.units import Unit
+
+
+def tsv_header(catalog: Catalog) -> str:
+    """The line of the columns' names."""
+    return "\t".join(catalog.values) + "\n"
+
+
+def tsv_rows(catalog: Catalog) -> str:
+    """A line per source.
+
+    Floats have 9 digits, which is every digit of SEP's float32, and as many as it takes to read
+    back the same float64 where the column is `exact`.
+    """
+    formats = [_format(catalog[column.name], column.exact) for column in catalog.columns]
+    return "".join(_rows("\t".join(formats) + "\n", catalog.values.values()))
+
+
+def _format(values: np.ndarray, exact: bool) -> str:
+    if values.dtype.kind in "iu":
+        return "%d"
+    return "%s" if values.dtype.kind == "U" else "%r" if exact else "%.9g"
+
+
+def write_points(path: Path, detections: Detections) -> None:
+    """Write label, pos_x and pos_y (pixels from 0), as Galaxy's tools for points take them."""
+    rows = _rows("%d\t%r\t%r\n", (detections.labels, detections.sources["x"], detections.sources["y"]))
+    write_lines(path, ["label\tpos_x\tpos_y\n", *rows])
+
+
+def write_regions(path: Path, catalog: Catalog) -> None:
+    """Write the Kron ellipses as DS9 regions, on the sky where the catalog has coordinates, else in pixels from 1.
+
+    DS9 counts the angle of an ellipse on the sky from west towards north, 90 degrees ahead of a position angle.
+    """
+    measured = np.isfinite(catalog["kron_radius"])
+    if "ra" in catalog:
+        measured &= np.isfinite(catalog["ra"]) & np.isfinite(catalog["theta_sky"])
+    values = {name: column[measured] for name, column in catalog.values.items()}
+    a, b = (values["kron_radius"] * values[axis] for axis in "ab")
+    if "ra" in values:
+        system, row = "icrs", 'ellipse(%.8f,%.8f,%.4f",%.4f",%.3f) # text={%d}\n'
+        scale = values["fwhm_arcsec"] / values["fwhm"]
+        ellipse = values["ra"], values["dec"], a * scale, b * scale, values["theta_sky"] + 90
+    else:
+        system, row = "image", "ellipse(%.4f,%.4f,%.4f,%.4f,%.3f) # text={%d}\n"
+        ellipse = values["x"] + 1, values["y"] + 1, a, b, np.degrees(values["theta"])
+    header = f"# Region file format: DS9 version 4.1\n{system}\n"
+    write_lines(path, [header, *_rows(row, (*ellipse, values["label"]))])
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write text as it is, on every system."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.writelines(lines)
+
+
+def _rows(row: str, columns: Iterable[np.ndarray]) -> Iterator[str]:
+    """One format string for the row is 2.4 times as fast as csv.writer (75,000 x 31), pandas slower still."""
+    return map(row.__mod__, zip(*(values.tolist() for values in columns), strict=True))
+
+
+def as_table(catalog: Catalog, settings: Settings) -> Table:
+    """The catalog as an astropy table, with units, descriptions and how it was made."""
+    from astropy.table import Column, Table
+
+    from .fits_maps import provenance
+
+    columns = [
+        Column(catalog[column.name], column.name, unit=_unit(column.unit), description=column.description)
+        for column in catalog.columns
+    ]
+    meta = {keyword.removeprefix("HIERARCH "): value for keyword, value, _ in provenance(settings)}
+    return Table(columns, meta=meta)
+
+
+def _unit(unit: str) -> Unit | None:
+    """A unit as astropy has it, one that it does not know as its name."""
+    from astropy.units import Unit
+
+    return Unit(unit, parse_strict="silent") if unit else None
+
+
+def write_fits_table(path: Path, catalog: Catalog, settings: Settings) -> None:
+    """Write a binary table with units, descriptions (TCOMM) and how it was made.
+
+    Columns are as wide as SEP's and ours are in memory; text is UTF-8 escaped to ASCII.
+    """
+    from astropy.io import fits
+
+    from .fits_maps import ascii_only, provenance
+
+    columns = []
+    for column in catalog.columns:
+        values = catalog[column.name]
+        if values.dtype.kind == "U":
+            values = np.full(len(values), ascii_only(settings.title))
+        columns.append(fits.Column(column.name, _tform(values), array=values, unit=ascii_only(column.unit) or None))
+    table = fits.BinTableHDU.from_columns(columns, name="CATALOG")
+    for number, column in enumerate(catalog.columns, start=1):
+        table.header[f"TCOMM{number}"] = ascii_only(column.description)
+    for keyword, value, comment in provenance(settings):
+        table.header[keyword] = (value, comment)
+    for name, legend in FLAGS.items():
+        for bit, meaning in legend.items():
+            table.header["COMMENT"] = f"{name} {bit}: {meaning}"
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(path)
+
+
+def _tform(values: np.ndarray) -> str:
+    """The FITS code of a column's type (FITS standard 4.0, table 18)."""
+    if values.dtype.kind == "U":
+        return f"{values.dtype.itemsize // 4}A"
+    return {("i", 8): "K", ("i", 4): "J", ("i", 2): "I", ("f", 8): "D", ("f", 4): "E"}[
+        values.dtype.kind, values.dtype.itemsize
+    ]
