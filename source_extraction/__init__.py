@@ -4,8 +4,8 @@
     result = se.extract("sky.fits", thresh=2, gain="GAIN")
     table = result.to_table()
 
-`extract` takes a file or an array and gives a `Result`; `join_catalogs` makes one catalog of many; `InputError` says what
-cannot be used.
+`extract` takes a file or an array and gives a `Result`; `join_catalogs` makes one catalog of many; an `InputError`
+says what cannot be used.
 
 The map of the house, from the bottom up; what is below knows nothing of what is above::
 

@@ -121,14 +121,16 @@ class Option:
 
     def _check_number(self, value: Any, shown: str) -> float:
         """numpy's numbers count as Python's, whole ones as fractions; True and False are none."""
-        wanted = numbers.Integral if self.whole else numbers.Real
-        assert self.bounds is not None
-        if not isinstance(value, wanted) or isinstance(value, bool):
+        if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+            number: float = int(value)
+        elif isinstance(value, numbers.Real) and not self.whole and not isinstance(value, bool):
+            number = float(value)
+        else:
             whole = "whole " if self.whole else ""
             raise InputError(self.name, f"{shown} is not a {whole}number", f"give {self.range}")
-        if value not in self.bounds:
+        if self.bounds is not None and number not in self.bounds:
             raise InputError(self.name, f"{shown} is out of range", f"give {self.range}")
-        return int(value) if self.whole else float(value)
+        return number if self.whole else float(number)
 
     def _check_numbers(self, value: Any) -> tuple[float, ...]:
         """Columns are named after 6 digits: what has the same name is the same aperture."""

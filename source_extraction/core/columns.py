@@ -6,6 +6,7 @@ Their order: SEP's columns; the measured ones; flag_phot and the image's name; c
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, IntFlag
 
@@ -171,7 +172,7 @@ def magnitude_name(flux: str) -> str:
     return flux.replace("flux", "mag", 1)
 
 
-def in_image_unit(columns: tuple[Column, ...], names: list[str]) -> list[str]:
+def in_image_unit(columns: tuple[Column, ...], names: Iterable[str]) -> list[str]:
     """Those of the `names` that are in the unit of the image's pixels, a template's for every aperture included."""
     plain = {column.name for column in columns if column.unit == IMAGE_UNIT and not column.is_template}
     # A template's name up to the diameter: no other column's begins so.

@@ -44,8 +44,9 @@ def local_scales(wcs: WCS, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
     Differences across a pixel, projected on the tangent plane at its centre; right at the poles too.
     """
     half = 0.5
-    ends = [sky_positions(wcs, x + dx, y + dy) for dx, dy in ((-half, 0), (half, 0), (0, -half), (0, half), (0, 0))]
-    if any(end is None for end in ends):
+    around = ((-half, 0), (half, 0), (0, -half), (0, half), (0, 0))
+    ends = [end for dx, dy in around if (end := sky_positions(wcs, x + dx, y + dy)) is not None]
+    if len(ends) < len(around):
         return None
     left, right, below, above, _ = (_unit_vectors(*end) for end in ends)
     ra, dec = (np.radians(angle) for angle in ends[-1])

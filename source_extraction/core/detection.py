@@ -40,7 +40,7 @@ def detect(
     found = _tiling(sky, kernel, threshold, options, workers or Workers(1)).extract(alongside)
     for name in ERROR_FIELDS if options.err_option == "none" else ():
         found.sources[name] = 0
-    for name in in_image_unit(DETECTION_COLUMNS, list(found.sources.dtype.names)):
+    for name in in_image_unit(DETECTION_COLUMNS, found.sources.dtype.names or ()):
         found.sources[name] *= sky.unit
     return found
 

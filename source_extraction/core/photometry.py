@@ -81,7 +81,7 @@ def measure(
         columns[name][usable] = values
     for axis in "xy":
         columns[f"{axis}_win"][~usable] = sources[axis][~usable]
-    for name in in_image_unit(PHOTOMETRY_COLUMNS, list(columns)):
+    for name in in_image_unit(PHOTOMETRY_COLUMNS, columns):
         columns[name] *= measured_on.sky.unit
     with np.errstate(divide="ignore", invalid="ignore"):
         columns["snr"] = columns["flux_auto"] / columns["flux_auto_err"]
@@ -300,5 +300,5 @@ def _windowed(
         for position, side in ((y, height), (x, width))
     )
     inside &= segmentation[rows, columns] == shapes.labels
-    columns = {"x_win": np.where(inside, x, shapes.x), "y_win": np.where(inside, y, shapes.y)}
-    return columns, np.where(inside, 0, PhotometryFlag.NOT_WINDOWED)
+    positions = {"x_win": np.where(inside, x, shapes.x), "y_win": np.where(inside, y, shapes.y)}
+    return positions, np.where(inside, 0, PhotometryFlag.NOT_WINDOWED)

@@ -20,15 +20,13 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
 from ..errors import InputError
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-# How often a process that waits for work looks whether there is still somebody to give it any.
-SECONDS_TO_LOOK = 2.0
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -70,7 +68,7 @@ class Workers:
         results: dict[int, Result] = {}
         try:
             for _ in range(min(self.number, len(items))):
-                process, connection = _fork(function, items)
+                process, connection = _fork(function, items, idle)
                 processes.append(process)
                 idle.append(connection)
             for wanted in range(len(items)):
@@ -81,8 +79,8 @@ class Workers:
                         busy.append(connection)
                     for errand in meanwhile:
                         errand()
-                    for connection in wait(busy):
-                        assert isinstance(connection, Connection)
+                    ready = wait(busy)
+                    for connection in [connection for connection in busy if connection in ready]:
                         number, results[number] = _receive(connection)
                         busy.remove(connection)
                         idle.append(connection)
@@ -99,11 +97,14 @@ def can_fork() -> bool:
     return "fork" in multiprocessing.get_all_start_methods()
 
 
-def _fork(function: Callable[[Any], Any], items: Sequence[Any]) -> tuple[BaseProcess, Connection]:
-    """A process that works on the items whose numbers it is sent."""
-    context = multiprocessing.get_context("fork")
+def _fork(
+    function: Callable[[Any], Any], items: Sequence[Any], others: Sequence[Connection]
+) -> tuple[BaseProcess, Connection]:
+    """A process that works on the items whose numbers it is sent; `others` are the connections to those before it."""
+    # Any: type checkers do not know of it where a system has none.
+    context: Any = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(function, items, theirs, os.getpid()), daemon=True)
+    process = context.Process(target=_work, args=(function, items, theirs, [ours, *others]), daemon=True)
     # What is there now, the process does not search for garbage: it would copy the pages.
     gc.freeze()
     with warnings.catch_warnings():
@@ -143,29 +144,33 @@ def _ended() -> InputError:
     )
 
 
-def _work(function: Callable[[Any], Any], items: Sequence[Any], connection: Connection, parent: int) -> None:
+def _work(
+    function: Callable[[Any], Any], items: Sequence[Any], connection: Connection, of_parent: Sequence[Connection]
+) -> NoReturn:
     """What a process does: it ends with its parent, and leaves interruptions to it."""
+    for other in of_parent:
+        # With a copy of the parent's end, nobody would be told that the parent is gone.
+        other.close()
     _end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     gc.enable()
-    while True:
-        # Looked at before the first wait too: the parent may have ended before it was asked to tell.
-        while os.getppid() == parent and not connection.poll(SECONDS_TO_LOOK):
-            pass
-        if os.getppid() != parent:
-            os._exit(1)
-        number = connection.recv()
-        try:
-            answer = number, function(items[number]), None
-        except Exception as problem:
-            problem.add_note(traceback.format_exc())
-            answer = number, None, problem
-        connection.send(answer)
+    try:
+        while True:
+            number = connection.recv()
+            try:
+                answer: tuple[int, Any, Exception | None] = number, function(items[number]), None
+            except Exception as problem:
+                problem.add_note(traceback.format_exc())
+                answer = number, None, problem
+            connection.send(answer)
+    except (EOFError, OSError):
+        # The parent is gone, and with it whoever wanted an answer.
+        os._exit(1)
 
 
 def _end_with_parent() -> None:
-    """Have the system end this process when its parent ends; where it cannot, the process looks for itself."""
+    """Have the system end this process at once when its parent ends; else it ends when its work is done."""
     if sys.platform == "linux":
         import ctypes
 

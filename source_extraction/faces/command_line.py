@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import io
 import signal
 import sys
 from collections.abc import Callable
@@ -40,7 +41,8 @@ def execute(program: Callable[[], None]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     for stream in (sys.stdout, sys.stderr):
         # File names need not be valid in the terminal's encoding.
-        stream.reconfigure(errors="backslashreplace")
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         program()
     except InputError as problem:

@@ -108,6 +108,8 @@ class _Given:
     @classmethod
     def of(cls, image: Any, wcs: Any, unit: Any) -> _Given:
         """What an image consists of; `wcs` and `unit` in place of its own."""
+        if wcs is not None:
+            _require_wcs(wcs)
         if isinstance(image, str | os.PathLike):
             return cls(Path(image), wcs=wcs, unit=_spelled(unit))
         own_unit = _spelled(unit if unit is not None else getattr(image, "unit", None))
@@ -123,9 +125,11 @@ class _Given:
 
 
 def _settings(given: _Given, mask: Any, error: Any, measure: Any, options: dict[str, Any]) -> Settings:
-    for name, parameter in PARAMETERS.items():
-        if name in options:
-            raise TypeError(f"there is no option {name!r}; the nearest is {parameter!r}")
+    for name in options:
+        if name in PARAMETERS:
+            raise TypeError(f"there is no option {name!r}; the nearest is {PARAMETERS[name]!r}")
+        if name in ("output_dir", "outputs"):
+            raise TypeError(f"there is no option {name!r}; the nearest is result.write(folder, outputs=...)")
     if error is None and options.get("err_option", "file") == "file":
         error = given.uncertainty
     if error is not None:
@@ -171,6 +175,13 @@ def _in_unit_of(unit: str | None, error: Any, error_type: str) -> Any:
         return np.asarray(values) * own.to(units.Unit(unit) ** power)
     except (units.UnitConversionError, ValueError) as problem:
         raise InputError("error", f"its unit is {own}, that of the image {unit} ({problem})", "convert it") from problem
+
+
+def _require_wcs(wcs: Any) -> None:
+    from astropy.wcs import WCS
+
+    if not isinstance(wcs, WCS):
+        raise InputError("wcs", f"it is a {type(wcs).__name__}", "give an astropy.wcs.WCS")
 
 
 def _values(array: Any) -> Any:

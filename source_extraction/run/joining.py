@@ -88,7 +88,8 @@ def join(catalogs: list[CatalogFile], output_dir: Path, log: Log) -> JoinedCatal
 
 def _write(catalogs: list[CatalogFile], columns: list[str], path: Path, log: Log) -> int:
     """Write the joined catalog; the number of its sources."""
-    number, seen = 0, {}
+    number = 0
+    seen: dict[str, str] = {}
     pd.DataFrame(columns=columns).to_csv(path, index=False, **TSV)
     for catalog in catalogs:
         images: dict[str, None] = {}

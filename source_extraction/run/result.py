@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ROWS_SHOWN = 5
+DOTS_PER_INCH_SHOWN = 90
 COLUMNS_SHOWN = (
     "label",
     "x",
@@ -182,6 +183,7 @@ class Result:
             _, ax = pyplot.subplots(subplot_kw={} if self.wcs is None else {"projection": self.wcs})
             ax.set_title(self._steps.title, parse_math=False)
         show_sources(ax, self._steps.sky_thumbnail, self._steps.detections.sources, self._steps.image)
+        ax.set_aspect("equal")
         return ax
 
     def _repr_html_(self) -> str:
@@ -191,7 +193,9 @@ class Result:
         from ..writers.pictures import draw_sources
 
         steps, picture = self._steps, BytesIO()
-        draw_sources(picture, steps.sky_thumbnail, steps.detections.sources, steps.image, steps.title)
+        draw_sources(
+            picture, steps.sky_thumbnail, steps.detections.sources, steps.image, steps.title, DOTS_PER_INCH_SHOWN
+        )
         encoded = base64.b64encode(picture.getvalue()).decode()
         shown = [name for name in COLUMNS_SHOWN if name in steps.catalog]
         rows = self.to_pandas().reset_index()[shown].head(ROWS_SHOWN).to_html(index=False, border=0)

@@ -68,7 +68,7 @@ def _draw_sources(counts: Axes, snr: Axes, size: Axes, catalog: Catalog, flux_un
             axes.text(0.5, 0.5, "no source with a positive flux", transform=axes.transAxes, ha="center")
         return
 
-    counts.hist(brightness, bins=_bins(brightness, counts.get_xscale() == "log"), color=BLUE)
+    counts.hist(brightness, bins=_bins(brightness, counts.get_xscale() == "log").tolist(), color=BLUE)
     counts.set_yscale("log")
     counts.set_ylim(bottom=0.7)
     for axes, values in ((snr, catalog["snr"][positive]), (size, catalog["flux_radius"][positive])):

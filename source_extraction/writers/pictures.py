@@ -22,6 +22,7 @@ from ..core.image import Image
 from .thumbnails import LONGEST_SIDE_IN_PIXELS, downsample_labels
 
 if TYPE_CHECKING:
+    from astropy.visualization.wcsaxes import WCSAxes
     from astropy.wcs import WCS
 
 DOTS_PER_INCH = 200
@@ -83,9 +84,17 @@ def draw_segmentation(path: Path, segmentation: np.ndarray, image: Image, title:
     save(figure, path)
 
 
-def draw_sources(path: Path | BinaryIO, thumbnail: np.ndarray, sources: np.ndarray, image: Image, title: str) -> None:
+def draw_sources(
+    path: Path | BinaryIO,
+    thumbnail: np.ndarray,
+    sources: np.ndarray,
+    image: Image,
+    title: str,
+    dots_per_inch: int = DOTS_PER_INCH,
+) -> None:
     """The background-subtracted image (its `thumbnail`) with an ellipse of 3 sigma around each source."""
     figure, axes = _frame(image, title)
+    figure.set_dpi(dots_per_inch)
     show_sources(axes, thumbnail, sources, image)
     save(figure, path)
 
@@ -179,7 +188,7 @@ def _frame(image: Image, title: str, margins: dict[str, float] = MARGINS) -> tup
     return figure, axes
 
 
-def _label_sky(axes: Axes, wcs: WCS) -> None:
+def _label_sky(axes: WCSAxes, wcs: WCS) -> None:
     """Ticks and name of the coordinate that changes most along x at the bottom, of the other at the left."""
     along_x = int(np.argmax(np.abs(wcs.pixel_scale_matrix[:, 0])))
     for number, kind in ((wcs.wcs.lng, wcs.wcs.lngtyp), (wcs.wcs.lat, wcs.wcs.lattyp)):
