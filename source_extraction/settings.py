@@ -166,12 +166,13 @@ class Option:
 class InMemory:
     """An image that is in no file.
 
-    `pixels` is whatever numpy makes an array of, `name` what messages and products call it, `header` a mapping in
-    which keywords are looked up.
+    `pixels` is whatever numpy makes an array of, `name` what messages and products call it, `unit` the unit of the
+    pixels as text, `header` a mapping in which keywords are looked up.
     """
 
     pixels: Any
     name: str
+    unit: str = ""
     header: Any = None
 
 

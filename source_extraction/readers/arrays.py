@@ -37,6 +37,7 @@ def read_array(given: InMemory, plane: int | None) -> Image:
         origin="array" if plane is None else f"plane {plane}",
         stored_type=stored_type,
         pixels=_unmasked(pixels),
+        unit=given.unit,
         headers=() if given.header is None else (given.header,),
         borrowed=True,
     )

@@ -12,6 +12,9 @@ from ..errors import InputError
 from ..settings import InMemory
 from .images import read_image
 
+# The power of the image's unit that each error_type has.
+POWERS = {"rms": 1, "variance": 2, "weight": -2}
+
 
 def read_noise_map(given: Path | InMemory, error_type: str, image: Image) -> NoiseMap:
     """Read the noise of every pixel of `image`.
@@ -23,6 +26,8 @@ def read_noise_map(given: Path | InMemory, error_type: str, image: Image) -> Noi
     noise = read_image(given)
     require_same_shape(noise, image, "noise map", "give a noise map of the image's shape")
     values = noise.pixels.astype(np.float64)
+    if isinstance(given, InMemory):
+        values *= _in_unit_of(image, noise, error_type)
     invalid = ~((values > 0) & np.isfinite(values))
     if invalid.all():
         raise InputError(noise.source, "no pixel of the noise map is above 0", "check the file and --error_type")
@@ -32,3 +37,18 @@ def read_noise_map(given: Path | InMemory, error_type: str, image: Image) -> Noi
     if error_type == "weight":
         np.reciprocal(values, out=values)
     return NoiseMap(noise.source, values, invalid)
+
+
+def _in_unit_of(image: Image, noise: Image, error_type: str) -> float:
+    """What the values of a noise map are to be multiplied with, where both it and the image say their units."""
+    if not (noise.unit and image.unit) or noise.unit == image.unit:
+        return 1.0
+    from astropy import units
+
+    try:
+        return units.Unit(noise.unit).to(units.Unit(image.unit) ** POWERS[error_type])
+    except ValueError as problem:
+        # Also what astropy raises for units that it cannot convert.
+        raise InputError(
+            noise.source, f"its unit is {noise.unit}, that of the image {image.unit}", "convert it"
+        ) from problem

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..core.processes import Workers
 from ..errors import InputError
 from ..settings import OPTIONS, InMemory, OutputOptions, Settings
@@ -112,16 +110,11 @@ class _Given:
             _require_wcs(wcs)
         if isinstance(image, str | os.PathLike):
             return cls(Path(image), wcs=wcs, unit=_spelled(unit))
-        own_unit = _spelled(unit if unit is not None else getattr(image, "unit", None))
+        own = InMemory(_values(image), NAME, _unit_of(image), getattr(image, "meta", None))
         if not hasattr(image, "uncertainty"):
-            return cls(InMemory(_values(image), NAME), wcs=wcs, unit=own_unit)
-        return cls(
-            InMemory(image.data, NAME, header=image.meta),
-            mask=image.mask,
-            uncertainty=image.uncertainty,
-            wcs=wcs if wcs is not None else getattr(image.wcs, "low_level_wcs", image.wcs),
-            unit=own_unit,
-        )
+            return cls(own, wcs=wcs, unit=_spelled(unit))
+        own_wcs = getattr(image.wcs, "low_level_wcs", image.wcs)
+        return cls(own, image.mask, image.uncertainty, own_wcs if wcs is None else wcs, _spelled(unit))
 
 
 def _settings(given: _Given, mask: Any, error: Any, measure: Any, options: dict[str, Any]) -> Settings:
@@ -134,10 +127,8 @@ def _settings(given: _Given, mask: Any, error: Any, measure: Any, options: dict[
         error = given.uncertainty
     if error is not None:
         kind = getattr(error, "uncertainty_type", None)
-        options = (
-            {"err_option": "file"} | ({} if kind is None else {"error_type": _error_type(kind, options)}) | options
-        )
-        error = _in_unit_of(given.unit, error, options.get("error_type", "rms"))
+        implied = {} if kind is None else {"error_type": _error_type(kind, options)}
+        options = {"err_option": "file"} | implied | options
     return Settings.of(
         given.image,
         wcs=given.wcs,
@@ -162,21 +153,6 @@ def _error_type(kind: str, options: dict[str, Any]) -> str:
     return ERROR_TYPES[kind]
 
 
-def _in_unit_of(unit: str | None, error: Any, error_type: str) -> Any:
-    """The values of an error, in the unit of the image where both have one; a path as it is."""
-    own = getattr(error, "unit", None)
-    values = error.array if hasattr(error, "uncertainty_type") else _values(error)
-    if own is None or not unit:
-        return values
-    from astropy import units
-
-    power = {"rms": 1, "variance": 2, "weight": -2}[error_type]
-    try:
-        return np.asarray(values) * own.to(units.Unit(unit) ** power)
-    except (units.UnitConversionError, ValueError) as problem:
-        raise InputError("error", f"its unit is {own}, that of the image {unit} ({problem})", "convert it") from problem
-
-
 def _require_wcs(wcs: Any) -> None:
     from astropy.wcs import WCS
 
@@ -185,8 +161,17 @@ def _require_wcs(wcs: Any) -> None:
 
 
 def _values(array: Any) -> Any:
-    """The values of an array, those of a Quantity without its unit."""
+    """The values of an array: those of a Quantity without its unit, those of an NDData or an uncertainty."""
+    if hasattr(array, "uncertainty_type"):
+        return array.array
+    if hasattr(array, "uncertainty"):
+        return array.data
     return array.value if hasattr(array, "unit") and hasattr(array, "value") else array
+
+
+def _unit_of(array: Any) -> str:
+    """The unit of an array that has one, else no text."""
+    return _spelled(getattr(array, "unit", None)) or ""
 
 
 def _spelled(unit: Any) -> str | None:
@@ -197,7 +182,7 @@ def _spelled(unit: Any) -> str | None:
 def _path_or_array(given: Any, name: str) -> Path | InMemory | None:
     if given is None:
         return None
-    return Path(given) if isinstance(given, str | os.PathLike) else InMemory(_values(given), name)
+    return Path(given) if isinstance(given, str | os.PathLike) else InMemory(_values(given), name, _unit_of(given))
 
 
 def _in_python(problem: InputError) -> InputError:
