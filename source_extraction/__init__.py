@@ -26,7 +26,7 @@ The map of the house, from the bottom up; what is below knows nothing of what is
         depth          how faint a source could be
         bright_mask    the segmentation map -> a mask of the brightest sources
 
-    readers/    files and arrays -> images, masks, noise maps, kernels, calibration
+    readers/    files and arrays -> images, and what comes with them: mask, noise_map, kernels, calibration
         images         which reader an image needs: fits, tiff, arrays (content, planes and memory serve them)
 
     writers/    what was found -> files
