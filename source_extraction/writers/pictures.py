@@ -176,16 +176,23 @@ def _frame(image: Image, title: str, margins: dict[str, float] = MARGINS) -> tup
     place = (margins["left"] / size[0], margins["bottom"] / size[1], inner[0] / size[0], inner[1] / size[1])
     if image.wcs is None:
         axes = figure.add_axes(place)
-        axes.set(xlabel="x [pixel]", ylabel="y [pixel]")
     else:
         from astropy.visualization.wcsaxes import WCSAxes
 
         axes = WCSAxes(figure, place, wcs=image.wcs)
         figure.add_axes(axes)
-        _label_sky(axes, image.wcs)
+    label_axes(axes, image)
     axes.set_facecolor(MASKED_COLOR)
     axes.set_title(shortened(title), parse_math=False)
     return figure, axes
+
+
+def label_axes(axes: Axes, image: Image) -> None:
+    """Say what the axes are: sky coordinates where the image has some, which the axes then must know, else pixels."""
+    if image.wcs is None:
+        axes.set(xlabel="x [pixel]", ylabel="y [pixel]")
+    else:
+        _label_sky(axes, image.wcs)
 
 
 def _label_sky(axes: WCSAxes, wcs: WCS) -> None:
