@@ -92,6 +92,39 @@ class Workers:
                 process.join()
 
 
+def isolated(function: Callable[[], Result], died: Callable[[int], Exception], seconds: float | None = None) -> Result:
+    """The result of a function that runs in a process of its own, which it may bring down.
+
+    What the function does to memory stays there, but for a `shared_array` that was made before. Raises what the function
+    raises, and what `died` makes of the number of the signal that ended the process: SIGXCPU where it took more than
+    `seconds` of computing. Where the system cannot fork, the function runs here.
+    """
+    if not can_fork():
+        return function()
+
+    def limited(_: int) -> Result:
+        if seconds is not None and sys.platform != "win32":
+            import resource
+
+            used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+            resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(used + seconds), resource.RLIM_INFINITY))
+        return function()
+
+    process, connection = _fork(limited, [0], [])
+    try:
+        connection.send(0)
+        _, result, problem = connection.recv()
+    except (EOFError, OSError) as gone:
+        process.join()
+        raise died(-(process.exitcode or 0)) from gone
+    finally:
+        process.kill()
+        process.join()
+    if problem is not None:
+        raise problem
+    return result
+
+
 def can_fork() -> bool:
     """Whether this system makes processes that see what is in memory."""
     return "fork" in multiprocessing.get_all_start_methods()
