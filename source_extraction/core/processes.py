@@ -95,9 +95,9 @@ class Workers:
 def isolated(function: Callable[[], Result], died: Callable[[int], Exception], seconds: float | None = None) -> Result:
     """The result of a function that runs in a process of its own, which it may bring down.
 
-    What the function does to memory stays there, but for a `shared_array` that was made before. Raises what the function
-    raises, and what `died` makes of the number of the signal that ended the process: SIGXCPU where it took more than
-    `seconds` of computing. Where the system cannot fork, the function runs here.
+    What the function does to memory stays there, but for a `shared_array` that was made before. Raises what the
+    function raises, and what `died` makes of the number of the signal that ended the process: SIGXCPU where it took
+    more than `seconds` of computing. Where the system cannot fork, the function runs here.
     """
     if not can_fork():
         return function()
