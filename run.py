@@ -105,9 +105,24 @@ def _install_programs() -> None:
         print(f"For the tests of the form and the cluster: apt-get install {' '.join(missing)}", flush=True)
         return
     print(f"Installing {', '.join(missing)} ...", flush=True)
-    quiet = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "-o", "Dpkg::Use-Pty=0"]
-    _must(*quiet, "update")
-    _must(*quiet, "install", "--no-install-recommends", *missing)
+    _apt_get("update")
+    _apt_get("install", "--no-install-recommends", *missing)
+
+
+def _apt_get(*arguments: str) -> None:
+    """Run apt-get without a word and without a question; what it says, a line or more a package, only if it fails."""
+    command = ["apt-get", "--yes", *arguments]
+    apt = subprocess.run(
+        command,
+        check=False,
+        env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if apt.returncode:
+        sys.exit(f"{apt.stdout}error: {' '.join(command)} ended with {apt.returncode}")
 
 
 def _uv() -> Path:
