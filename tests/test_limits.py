@@ -17,11 +17,11 @@ from tests.conftest import SCRIPT, read_catalog, succeed
 from tests.test_against_sep import assert_same_catalog
 
 PRODUCTS = ("--outputs", "catalog.tsv,segmentation_map.fits,background_rms.fits")
-NOISE = np.random.default_rng(4)
 
 
 def noise(*shape: int) -> np.ndarray:
-    return NOISE.normal(0, 1, shape).astype(np.float32)
+    """The same for a shape whenever it is called, so that no test has other pixels where others run before it."""
+    return np.random.default_rng(4).normal(0, 1, shape).astype(np.float32)
 
 
 def away(side: int, x: float, y: float) -> np.ndarray:
@@ -81,7 +81,7 @@ def test_blend_that_fills_the_image(tmp_path: Path) -> None:
     pixels = noise(side, side)
     rows, columns = np.indices((17, 17))
     star = (100 * np.exp(-((columns - 8) ** 2 + (rows - 8) ** 2) / 8)).astype(np.float32)
-    for x, y in NOISE.integers(0, side - 17, (20000, 2)):
+    for x, y in np.random.default_rng(5).integers(0, side - 17, (20000, 2)):
         pixels[y : y + 17, x : x + 17] += star
     fits.writeto(tmp_path / "image.fits", pixels)
     options = ("--err_option", "none", "--thresh", "1e-3", "--bw", str(side), "--bh", str(side))
