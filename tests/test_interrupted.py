@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from tests.conftest import SCRIPT, TEST_DATA
+from tests.conftest import SCRIPT, SECONDS_OF_A_HANG, TEST_DATA
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_ended_while_writing(tmp_path: Path, large_image: Path, number: signal.S
     while not list(folder.glob(f".source-extractor-*/{product}")) and run.poll() is None:
         time.sleep(0.001)
     run.send_signal(number)
-    _, wrong = run.communicate(timeout=60)
+    _, wrong = run.communicate(timeout=SECONDS_OF_A_HANG)
     assert run.returncode == (-number if number == signal.SIGKILL else 128 + number)
     assert wrong == b""
     if number == signal.SIGKILL:

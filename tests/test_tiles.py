@@ -21,7 +21,7 @@ from extraction.kernels import DEFAULT_KERNEL
 from extraction.limits import Detections
 from extraction.settings import Settings
 from extraction.workers import Workers
-from tests.conftest import SCRIPT, read_catalog, succeed
+from tests.conftest import SCRIPT, SECONDS_OF_A_HANG, read_catalog, succeed
 from tests.simulated_sky import simulate
 
 SETTINGS = Settings(Path("sky.fits"))
@@ -295,7 +295,7 @@ class TestWorkers:
         _, theirs = context.Pipe()
         orphan = context.Process(target=workers._work, args=(abs, [1], theirs, -1))
         orphan.start()
-        orphan.join(30)
+        orphan.join(SECONDS_OF_A_HANG)
         assert orphan.exitcode == 1
 
     def test_shared_array(self) -> None:
@@ -342,13 +342,13 @@ def test_a_process_that_is_killed_leaves_nothing(tmp_path: Path, victim: str) ->
     run = subprocess.Popen(
         [str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + SECONDS_OF_A_HANG
     while len(processes := running(folder)) < 3:
         assert time.monotonic() < deadline
         assert run.poll() is None
         time.sleep(0.01)
     os.kill(run.pid if victim == "all" else next(pid for pid in processes if pid != run.pid), signal.SIGKILL)
-    _, wrong = run.communicate(timeout=60)
+    _, wrong = run.communicate(timeout=SECONDS_OF_A_HANG)
     if victim == "worker":
         assert run.returncode == 1
         assert wrong.startswith("error: source-extractor: one of its processes was ended by the system")
