@@ -33,6 +33,10 @@ DEBIAN_PACKAGES = {
 }
 
 
+# What the package is to run on, as mypy calls them.
+SYSTEMS = ("linux", "darwin", "win32")
+
+
 def main() -> int:
     if sys.version_info < (3, 11):
         sys.exit("error: Python 3.11 or newer is needed; this is " + sys.version.split()[0])
@@ -60,8 +64,12 @@ def test(arguments: list[str]) -> int:
     environment("tool")
     environment("galaxy")
     programs = environment("tests")
-    status = run(programs / "ruff", "check", ".") or run(programs / "ruff", "format", "--check", ".")
-    return status or run(programs / "python", "-m", "pytest", *arguments)
+    checks = [("ruff", "check", "."), ("ruff", "format", "--check", ".")]
+    checks += [("mypy", "--platform", system) for system in SYSTEMS]
+    for program, *options in checks:
+        if status := run(programs / program, *options):
+            return status
+    return run(programs / "python", "-m", "pytest", *arguments)
 
 
 def form(_: list[str]) -> int:

@@ -24,7 +24,7 @@ MOST_BYTES_TO_DEBLEND = 1.5e9
 
 
 def most_pixels_to_deblend(thresholds: int) -> float:
-    """How many pixels a source may have to be searched for blends at so many thresholds."""
+    """How many pixels a source may have to be searched for blends at that many thresholds."""
     return MOST_BYTES_TO_DEBLEND / BYTES_TO_DEBLEND / thresholds
 
 

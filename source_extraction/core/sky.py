@@ -155,7 +155,7 @@ def estimate_background(
     mesh = sep.Background(
         pixels,
         mask=masked,
-        # Larger ones say the same, and make SEP allocate as much or overflow.
+        # Larger cells and filters give the same result, and make SEP allocate as much or overflow.
         bw=min(options.bw, width),
         bh=min(options.bh, height),
         fw=min(options.fw, 2 * width + 1),
