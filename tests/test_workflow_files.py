@@ -2,24 +2,23 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 import yaml
 
-import extraction
-from extraction.products import DEFAULT_PRODUCTS, PRODUCTS
-from extraction.settings import Settings
-from source_extractor import parse
+from source_extraction.faces.source_extractor import parse
+from source_extraction.run.products import DEFAULT_PRODUCTS, PRODUCTS
+from source_extraction.settings import OPTIONS
 from tests.conftest import REPOSITORY
 
 WORKFLOWS = sorted((REPOSITORY / "workflows").glob("*.gxwf.yml"))
 FORM = ElementTree.parse(REPOSITORY / "source_extractor.xml")
 # The product behind each output of the form.
 OUTPUTS = {output.get("name"): output.get("file") for output in FORM.iterfind("outputs/expand")}
-DEFAULTS = {option.name: option.default for option in fields(Settings)}
+TOKENS = {token.get("name"): token.text for token in ElementTree.parse(REPOSITORY / "macros.xml").iter("token")}
+VERSION = f"{TOKENS['@TOOL_VERSION@']}+galaxy{TOKENS['@VERSION_SUFFIX@']}"
 
 each_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 
@@ -51,8 +50,9 @@ def test_products_and_outputs_of_the_tool(path: Path) -> None:
     workflow = yaml.safe_load(path.read_text())
     chosen = {}
     for name, step in steps(workflow).items():
+        if step["tool_id"] in ("source_extractor", "source_extractor_join"):
+            assert step["tool_version"] == VERSION
         if step["tool_id"] == "source_extractor":
-            assert step["tool_version"] == extraction.__version__
             chosen[name] = step.get("state", {}).get("outputs", DEFAULT_PRODUCTS)
             assert set(chosen[name]) <= set(PRODUCTS)
     assert chosen
@@ -71,8 +71,9 @@ def test_state_of_the_tool(path: Path) -> None:
             assert not set(state) & set(step["in"])
             assert set(parameters(FORM.find("inputs"))) <= set(state) | set(step["in"])
             for name in set(state) - {"filter|filter_case", "outputs", "photometry|apertures"}:
-                assert state[name] == DEFAULTS[name.rpartition("|")[2]], name
-            assert parse(["image", f"--apertures={state['photometry|apertures']}"]).apertures == DEFAULTS["apertures"]
+                assert state[name] == OPTIONS[name.rpartition("|")[2]].default, name
+            settings, _ = parse(["image", f"--apertures={state['photometry|apertures']}"])
+            assert settings.photometry.apertures == OPTIONS["apertures"].default
             assert state["filter|filter_case"] == (
                 "file_or_default" if "filter|filter_file" in step["in"] else "default"
             )

@@ -14,6 +14,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+FORMS = ("source_extractor.xml", "join_catalogs.xml")
 ADMIN_EMAIL, ADMIN_KEY = "admin@example.org", "the-key-of-the-admin"
 
 # A job that Slurm ends together with its script leaves no exit code behind, which Galaxy takes for a success: so there
@@ -74,20 +75,21 @@ def configure(folder: Path, tool_environment: Path) -> None:
     (folder / "database").mkdir(parents=True)
     (folder / "galaxy.yml").write_text(CONFIGURATION.format(folder=folder, email=ADMIN_EMAIL, key=ADMIN_KEY))
     (folder / "tool_conf.xml").write_text(TOOLS.format(repository=REPOSITORY))
-    for name, version in requirements():
+    for name, version in set().union(*map(requirements, FORMS)):
         package = folder / "dependencies" / name / version
         package.parent.mkdir(parents=True)
         package.symlink_to(tool_environment)
 
 
-def requirements() -> list[tuple[str, str]]:
-    """Name and version of every package that the tools require."""
+def requirements(form: str) -> set[tuple[str, str]]:
+    """Name and version of every package that a form requires, those that all require included."""
     macros = ElementTree.parse(REPOSITORY / "macros.xml")
     tokens = {token.get("name"): token.text for token in macros.iter("token")}
-    return [
+    return {
         (package.text, tokens.get(package.get("version"), package.get("version")))
-        for package in macros.iter("requirement")
-    ]
+        for file in (macros, ElementTree.parse(REPOSITORY / form))
+        for package in file.iter("requirement")
+    }
 
 
 def start_celery() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -10,13 +11,14 @@ from bioblend import ConnectionError
 from bioblend.galaxy import GalaxyInstance
 
 from tests.galaxy.conftest import Galaxy, run_planemo
-from tests.galaxy.serve import REPOSITORY, requirements
+from tests.galaxy.serve import FORMS, REPOSITORY, requirements
 
-FORMS = [REPOSITORY / "source_extractor.xml", REPOSITORY / "join_catalogs.xml"]
+PATHS = [REPOSITORY / form for form in FORMS]
+PROGRAMS = [path.with_suffix(".py").name for path in PATHS]
 # The identifier of the tool, and the number of the test.
 TESTS = [
     (form.getroot().get("id"), number)
-    for form in map(ElementTree.parse, FORMS)
+    for form in map(ElementTree.parse, PATHS)
     for number, _ in enumerate(form.findall("tests/test"))
 ]
 # These ask bio.tools and the Tool Shed, which a test must not depend on.
@@ -24,7 +26,7 @@ OFFLINE = "BioToolsValid,version_bumped"
 
 
 def test_lint(galaxy_environment: Path, tmp_path: Path) -> None:
-    lint = ["lint", "--report_level", "all", "--fail_level", "warn", "--skip", OFFLINE, *FORMS]
+    lint = ["lint", "--report_level", "all", "--fail_level", "warn", "--skip", OFFLINE, *PATHS]
     run = run_planemo(galaxy_environment, *lint, folder=tmp_path)
     assert run.returncode == 0, run.stdout + run.stderr
     assert "WARNING" not in run.stdout
@@ -47,7 +49,7 @@ def report(galaxy: Galaxy, tmp_path_factory: pytest.TempPathFactory) -> dict[tup
     output = folder / "report.json"
     server = ["--engine", "external_galaxy", "--galaxy_url", galaxy.url, "--galaxy_admin_key", galaxy.key]
     command = ["test", *server, "--test_timeout", "240", "--test_output_json", output]
-    run = galaxy.planemo(*command, *FORMS, folder=folder)
+    run = galaxy.planemo(*command, *PATHS, folder=folder)
     assert output.exists(), run.stdout + run.stderr
     tests = [test["data"] for test in json.loads(output.read_text())["tests"]]
     return {(test["tool_id"], test["test_index"]): test for test in tests}
@@ -63,13 +65,35 @@ def test_on_galaxy(report: dict[tuple[str, int], dict], tool: str, number: int) 
     assert test["status"] == "success", json.dumps(test.get("output_problems") or test, indent=1)[:5000]
 
 
-def test_requirements_resolve_exactly(galaxy: Galaxy, report: dict[tuple[str, int], dict]) -> None:
-    """The versions in macros.xml are those that the job ran with."""
+@pytest.mark.parametrize(("tool", "form"), [("source_extractor", FORMS[0]), ("source_extractor_join", FORMS[1])])
+def test_requirements_resolve_exactly(report: dict[tuple[str, int], dict], tool: str, form: str) -> None:
+    """The versions that a form requires are those that the job ran with."""
     # The very first job of a tool records no dependencies.
-    dependencies = report["source_extractor", 1]["job"]["dependencies"]
+    dependencies = report[tool, 1]["job"]["dependencies"]
     assert {(d["name"], d["version"], d["exact"]) for d in dependencies} == {
-        (name, version, True) for name, version in requirements()
+        (name, version, True) for name, version in requirements(form)
     }
+
+
+FIND_REQUIRED_FILES = """
+import json, sys
+from galaxy.tool_util.parser import get_tool_source
+required = get_tool_source(sys.argv[1]).parse_required_files()
+print(json.dumps(required.find_required_files(sys.argv[2])))
+"""
+
+
+@pytest.mark.parametrize(("form", "program"), list(zip(FORMS, PROGRAMS, strict=True)))
+def test_files_that_a_job_needs(galaxy_environment: Path, tmp_path: Path, form: str, program: str) -> None:
+    """Another machine is sent these alone, as Galaxy finds them: the program and every module of the package."""
+    checkout = tmp_path / "checkout"
+    shutil.copytree(REPOSITORY, checkout, ignore=shutil.ignore_patterns(".git", ".environments"))
+    command = [galaxy_environment / "bin/python", "-c", FIND_REQUIRED_FILES, checkout / form, checkout]
+    run = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    modules = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "source_extraction").rglob("*.py")}
+    assert "source_extraction/core/tiles.py" in modules
+    assert sorted(json.loads(run.stdout)) == sorted({program, *modules})
 
 
 OUT_OF_RANGE = {
