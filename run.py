@@ -4,6 +4,7 @@
 python3 run.py demo                 the tool on a shipped image
 python3 run.py test [-- ARGS]       tidiness, tests, and a real Galaxy server (ARGS go to pytest)
 python3 run.py form                 a Galaxy server with the tool, to look at
+python3 run.py tables [--check]     the tables of README and form, written from the code
 """
 
 import hashlib
@@ -41,7 +42,7 @@ def main() -> int:
     if sys.version_info < (3, 11):
         sys.exit("error: Python 3.11 or newer is needed; this is " + sys.version.split()[0])
     task, *rest = sys.argv[1:] or ["help"]
-    tasks = {"demo": demo, "test": test, "form": form}
+    tasks = {"demo": demo, "test": test, "form": form, "tables": tables}
     if task not in tasks:
         print(__doc__)
         return 0 if task in ("help", "-h", "--help") else 2
@@ -80,6 +81,11 @@ def form(_: list[str]) -> int:
     print("The form: http://127.0.0.1:8080/?tool_id=source_extractor (in half a minute; Ctrl-C ends it)")
     run("rm", "-rf", folder)
     return run(programs / "python", "tests/galaxy/serve.py", folder, "8080", ENVIRONMENTS / "tool")
+
+
+def tables(arguments: list[str]) -> int:
+    """Write the tables of options, products and columns, or say where they are out of date."""
+    return run(environment("tests") / "python", "docs/write_tables.py", *arguments)
 
 
 def environment(name: str) -> Path:

@@ -1,33 +1,40 @@
 """A default, a bound, a column, a version: the form and the README say what the code says."""
 
-import dataclasses
+import os
 import re
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from packaging.requirements import Requirement
 
-import extraction
-from extraction.catalog import COLUMNS, FLAG_LEGEND, Given
-from extraction.joining import IDENTITY, JOINED_CATALOG
-from extraction.photometry import FLAG_PHOT_LEGEND, aperture_column
-from extraction.products import DEFAULT_PRODUCTS, PRODUCTS
-from extraction.settings import Settings
-from source_extractor import parse
-from tests.conftest import REPOSITORY
+import source_extraction
+from docs.write_tables import TOKENS as TABLES
+from docs.write_tables import out_of_date, readme, tokens
+from source_extraction.core.columns import DETECTION_COLUMNS, PHOTOMETRY_COLUMNS, Given
+from source_extraction.faces.source_extractor import parse
+from source_extraction.run.joining import IDENTITY, JOINED_CATALOG
+from source_extraction.run.products import DEFAULT_PRODUCTS, PRODUCTS
+from source_extraction.settings import OPTIONS as ALL_OPTIONS
+from source_extraction.settings import PhotometryOptions, as_typed
+from tests.conftest import REPOSITORY, TEST_DATA
+from tests.galaxy.serve import FORMS, requirements
 
-FORM = ElementTree.parse(REPOSITORY / "source_extractor.xml").getroot()
-JOIN_FORM = ElementTree.parse(REPOSITORY / "join_catalogs.xml").getroot()
+FORM, JOIN_FORM = (ElementTree.parse(REPOSITORY / form).getroot() for form in FORMS)
 MACROS = ElementTree.parse(REPOSITORY / "macros.xml").getroot()
 HELP = FORM.find("help").text
 README = (REPOSITORY / "README.md").read_text()
 TOKENS = {token.get("name"): token.text for token in MACROS.iter("token")}
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 
 # A choice of the form alone, which it turns into one of the command line's.
 FOR_WORKFLOWS = "file_or_default"
 # The form sets these itself.
-NOT_IN_THE_FORM = {"image", "output_dir", "name", "threads"}
-OPTIONS = {option.name: option for option in dataclasses.fields(Settings) if option.name not in NOT_IN_THE_FORM}
+NOT_IN_THE_FORM = {"output_dir", "name", "threads"}
+OPTIONS = {name: option for name, option in ALL_OPTIONS.items() if name not in NOT_IN_THE_FORM}
 PARAMETERS = {
     parameter.get("argument").removeprefix("--"): parameter
     for root in (FORM.find("inputs"), MACROS)
@@ -43,17 +50,12 @@ def pinned(file: Path) -> dict[str, str]:
     return dict(line.split("==") for line in file.read_text().splitlines() if "==" in line)
 
 
-def as_typed(default: object) -> str:
-    """A default as it is written on the command line."""
-    return ",".join(f"{number:g}" for number in default) if isinstance(default, tuple) else str(default)
-
-
 def test_the_form_has_every_option() -> None:
     assert set(PARAMETERS) == set(OPTIONS)
     command = FORM.find("command").text
     for name, option in OPTIONS.items():
         # A switch is passed as its value; some others in a loop over their names.
-        passed = rf"\$\w+\.{name}\n" if option.type is bool else rf"--{name}=|'{name}'"
+        passed = rf"\$\w+\.{name}\n" if option.kinds == (bool,) else rf"--{name}=|'{name}'"
         assert re.search(passed, command), name
 
 
@@ -61,16 +63,16 @@ def test_the_form_has_every_option() -> None:
 def test_defaults_and_bounds_of_the_form(name: str) -> None:
     option, parameter = OPTIONS[name], PARAMETERS[name]
     assert parameter.get("label")
-    if choices := option.metadata.get("choices"):
+    if option.choices:
         options = {choice.get("value"): choice.get("selected") == "true" for choice in parameter.iter("option")}
-        assert set(options) - {FOR_WORKFLOWS} == set(choices)
+        assert set(options) - {FOR_WORKFLOWS} == set(option.choices)
         assert [value for value, selected in options.items() if selected] == [option.default]
-    elif option.type in (float | str | None, tuple[float, ...]):
+    elif str in option.kinds or option.is_list:
         assert parameter.get("type") == "text"
         assert parameter.get("value") == (None if option.default is None else as_typed(option.default))
         assert parameter.get("optional") == ("true" if option.default is None else None)
-    elif bounds := option.metadata.get("bounds"):
-        kind = int if option.type in (int, int | None) else float
+    elif bounds := option.bounds:
+        kind = int if option.whole else float
         assert parameter.get("type") == {int: "integer", float: "float"}[kind]
         assert (None if parameter.get("value") is None else kind(parameter.get("value"))) == option.default
         above = parameter.find("validator[@exclude_min='true']")
@@ -80,10 +82,11 @@ def test_defaults_and_bounds_of_the_form(name: str) -> None:
         most = parameter.get("max") if span is None else span.get("max")
         for form, code in ((parameter.get("min"), bounds.least), (most, bounds.most)):
             assert (None if form is None else float(form)) == code
-    elif option.type is bool:
+    elif option.kinds == (bool,):
         assert parameter.get("checked") == str(option.default).lower()
         assert (parameter.get("truevalue"), parameter.get("falsevalue")) == (f"--{name}", f"--no-{name}")
-    elif option.type is Path | None:
+    else:
+        assert Path in option.kinds
         assert parameter.get("type") == "data"
 
 
@@ -92,7 +95,7 @@ def test_conditionals_have_a_case_for_every_choice(name: str) -> None:
     """And ask for a file where the choice is one; only a workflow may have none."""
     conditional = FORM.find(f"inputs/conditional[@name='{name}']")
     select = conditional.find("param")
-    choices = OPTIONS[select.get("argument").removeprefix("--")].metadata["choices"]
+    choices = OPTIONS[select.get("argument").removeprefix("--")].choices
     offered = [*choices, *([FOR_WORKFLOWS] if name == "filter" else [])]
     assert [choice.get("value") for choice in select.iter("option")] == offered
     cases = {case.get("value"): _asks_for_a_file(case) for case in conditional.iter("when")}
@@ -112,7 +115,7 @@ def test_texts_of_the_form() -> None:
     apertures = PARAMETERS["apertures"].find("validator").text
     for text in (as_typed(OPTIONS["apertures"].default), "2.5", " 2.5 , 10,.5,7. ", "100"):
         assert re.match(apertures, text), text
-        assert parse(["image", f"--apertures={text}"]).apertures
+        assert photometry(f"--apertures={text}").apertures
     for text in ("", " ", "0", "0.0", "5,0", "-5", "5,", ",5", "5,,10", "5 10", "1e999", "nan", ".", "5.5.5", "5;"):
         assert not re.match(apertures, text), text
     macro = MACROS.find("xml[@name='number_or_keyword']")
@@ -121,9 +124,15 @@ def test_texts_of_the_form() -> None:
         assert PARAMETERS[name].find("expand").get("macro") == macro.get("name")
         for text in ("GAIN", "HIERARCH ESO DET-1 OUT1.GAIN", "MAG_ZP", "2", "1.5e+5"):
             assert re.match(number_or_keyword, text), text
-            assert getattr(parse(["image", f"--{name}={text}"]), name) in (text, 2, 1.5e5)
+            assert getattr(photometry(f"--{name}={text}"), name) in (text, 2, 1.5e5)
     for text in ("'", '"', "`id`", "$HOME", "a;b", "a&b", "a|b", "@", "a\nb", "a\tb", "\N{GREEK SMALL LETTER BETA}"):
         assert not re.match(number_or_keyword, text), text
+
+
+def photometry(argument: str) -> PhotometryOptions:
+    """The options of the photometry after an argument of the command line."""
+    settings, _ = parse(["image", argument])
+    return settings.photometry
 
 
 def test_products_of_the_form() -> None:
@@ -142,66 +151,73 @@ def test_every_product_and_option_of_the_form_is_tested() -> None:
     assert {parameter.get("name") for parameter in tests.iter("param")} == {*OPTIONS, "image"}
 
 
-def test_columns_of_the_form() -> None:
-    always = names(Given.ALWAYS)
-    catalog = FORM.find("outputs/expand[@file='catalog.tsv']")
-    assert catalog.find(".//action[@name='column_names']").get("default").split(",") == always
-    macro = MACROS.find("xml[@name='assert_catalog']")
-    header = macro.find(".//has_line_matching").get("expression")
-    assert header.removesuffix("@REST@").split(r"\t") == always
-    # The default: sky coordinates, the default apertures.
-    given = names(Given.SKY) + [
-        aperture_column(name, diameter) for diameter in OPTIONS["apertures"].default for name in names(Given.APERTURE)
-    ]
-    assert macro.get("token_rest").split(r"\t") == ["", *given]
-    assert macro.get("token_columns") == str(len(always + given))
+def test_tables_are_up_to_date() -> None:
+    assert [path.name for path in out_of_date()] == [], "write them with: python3 run.py tables"
 
 
-def names(given: Given) -> list[str]:
-    """The names of the columns with this condition."""
-    return [column.name for column in COLUMNS if column.given is given]
+def test_every_table_has_its_place() -> None:
+    """In the README between comments, in the form as a token."""
+    with pytest.raises(ValueError, match="other products"):
+        readme(README.replace("<!-- other products: end -->", ""))
+    written = ElementTree.fromstring(tokens())
+    forms = "".join((REPOSITORY / file).read_text() for file in ("macros.xml", *FORMS))
+    assert [token.get("name") for token in written if token.get("name") not in forms] == []
+    imported = {TABLES.name, "macros.xml"}
+    assert {file.text for file in FORM.iterfind("macros/import")} == imported
 
 
-@pytest.mark.parametrize("text", [HELP, README], ids=["help", "README"])
-def test_tables_of_help_and_readme(text: str) -> None:
-    for column in COLUMNS:
-        assert f"| `{column.name}` | {column.unit} | {column.description} |" in text
+def test_help_names_every_product_and_option() -> None:
     for name in (*PRODUCTS, *OPTIONS):
-        assert f"`{name}`" in text or f"`--{name}" in text, name
-
-
-@pytest.mark.parametrize("text", [HELP, README], ids=["help", "README"])
-@pytest.mark.parametrize(("column", "legend"), [("flag", FLAG_LEGEND), ("flag_phot", FLAG_PHOT_LEGEND)])
-def test_legends_of_help_and_readme(text: str, column: str, legend: dict[int, str]) -> None:
-    """A table of its own for each, whole and in order."""
-    rows = "".join(f"| {bit} | {meaning} |\n" for bit, meaning in legend.items())
-    assert re.search(rf"\| `{column}`[^|]*\| Meaning[^|]*\|\n\|---\|---\|\n{re.escape(rows)}\n", text)
-
-
-def test_options_of_the_readme() -> None:
-    for name, option in OPTIONS.items():
-        if name != "outputs" and option.default is not None and option.type is not bool:
-            assert re.search(rf"\| `--{name}` \| `{as_typed(option.default)}` \| ", README), name
+        assert f"`{name}`" in HELP, name
 
 
 def test_versions() -> None:
-    version = f"{TOKENS['@TOOL_VERSION@']}+galaxy{TOKENS['@VERSION_SUFFIX@']}"
-    assert version == extraction.__version__
-    required = {
-        NAMES_ON_PYPI.get(package.text, package.text): TOKENS.get(package.get("version"), package.get("version"))
-        for package in MACROS.iter("requirement")
-    }
+    """The forms have the version of the package, and require what the tests run with."""
+    assert TOKENS["@TOOL_VERSION@"] == source_extraction.__version__
+    required = {NAMES_ON_PYPI.get(name, name): version for form in FORMS for name, version in requirements(form)}
     assert required == pinned(REPOSITORY / "requirements.txt")
-    assert required["sep"] == TOKENS["@TOOL_VERSION@"]
+
+
+def test_lower_bounds() -> None:
+    """pip installs the packages that are tested, in these versions or others."""
+    bounds = {package.name: package.specifier for package in map(Requirement, PROJECT["dependencies"])}
+    pins = pinned(REPOSITORY / "requirements.txt")
+    # matplotlib brings pillow.
+    assert set(bounds) == {*pins, "pillow"}
+    assert [name for name, version in pins.items() if version not in bounds[name]] == []
+
+
+@pytest.mark.parametrize(
+    ("form", "arguments"),
+    [
+        (FORMS[0], ("sky.fits", "--outputs", ",".join(PRODUCTS))),
+        (FORMS[1], ("catalogs/north.tsv", "catalogs/south.tsv")),
+    ],
+)
+def test_requirements_of_each_form(form: str, arguments: tuple[str, ...], tmp_path: Path) -> None:
+    """Its program runs where nothing else can be imported."""
+    required = {NAMES_ON_PYPI.get(name, name) for name, _ in requirements(form)}
+    others = set(pinned(REPOSITORY / "requirements.txt")) - required
+    assert others
+    for name in others:
+        (tmp_path / f"{name}.py").write_text("raise ImportError('the form does not require it')\n")
+    program = (REPOSITORY / form).with_suffix(".py")
+    run = subprocess.run(
+        [sys.executable, program, *arguments, "--output_dir", tmp_path / "products"],
+        cwd=TEST_DATA,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert (run.returncode, run.stderr) == (0, "")
 
 
 def test_files_that_a_job_needs() -> None:
-    """Another machine is sent these alone."""
-    modules = {path.name for path in (REPOSITORY / "extraction").iterdir() if path.is_file()}
-    assert modules == {path.name for path in (REPOSITORY / "extraction").glob("*.py")}
+    """Another machine is sent these alone; tests/galaxy/test_tool.py asks Galaxy which files they are."""
     for form, program in ((FORM, "source_extractor.py"), (JOIN_FORM, "join_catalogs.py")):
-        included = {include.get("path") for include in form.find("required_files")}
-        assert included == {program, "extraction/*.py"}
+        included = {include.get("path") for include in form.iterfind("required_files/include")}
+        assert included == {program, "source_extraction/*.py"}
 
 
 def test_the_form_that_joins() -> None:
@@ -211,11 +227,13 @@ def test_the_form_that_joins() -> None:
     for attribute in ("version", "profile"):
         assert JOIN_FORM.get(attribute) == FORM.get(attribute)
     assert JOIN_FORM.find("outputs/data").get("from_work_dir") == f"products/{JOINED_CATALOG}"
-    assert set(IDENTITY) < {column.name for column in COLUMNS if column.given is Given.ALWAYS}
+    assert set(IDENTITY) < {
+        column.name for column in (*DETECTION_COLUMNS, *PHOTOMETRY_COLUMNS) if column.given is Given.ALWAYS
+    }
 
 
 def test_changelog_knows_this_version() -> None:
-    assert f"## {extraction.__version__}" in (REPOSITORY / "CHANGELOG.md").read_text()
+    assert f"## {source_extraction.__version__}\n" in (REPOSITORY / "CHANGELOG.md").read_text()
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md", "CHANGELOG.md"])
