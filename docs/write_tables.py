@@ -83,7 +83,8 @@ def readme(text: str) -> str:
 
 def tokens() -> str:
     """The file with the tokens of the form."""
-    values = {f"@{name.replace(' ', '_').upper()}@": table for name, table in {**columns(), "flags": flags()}.items()}
+    tables = {"products": products(PRODUCTS), **columns(), "flags": flags()}
+    values = {f"@{name.replace(' ', '_').upper()}@": table for name, table in tables.items()}
     always = names({Given.ALWAYS})
     values["@CATALOG_COLUMNS@"] = ",".join(always)
     # Regular expressions for the header of catalog.tsv: what is always there, then what images and options add.

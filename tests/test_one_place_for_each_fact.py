@@ -166,8 +166,8 @@ def test_every_table_has_its_place() -> None:
     assert {file.text for file in FORM.iterfind("macros/import")} == imported
 
 
-def test_help_names_every_product_and_option() -> None:
-    for name in (*PRODUCTS, *OPTIONS):
+def test_help_names_every_option() -> None:
+    for name in OPTIONS:
         assert f"`{name}`" in HELP, name
 
 

@@ -18,8 +18,8 @@ from .windowed import windowed_positions
 
 # Size of the ellipse in which the Kron radius is taken, in units of a and b (SExtractor's photom.c, Kron 1980).
 KRON_ELLIPSE = 6.0
-# Radii of the circle in which the half-light radius is looked for, in units of a. The last is SExtractor's. Those before
-# it do for most sources, take a quarter of the time, and are cut into finer rings.
+# Radii of the circle in which the half-light radius is looked for, in units of a. The last is SExtractor's. Those
+# before it do for most sources, take a quarter of the time, and are cut into finer rings.
 GROWTH_CIRCLES = (1.5, 2.5, 6.0)
 # The window's Gaussian has the FWHM of the half-light diameter: sigma = 2 r / 2.35 (SExtractor manual, XWIN_IMAGE).
 WINDOW_SIGMA = 2 / 2.35

@@ -197,13 +197,18 @@ def _summary_json(path: Path, steps: Steps) -> None:
 PRODUCTS = {
     product.name: product
     for product in (
-        Product("catalog.tsv", "the sources, one row per source", ("text",), "tables", _catalog_tsv),
+        Product("catalog.tsv", "the catalog: one row per source", ("text",), "tables", _catalog_tsv),
         Product(
-            "background.fits", "background map (float32)", ("sky",), "fits_maps", _background_fits, lane=FIRST_LANE
+            "background.fits",
+            "the background, in the image's unit (float32)",
+            ("sky",),
+            "fits_maps",
+            _background_fits,
+            lane=FIRST_LANE,
         ),
         Product(
             "background_rms.fits",
-            "background RMS map (float32)",
+            "the noise of the background (its RMS), in the image's unit (float32)",
             ("sky",),
             "fits_maps",
             _background_rms_fits,
@@ -211,18 +216,24 @@ PRODUCTS = {
         ),
         Product(
             "segmentation_map.fits",
-            "segmentation map (int32): 0 is sky, else the label of the source",
+            "0 is sky, every other number the `label` of the source that the pixel belongs to (int32)",
             ("detections",),
             "fits_maps",
             _segmentation_map_fits,
         ),
-        Product("image.png", "picture of the image", ("thumbnail",), "pictures", _image_png),
         Product(
-            "background.png", "picture of the background map", ("sky",), "pictures", _background_png, lane=FIRST_LANE
+            "image.png",
+            "the image, in greys that show faint and bright sources alike",
+            ("thumbnail",),
+            "pictures",
+            _image_png,
+        ),
+        Product(
+            "background.png", "the background, with a scale", ("sky",), "pictures", _background_png, lane=FIRST_LANE
         ),
         Product(
             "background_rms.png",
-            "picture of the background RMS map",
+            "the noise of the background, with a scale",
             ("sky",),
             "pictures",
             _background_rms_png,
@@ -230,28 +241,29 @@ PRODUCTS = {
         ),
         Product(
             "segmentation_map.png",
-            "picture of the segmentation map",
+            "the segmentation map; sources that touch have different colours",
             ("detections",),
             "pictures",
             _segmentation_map_png,
         ),
         Product(
             "sources.png",
-            "picture of the background-subtracted image with an ellipse (3 sigma) around each source",
+            "the image without its background; each source has a red ellipse (3 sigma: width 6 `a`, height 6 `b`, "
+            "angle `theta`), and blue is masked",
             ("detections", "sky_thumbnail"),
             "pictures",
             _sources_png,
         ),
         Product(
             "catalog.fits",
-            "the catalog as a FITS table with units and descriptions, for TOPCAT and astropy",
+            "the catalog as a FITS table with units and descriptions, for TOPCAT, Aladin and astropy",
             ("catalog",),
             "tables",
             _catalog_fits,
         ),
         Product(
             "background_subtracted.fits",
-            "the image less its background (float32), NaN where masked",
+            "the image less its background (float32), in the image's unit; masked pixels have no value (NaN)",
             ("sky", "pixels"),
             "fits_maps",
             _background_subtracted_fits,
@@ -259,7 +271,8 @@ PRODUCTS = {
         ),
         Product(
             "segmentation_map.tiff",
-            "segmentation map for imaging tools: one channel, uint16 (uint32 above 65,535 labels), uncompressed",
+            "the segmentation map for tools of microscopy: one channel, uint16 (uint32 above 65,535 labels), "
+            "uncompressed",
             ("detections",),
             "label_images",
             _segmentation_map_tiff,
@@ -268,7 +281,7 @@ PRODUCTS = {
         ),
         Product(
             "seeds.tiff",
-            "255 in the pixel of every source, else 0 (uint8): seeds of a Voronoi tessellation",
+            "255 in the pixel of every source, 0 elsewhere (uint8): seeds of a watershed or a Voronoi tessellation",
             ("detections",),
             "label_images",
             _seeds_tiff,
@@ -276,8 +289,9 @@ PRODUCTS = {
         ),
         Product(
             "bright_mask.fits",
-            "mask (uint8, 1 = masked) of the sources with a `flux` above `--bright_flux`, grown by `--bright_grow` "
-            "pixels, and of what was masked: the `--mask_file` of a second run",
+            "a mask (uint8, 1 is masked) of the brightest sources (`bright_flux`) with a margin (`bright_grow`), "
+            "and of what this run left out: the mask of a second run, in which bright stars neither spoil the "
+            "background nor hide the faint",
             ("detections",),
             "fits_maps",
             _bright_mask_fits,
@@ -286,21 +300,23 @@ PRODUCTS = {
         ),
         Product(
             "points.tsv",
-            "`label`, `pos_x`, `pos_y` of every source, for Galaxy's tools for points",
+            "`label`, `pos_x` and `pos_y` of every source (pixels from 0), as Galaxy's tools for points take them",
             ("detections",),
             "tables",
             _points_tsv,
         ),
         Product(
             "sources.reg",
-            "Kron ellipses as DS9 regions, on the sky where there are coordinates, else in pixels from 1",
+            "the ellipses of the total flux as regions, to lay over the image in DS9: on the sky where the image "
+            "has sky coordinates, else in pixels from 1",
             ("catalog",),
             "tables",
             _sources_reg,
         ),
         Product(
             "diagnostics.png",
-            "number counts, S/N, half-light radii, background, noise and threshold: a figure to judge a run by",
+            "a figure to judge the run by: number counts, signal-to-noise ratio, half-light radii, background and "
+            "threshold",
             ("catalog",),
             "diagnostics",
             _diagnostics_png,
@@ -308,8 +324,9 @@ PRODUCTS = {
         ),
         Product(
             "summary.json",
-            "the run in numbers: parameters, background, threshold, counts, depth, detections on the negated image "
-            "(about as many of the sources are noise), warnings, seconds",
+            "the run in numbers: options, background, threshold, numbers of sources and flags, depth, warnings, "
+            "seconds, and how many detections the negated image has, which is about how many of the sources are "
+            "noise",
             ("catalog", "negated", "depth"),
             "summary",
             _summary_json,
