@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.galaxy.serve import ADMIN_KEY
+from tests.galaxy.waiting import SECONDS_WITHOUT_PROGRESS, wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -22,7 +23,8 @@ CHROMIUM_OPTIONS = (
     "--disable-component-update",
     "--disable-sync",
 )
-SECONDS_TO_ANSWER, SECONDS_TO_RUN = 60, 180
+# States in which a dataset stays.
+ENDED = ("ok", "empty", "error", "discarded", "failed_metadata")
 
 
 class Visitor:
@@ -61,10 +63,16 @@ class Visitor:
         """A dataset in the history."""
         return self.page.locator(f".content-item[data-hid='{number}']")
 
+    def states(self) -> dict[int, str]:
+        """What the history shows of its datasets."""
+        read = "items => items.map(item => [Number(item.dataset.hid), item.dataset.state])"
+        return dict(self.page.locator(".content-item").evaluate_all(read))
+
     def wait(self, number: int, state: str = "ok") -> None:
-        """Wait until a dataset is green, or in another state."""
-        green = f".content-item[data-hid='{number}'][data-state='{state}']"
-        self.page.wait_for_selector(green, timeout=SECONDS_TO_RUN * 1000)
+        """Wait until a dataset is green, or in another state, for as long as any in the history gets on."""
+        wait_until(lambda: self.states().get(number) in ENDED, f"end of dataset {number}", self.states)
+        became = self.states()[number]
+        assert became == state, f"dataset {number} became {became}"
 
     def open_form(self) -> None:
         """Show the form and wait until it has chosen an image."""
@@ -142,8 +150,10 @@ def visiting(url: str, name: str, window: dict[str, int]) -> Iterator[Visitor]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_OPTIONS)
+        # Playwright gives up after fixed times alone: these end a hang, on a machine however busy.
+        patience = SECONDS_WITHOUT_PROGRESS * 1000
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_OPTIONS, timeout=patience)
         page = browser.new_page(base_url=url, viewport=window)
-        page.set_default_timeout(SECONDS_TO_ANSWER * 1000)
+        page.context.set_default_timeout(patience)
         yield Visitor(page, name)
         browser.close()

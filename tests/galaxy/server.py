@@ -4,16 +4,14 @@ import contextlib
 import os
 import socket
 import subprocess
-import time
-import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tests.galaxy.serve import REPOSITORY
+from tests.galaxy.waiting import SECONDS_WITHOUT_PROGRESS, wait_until
 
 ENVIRONMENTS = REPOSITORY / ".environments"
-SECONDS_TO_START = 300
 
 
 @contextlib.contextmanager
@@ -32,7 +30,7 @@ def running_server(folder: Path) -> Iterator[str]:
         command = [*serve, folder / "server", str(port), ENVIRONMENTS / "tool"]
         server = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
     try:
-        _wait_for(f"{url}/api/version", server, log)
+        wait_for_start(lambda: _answers(url), "Galaxy server", lambda: log.stat().st_size, [server], folder)
         yield url
     finally:
         stop(server)
@@ -54,12 +52,34 @@ def stop(process: subprocess.Popen) -> None:
         process.wait()
 
 
-def _wait_for(url: str, server: subprocess.Popen, log: Path) -> None:
-    deadline = time.monotonic() + SECONDS_TO_START
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.3)
-    raise RuntimeError(f"the Galaxy server did not start:\n{log.read_text()[-5000:]}")
+def wait_for_start(
+    condition: Callable[[], object],
+    what: str,
+    progress: Callable[[], object],
+    processes: Sequence[subprocess.Popen],
+    folder: Path,
+) -> None:
+    """Wait for what is there once processes have started, for as long as there is progress.
+
+    Raises RuntimeError, with the ends of their logs in a folder, where there is none or one of the processes ends.
+    """
+
+    def started() -> object:
+        for process in processes:
+            if process.poll() is not None:
+                raise ChildProcessError(f"no {what}: {Path(process.args[0]).name} ended with {process.returncode}")
+        return condition()
+
+    try:
+        wait_until(started, what, progress)
+    except (ChildProcessError, TimeoutError) as problem:
+        said = "\n".join(f"{log.name}: {log.read_text()[-5000:]}" for log in folder.glob("*.log"))
+        raise RuntimeError(f"{problem}\n{said}") from problem
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/api/version", timeout=SECONDS_WITHOUT_PROGRESS):
+            return True
+    except OSError:
+        return False

@@ -12,16 +12,14 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.galaxy.server import free_port, stop
+from tests.galaxy.server import free_port, stop, wait_for_start
+from tests.galaxy.waiting import wait_until
 
 CPUS = 2
-SECONDS_TO_START = 60
-SECONDS_TO_END = 60
 # Debian has the daemons where only root looks for programs.
 DAEMONS_PATH = f"{os.environ['PATH']}:/usr/sbin"
 INSTALLED = all(shutil.which(daemon, path=DAEMONS_PATH) for daemon in ("munged", "slurmctld", "slurmd"))
@@ -73,6 +71,10 @@ class Cluster:
         """The state of the node; nothing before the controller answers."""
         return self.ask("sinfo", "--noheader", "--format=%T", check=False).strip()
 
+    def queue(self) -> list[str]:
+        """The jobs that have not ended, with their states."""
+        return self.ask("squeue", "--noheader", "--format=%A %T").splitlines()
+
     def job(self, number: str) -> dict[str, str]:
         """Slurm's record of a job, running or ended: JobState, NumCPUs, StartTime, EndTime, ..."""
         record = self.ask("scontrol", "show", "--oneliner", "job", number)
@@ -95,16 +97,12 @@ def running_slurm(folder: Path) -> Iterator[Cluster]:
     cluster = Cluster(folder)
     munged = ["munged", "--foreground", "--force", f"--socket={folder}/munge.socket"]
     munged += [f"--{file}-file={folder}/munged.{file}" for file in ("key", "log", "pid", "seed")]
-    with contextlib.ExitStack() as daemons:
-        try:
-            daemons.enter_context(_running(munged, cluster))
-            wait_until((folder / "munge.socket").exists, SECONDS_TO_START, "MUNGE's socket")
-            daemons.enter_context(_running(["slurmctld", "-D"], cluster))
-            daemons.enter_context(_running(["slurmd", "-D", "-N", "node"], cluster))
-            wait_until(lambda: cluster.node() == "idle", SECONDS_TO_START, "node")
-        except TimeoutError as late:
-            said = "\n".join(f"{log.name}: {log.read_text()[-2000:]}" for log in folder.glob("*.log"))
-            raise RuntimeError(f"Slurm did not start: {late}\n{said}") from late
+    with contextlib.ExitStack() as stack:
+        started = [stack.enter_context(_running(munged, cluster))]
+        wait_for_start((folder / "munge.socket").exists, "socket of MUNGE", lambda: os.listdir(folder), started, folder)
+        for daemon in (["slurmctld", "-D"], ["slurmd", "-D", "-N", "node"]):
+            started.append(stack.enter_context(_running(daemon, cluster)))
+        wait_for_start(lambda: cluster.node() == "idle", "node of Slurm", cluster.node, started, folder)
         try:
             yield cluster
         finally:
@@ -123,11 +121,11 @@ def _configure(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _running(daemon: list[str], cluster: Cluster) -> Iterator[None]:
+def _running(daemon: list[str], cluster: Cluster) -> Iterator[subprocess.Popen]:
     with (cluster.folder / f"{daemon[0]}.out.log").open("w") as log:
         process = subprocess.Popen(daemon, env=cluster.environment, stdout=log, stderr=log)
     try:
-        yield
+        yield process
     finally:
         stop(process)
 
@@ -136,7 +134,7 @@ def _end_jobs(cluster: Cluster) -> None:
     """The daemons would leave the processes of jobs behind."""
     try:
         cluster.ask("scancel", "--me")
-        wait_until(lambda: not cluster.ask("squeue", "--noheader"), SECONDS_TO_END, "end of the jobs")
+        wait_until(lambda: not cluster.queue(), "end of the jobs of Slurm", cluster.queue)
     finally:
         # None is left but where the controller does not answer, for which slurmstepd, which started them, would wait.
         processes = cluster.processes()
@@ -157,12 +155,3 @@ def _about(process: int, file: str) -> str:
         return Path(f"/proc/{process}/{file}").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return ""
-
-
-def wait_until(condition: Callable[[], object], seconds: float, what: str, interval: float = 0.1) -> None:
-    """Wait until a condition is true; raises TimeoutError, with what was waited for."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"after {seconds} s there is no {what}")
-        time.sleep(interval)

@@ -6,8 +6,8 @@ import pytest
 from bioblend.galaxy import GalaxyInstance
 
 from tests.conftest import TEST_DATA
+from tests.galaxy.waiting import wait_for_job
 
-SECONDS = 120
 NAMES = [
     'it\'s "quoted"; touch gone $(touch gone) `touch gone` ${HOME} $HOME',
     "../a & b | c > d < e * ? [x] {y} ~ ! # \\ %",
@@ -25,11 +25,11 @@ def job(server: GalaxyInstance, history: str, name: str, **parameters: str) -> d
     """Upload the sky under a name, run the tool on it, and wait; what Galaxy knows of the job."""
     upload = server.tools.upload_file(TEST_DATA / "sky.fits", history, file_type="fits", file_name=name)
     image = upload["outputs"][0]
-    server.jobs.wait_for_job(upload["jobs"][0]["id"], maxwait=SECONDS, check=True)
+    assert wait_for_job(server, upload["jobs"][0]["id"]) == "ok"
     inputs = {"image": {"src": "hda", "id": image["id"]}, "outputs": "catalog.tsv", **parameters}
     started = server.tools.run_tool(history, "source_extractor", inputs)
     identifier = started["jobs"][0]["id"]
-    server.jobs.wait_for_job(identifier, maxwait=SECONDS, check=False)
+    wait_for_job(server, identifier)
     return server.jobs.show_job(identifier, full_details=True) | {
         "uploaded": server.datasets.show_dataset(image["id"])["name"]
     }

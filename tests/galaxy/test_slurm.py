@@ -12,20 +12,20 @@ import pytest
 import yaml
 from astropy.io import fits
 from bioblend.galaxy import GalaxyInstance
+from bioblend.galaxy.datasets import TERMINAL_STATES
 from bioblend.util import attach_file
 
 from run import DEBIAN_PACKAGES
 from tests.conftest import REPOSITORY
 from tests.galaxy.conftest import Galaxy
-from tests.galaxy.slurm import CPUS, INSTALLED, Cluster, running_slurm, wait_until
+from tests.galaxy.slurm import CPUS, INSTALLED, Cluster, running_slurm
+from tests.galaxy.waiting import has_ended, states_of_jobs, wait_for_job, wait_until
 
 pytestmark = pytest.mark.skipif(
     not INSTALLED, reason=f"needs Debian's packages {', '.join(DEBIAN_PACKAGES['slurmctld'])}"
 )
 STRIPS = 24
 DAMAGED = "strip 01.fits"
-SECONDS = 600
-SECONDS_TO_BEGIN = 60
 # The test server runs the jobs of a history that is named so where it says (rules/by_history.py).
 LOCAL, ONE_CPU, TWO_CPUS = "local", "slurm_1_cpu", "slurm_2_cpus"
 
@@ -63,7 +63,11 @@ def datasets(server: GalaxyInstance, collection: dict) -> dict[str, dict]:
 
 
 def text(server: GalaxyInstance, dataset: dict) -> str:
-    return server.datasets.download_dataset(dataset["id"], maxwait=30).decode()
+    def state() -> str:
+        return server.datasets.show_dataset(dataset["id"])["state"]
+
+    wait_until(lambda: state() in TERMINAL_STATES, "end of a dataset", lambda: (state(), states_of_jobs(server)))
+    return server.datasets.download_dataset(dataset["id"]).decode()
 
 
 def upload(server: GalaxyInstance, folder: Path) -> dict:
@@ -74,7 +78,7 @@ def upload(server: GalaxyInstance, folder: Path) -> dict:
     archive = attach_file(shutil.make_archive(str(folder), "zip", folder))
     payload = {"history_id": history, "targets": [target], "files_0|file_data": archive}
     uploaded = server.make_post_request(f"{server.url}/tools/fetch", payload, files_attached=True)
-    server.jobs.wait_for_job(uploaded["jobs"][0]["id"], maxwait=SECONDS, interval=0.3)
+    assert wait_for_job(server, uploaded["jobs"][0]["id"]) == "ok"
     return {"src": "hdca", "id": uploaded["output_collections"][0]["id"]}
 
 
@@ -85,10 +89,13 @@ def survey_of(server: GalaxyInstance, images: dict) -> Survey:
     history = server.histories.create_history(ONE_CPU)["id"]
     invoke = server.workflows.invoke_workflow
     invoked = invoke(imported, {"Images": images}, history_id=history, inputs_by="name")["id"]
+
+    def state() -> str:
+        return server.invocations.show_invocation(invoked)["state"]
+
     ended = ("completed", "failed", "cancelled")
-    invocation = server.invocations.show_invocation
-    wait_until(lambda: invocation(invoked)["state"] in ended, SECONDS, "end of the workflow", interval=1)
-    return Survey(server, invocation(invoked))
+    wait_until(lambda: state() in ended, "end of the workflow", lambda: (state(), states_of_jobs(server)), interval=1)
+    return Survey(server, server.invocations.show_invocation(invoked))
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +159,7 @@ def test_catalogs_are_those_of_the_local_runner(
     server: GalaxyInstance, admin: GalaxyInstance, survey: Survey, local: dict
 ) -> None:
     for job in local["jobs"]:
-        server.jobs.wait_for_job(job["id"], maxwait=SECONDS, interval=0.3)
+        assert wait_for_job(server, job["id"]) == "ok"
     catalogs = datasets(server, local["implicit_collections"][0])
     assert len(catalogs) == STRIPS
     assert survey.catalogs() == {name: text(server, dataset) for name, dataset in catalogs.items()}
@@ -191,9 +198,13 @@ def test_jobs_have_the_cpus_of_their_destination(survey: Survey, admin: GalaxyIn
 
 def on_cluster(admin: GalaxyInstance, job: str) -> str:
     """A job's number on the cluster, once it is there."""
-    show = admin.jobs.show_job
-    wait_until(lambda: show(job)["external_id"], SECONDS_TO_BEGIN, "job on the cluster")
-    return show(job)["external_id"]
+
+    def number() -> str | None:
+        return admin.jobs.show_job(job)["external_id"]
+
+    wait_until(lambda: number() or has_ended(admin, job), "job on the cluster", lambda: states_of_jobs(admin))
+    assert number(), "the job ended before it was on the cluster"
+    return number()
 
 
 def slots(admin: GalaxyInstance, job: str) -> float:
@@ -222,7 +233,7 @@ def large_image(sky: np.ndarray, server: GalaxyInstance, tmp_path_factory: pytes
     fits.writeto(path, np.tile(sky, (6, 5)))
     history = server.histories.create_history(TWO_CPUS)["id"]
     uploaded = server.tools.upload_file(path, history, file_type="fits")
-    server.jobs.wait_for_job(uploaded["jobs"][0]["id"], maxwait=SECONDS, interval=0.3)
+    assert wait_for_job(server, uploaded["jobs"][0]["id"]) == "ok"
     return uploaded["outputs"][0]
 
 
@@ -234,6 +245,17 @@ def kill_the_tool(cluster: Cluster, job: str) -> None:
 def cancel_the_job(cluster: Cluster, job: str) -> None:
     """As an administrator does, or Slurm at the end of a job's time."""
     cluster.ask("scancel", job)
+
+
+def wait_until_at_work(cluster: Cluster, job: str) -> None:
+    """Wait until the tool runs with one process that shares out the work, and one for each core."""
+
+    def state() -> str:
+        state = cluster.job(job)["JobState"]
+        assert state in ("PENDING", "RUNNING"), "the job ended before the tool was seen at work"
+        return state
+
+    wait_until(lambda: len(tool_processes(cluster, job)) == 1 + CPUS, "tool at work", state, interval=0.1)
 
 
 def tool_processes(cluster: Cluster, job: str) -> list[int]:
@@ -249,15 +271,14 @@ def test_a_job_that_is_killed_is_red_and_a_rerun_green(
     started = server.tools.run_tool(large_image["history_id"], "source_extractor", inputs)
     (job,), (catalog,) = started["jobs"], started["outputs"]
     number = on_cluster(admin, job["id"])
-    # One that shares out the work, and one for each core.
-    wait_until(lambda: len(tool_processes(cluster, number)) == 1 + CPUS, SECONDS_TO_BEGIN, "tool at work")
+    wait_until_at_work(cluster, number)
     kill(cluster, number)
-    server.jobs.wait_for_job(job["id"], maxwait=SECONDS, interval=0.3, check=False)
+    assert wait_for_job(server, job["id"]) == "error"
     assert server.datasets.show_dataset(catalog["id"])["state"] == "error"
 
     rerun = server.jobs.rerun_job(job["id"])
     (job,), (catalog,) = rerun["jobs"], rerun["outputs"]
-    server.jobs.wait_for_job(job["id"], maxwait=SECONDS, interval=0.3)
+    assert wait_for_job(server, job["id"]) == "ok"
     assert cluster.job(on_cluster(admin, job["id"]))["JobState"] == "COMPLETED"
     assert slots(admin, job["id"]) == CPUS
     assert len(text(server, catalog).splitlines()) > 1000

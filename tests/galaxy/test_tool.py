@@ -45,13 +45,7 @@ def test_shed_lint(galaxy_environment: Path, tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def report(galaxy: Galaxy, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], dict]:
     """What planemo says of every test."""
-    folder = tmp_path_factory.mktemp("planemo")
-    output = folder / "report.json"
-    server = ["--engine", "external_galaxy", "--galaxy_url", galaxy.url, "--galaxy_admin_key", galaxy.key]
-    command = ["test", *server, "--test_timeout", "240", "--test_output_json", output]
-    run = galaxy.planemo(*command, *PATHS, folder=folder)
-    assert output.exists(), run.stdout + run.stderr
-    tests = [test["data"] for test in json.loads(output.read_text())["tests"]]
+    tests = [test["data"] for test in galaxy.planemo_test(*PATHS, folder=tmp_path_factory.mktemp("planemo"))]
     return {(test["tool_id"], test["test_index"]): test for test in tests}
 
 

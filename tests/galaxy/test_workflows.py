@@ -1,6 +1,5 @@
 """The workflows: linted, and each of their tests run on the server where their tools are there."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -46,13 +45,8 @@ def test_runs_as_it_is(server: GalaxyInstance, workflow: Path) -> None:
 @pytest.fixture(scope="module")
 def report(galaxy: Galaxy, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     """What planemo says of every test."""
-    folder = tmp_path_factory.mktemp("planemo")
-    output = folder / "report.json"
-    server = ["--engine", "external_galaxy", "--galaxy_url", galaxy.url, "--galaxy_admin_key", galaxy.key]
-    options = ["--no_shed_install", "--test_timeout", "240", "--test_output_json", output]
-    run = galaxy.planemo("test", *server, *options, *RUN, folder=folder)
-    assert output.exists(), run.stdout + run.stderr
-    return {test["id"]: test["data"] for test in json.loads(output.read_text())["tests"]}
+    tests = galaxy.planemo_test("--no_shed_install", *RUN, folder=tmp_path_factory.mktemp("planemo"))
+    return {test["id"]: test["data"] for test in tests}
 
 
 def test_every_test_ran(report: dict[str, dict]) -> None:
