@@ -19,11 +19,12 @@ ADMIN_EMAIL, ADMIN_KEY = "admin@example.org", "the-key-of-the-admin"
 
 # A job that Slurm ends together with its script leaves no exit code behind, which Galaxy takes for a success: so there
 # is one beforehand, which that of the tool replaces. The runner has one worker, because with two Galaxy finishes jobs
-# without waiting for their metadata.
+# without waiting for their metadata. A thread waits for the database as long as a busy machine makes it wait: it would
+# give up after five seconds.
 CONFIGURATION = """
 galaxy:
   data_dir: {folder}/database
-  database_connection: sqlite:///{folder}/database/universe.sqlite?isolation_level=IMMEDIATE
+  database_connection: sqlite:///{folder}/database/universe.sqlite?isolation_level=IMMEDIATE&timeout=900
   tool_config_file: {folder}/tool_conf.xml
   admin_users: {email}
   bootstrap_admin_api_key: {key}

@@ -24,7 +24,10 @@ CPUS = 2
 DAEMONS_PATH = f"{os.environ['PATH']}:/usr/sbin"
 INSTALLED = all(shutil.which(daemon, path=DAEMONS_PATH) for daemon in ("munged", "slurmctld", "slurmd"))
 
-# Jobs are scheduled at once, are killed two seconds after they were told to end, and are remembered for an hour.
+# Jobs are scheduled at once, are killed two seconds after they were told to end, and are remembered for an hour. The
+# times after which Slurm gives up (two seconds for a connection, ten for an answer or for a job to begin) are for a
+# machine with nothing else to do. An answer may not take the minute after which Galaxy ends Slurm's commands: it takes
+# a command that said nothing for the end of the job.
 CONFIGURATION = """
 ClusterName=tests
 SlurmctldHost={host}(127.0.0.1)
@@ -47,6 +50,10 @@ SlurmdParameters=config_overrides
 ReturnToService=2
 KillWait=2
 MinJobAge=3600
+TCPTimeout=50
+MessageTimeout=50
+BatchStartTimeout=900
+UnkillableStepTimeout=900
 MailProg=/bin/true
 NodeName=node NodeHostname={host} NodeAddr=127.0.0.1 Port={node_port} CPUs={cpus}
 PartitionName=main Nodes=node Default=YES State=UP
