@@ -12,6 +12,9 @@ from tests.galaxy.serve import REPOSITORY
 from tests.galaxy.waiting import SECONDS_WITHOUT_PROGRESS, wait_until
 
 ENVIRONMENTS = REPOSITORY / ".environments"
+# How variables begin that the server is started without. Jobs on the cluster inherit what it has, those that it runs
+# itself do not: with OPENBLAS_CORETYPE, for one, the last digits of their catalogs would not be the same.
+NOT_INHERITED = ("PYTHON", "VIRTUAL_ENV", "OPENBLAS", "OMP_")
 
 
 @contextlib.contextmanager
@@ -23,7 +26,7 @@ def running_server(folder: Path) -> Iterator[str]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     serve = [ENVIRONMENTS / "galaxy/bin/python", Path(__file__).with_name("serve.py")]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(NOT_INHERITED)}
     environment["SLURM_CONF"] = str(folder / "slurm" / "slurm.conf")
     log = folder / "server.log"
     with log.open("w") as output:
