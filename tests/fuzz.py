@@ -24,7 +24,7 @@ import numpy as np
 import tifffile
 from astropy.io import fits
 
-import source_extractor
+from source_extraction.faces import source_extractor
 
 SHAPE = (40, 50)
 # A run takes a fraction of a second: what is not done by then hangs, on a machine however busy.

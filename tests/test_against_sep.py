@@ -52,7 +52,8 @@ def assert_same(folder: Path, expected: tuple[np.ndarray, ...]) -> None:
 
 
 def assert_same_catalog(catalog: pd.DataFrame, sources: np.ndarray) -> None:
-    assert list(catalog.columns[:31]) == ["label", *sources.dtype.names]
+    names = ["label", *sources.dtype.names]
+    assert list(catalog.columns[: len(names)]) == names
     np.testing.assert_array_equal(catalog["label"], np.arange(1, len(sources) + 1))
     for field in sources.dtype.names:
         precision = np.float64 if field in FLOAT64 else np.float32

@@ -17,7 +17,7 @@ import pytest
 import tifffile
 from astropy.io import fits
 
-import source_extractor
+from source_extraction.faces import source_extractor
 from tests import sep_directly
 from tests.conftest import TEST_DATA, read_catalog
 from tests.test_against_sep import assert_same_catalog
@@ -368,7 +368,7 @@ REFUSED_COMPANIONS: dict[str, tuple[Maker, str, str]] = {
         write_fits(OTHER), "--mask_file", "the mask has 30 x 20 pixels, the image .* 160 x 120; give a mask of the image's"),
     "mask of everything": (write_fits(1 + 0 * SKY), "--mask_file", "the mask leaves no pixel of the image; masked are"),
     "mask that is text": (write_text("1 0"), "--mask_file", "this is text, not a FITS or TIFF image; convert it"),
-    "kernel empty": (write_text(""), "--filter_file", "the kernel is empty; give its weights as text, a row a line"),
+    "kernel empty": (write_text(""), "--filter_file", "the kernel is empty; give its weights as text, one row per line"),
     "kernel of comments": (write_text("# 1 2\n"), "--filter_file", "the kernel is empty; give its weights as text"),
     "kernel ragged": (write_text("1 2\n1\n"), "--filter_file", r"the kernel is not a table of numbers \(the number of"),
     "kernel of words": (write_text("a b\n"), "--filter_file", r"the kernel is not a table of numbers \(could not conv"),
@@ -451,7 +451,7 @@ def test_gzip_of_more_than_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     """Decompressing stops where memory would: here 100 MB for file and image, and 64 MB of zeros."""
-    monkeypatch.setattr("extraction.fits_images.available_memory", lambda: 100_000_000)
+    monkeypatch.setattr("source_extraction.readers.fits.available_memory", lambda: 100_000_000)
     write_fits(np.zeros((4000, 4000), dtype=np.float32))(tmp_path / "image.fits")
     (tmp_path / "image.gz").write_bytes(gzip.compress((tmp_path / "image.fits").read_bytes(), 1))
     status, _, wrong = run(capsys, tmp_path / "image.gz", "--output_dir", tmp_path / "out")

@@ -8,7 +8,7 @@ import tifffile
 from astropy.io import fits
 from matplotlib.image import imread
 
-from extraction import pictures, thumbnails
+from source_extraction.writers import pictures, thumbnails
 from tests.conftest import succeed
 
 RED = np.array([1, 0, 0])
@@ -19,7 +19,7 @@ def noise(shape: tuple[int, int]) -> np.ndarray:
 
 
 def inside(path: Path) -> np.ndarray:
-    """The part of a picture within its axes (which have the margins of `extraction.pictures`), rows from the top."""
+    """The part of a picture within its axes (which have the margins of `writers.pictures`), rows from the top."""
     picture = imread(path)
     dots = {side: round(inches * pictures.DOTS_PER_INCH) for side, inches in pictures.MARGINS.items()}
     return picture[dots["top"] : -dots["bottom"], dots["left"] : -dots["right"]]
@@ -82,7 +82,7 @@ def test_touching_labels_have_different_colors() -> None:
             assert (colors[first] != colors[second])[touch].all()
 
 
-def test_average_and_thin_keep_what_matters() -> None:
+def test_averaging_and_downsampling_keep_what_matters() -> None:
     image = np.zeros((4000, 3100), dtype=np.float32)
     image[1000:1003, 2000:2003] = 9
     image[0, 0] = np.nan
@@ -92,9 +92,9 @@ def test_average_and_thin_keep_what_matters() -> None:
     assert small.sum() * 9 == pytest.approx(image[1:].sum())
     labels = np.zeros(image.shape, dtype=np.int32)
     labels[17, 2999] = 5
-    thinned = thumbnails.thin(labels)
-    assert thinned.shape == small.shape
-    assert (thinned == 5).sum() == 1
+    downsampled = thumbnails.downsample_labels(labels)
+    assert downsampled.shape == small.shape
+    assert (downsampled == 5).sum() == 1
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 4000), (3000, 2), (40, 900), (4000, 3000)])

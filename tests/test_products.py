@@ -14,10 +14,9 @@ from astropy.wcs import WCS
 from photutils.segmentation import SegmentationImage
 from regions import EllipsePixelRegion, EllipseSkyRegion, Regions
 
-import extraction
-from extraction.catalog import FLAG_LEGEND
-from extraction.photometry import FLAG_PHOT_LEGEND
-from extraction.products import PRODUCTS
+from source_extraction import __version__
+from source_extraction.core.columns import FLAGS
+from source_extraction.run.products import PRODUCTS
 from tests.conftest import TEST_DATA, read_catalog, succeed
 
 SKY = TEST_DATA / "sky.fits"
@@ -69,12 +68,12 @@ class TestFitsTable:
 
     def test_provenance_and_legend(self, everything: Path) -> None:
         header = fits.getheader(everything / "catalog.fits", 1)
-        assert header["CREATOR"] == f"source-extractor {extraction.__version__}"
+        assert header["CREATOR"] == f"source-extraction {__version__}"
         assert header["SEP THRESH"] == 1.5
         assert header["SEP APERTURES"] == "5,10"
         assert header["SEP GAIN"] == "GAIN"
         comments = " ".join(header["COMMENT"])
-        for name, legend in (("flag", FLAG_LEGEND), ("flag_phot", FLAG_PHOT_LEGEND)):
+        for name, legend in FLAGS.items():
             for bit, meaning in legend.items():
                 assert f"{name} {bit}: {meaning}" in comments
 
@@ -168,7 +167,7 @@ class TestRegions:
 class TestSummary:
     def test_facts(self, everything: Path, catalog: pd.DataFrame) -> None:
         summary = json.loads((everything / "summary.json").read_text())
-        assert summary["source_extractor"] == extraction.__version__
+        assert summary["source_extractor"] == __version__
         assert summary["parameters"]["thresh"] == 1.5
         assert (summary["image"]["width"], summary["image"]["height"]) == (480, 360)
         assert summary["background"]["rms"] == pytest.approx(8.79457, rel=1e-5)

@@ -13,7 +13,7 @@ import pytest
 import tifffile
 from astropy.io import fits
 
-from extraction.tiles import MOST_ROWS_OF_ONE_TILE
+from source_extraction.core.tiles import MOST_ROWS_OF_ONE_TILE
 from tests import sep_directly
 from tests.conftest import read_catalog, run_tool
 from tests.test_against_sep import assert_same_catalog

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import sep
 
-from extraction import windowed
-from extraction.windowed import HALF_SIDES, windowed_positions
+from source_extraction.core import windowed
+from source_extraction.core.windowed import HALF_SIDES, windowed_positions
 from tests.simulated_sky import simulate
 
 SIGMA = 1.6
