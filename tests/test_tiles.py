@@ -1,6 +1,6 @@
 """An image in tiles is the image in one piece: against one call of SEP, for any number of processes, at every seam."""
 
-import multiprocessing
+import contextlib
 import os
 import signal
 import subprocess
@@ -9,44 +9,42 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from astropy.io import fits
 
-from extraction import tiles, workers
-from extraction.background import estimate_background
-from extraction.detection import detect
-from extraction.errors import InputError
-from extraction.images import Image
-from extraction.kernels import DEFAULT_KERNEL
-from extraction.limits import Detections
-from extraction.settings import Settings
-from extraction.workers import Workers
-from tests.conftest import SCRIPT, SECONDS_OF_A_HANG, read_catalog, succeed
+import source_extraction
+from source_extraction import InputError, Result
+from source_extraction.core import tiles
+from source_extraction.core.columns import DETECTION_COLUMNS
+from source_extraction.core.detection import detect
+from source_extraction.core.processes import Workers, default_number, shared_array
+from source_extraction.core.sky import estimate_background
+from source_extraction.core.threshold import Threshold
+from source_extraction.readers.images import read_image
+from source_extraction.settings import InMemory, Settings
+from tests.conftest import REPOSITORY, SCRIPT, SECONDS_OF_A_HANG, read_catalog, succeed
 from tests.simulated_sky import simulate
 
-SETTINGS = Settings(Path("sky.fits"))
+# What is found, before anything is measured.
+FOUND = [column.name for column in DETECTION_COLUMNS if column.name != "label"]
 PRODUCTS = ("--outputs", "catalog.tsv,segmentation_map.fits,background.fits,background_rms.fits,sources.reg")
 # Four tiles: the seams are at row 1024 and column 800.
 SHAPE = (2048, 1600)
 
 
-def extract(pixels: np.ndarray, settings: Settings = SETTINGS, masked: np.ndarray | None = None) -> Detections:
-    sky = estimate_background(Image("sky", "page 0", "float32", pixels.astype(np.float32)), masked, settings)
-    kernel = None if settings.filter_case == "none" else DEFAULT_KERNEL
-    return detect(sky, kernel, settings, want_map=True)
-
-
-def both(pixels: np.ndarray, settings: Settings = SETTINGS, masked: np.ndarray | None = None) -> list[Detections]:
-    """The detections in tiles and in one piece."""
-    in_tiles = extract(pixels, settings, masked)
+def both(pixels: np.ndarray, **options: object) -> list[Result]:
+    """What is found in tiles and in one piece."""
+    in_tiles = source_extraction.extract(pixels, **options)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tiles, "MOST_ROWS_OF_ONE_TILE", 10**9)
-        return [in_tiles, extract(pixels, settings, masked)]
+        return [in_tiles, source_extraction.extract(pixels, **options)]
 
 
-def assert_whole(detections: Detections) -> None:
+def assert_whole(found: Result) -> None:
     """Labels run from 1 without a gap, and every source has its pixels in the map, within its limits."""
-    sources, segmentation = detections.sources, detections.segmentation
+    sources, segmentation = found.to_pandas(), found.segmentation
+    np.testing.assert_array_equal(sources.index, np.arange(1, len(found) + 1))
     counts = np.bincount(segmentation.ravel(), minlength=len(sources) + 1)
     np.testing.assert_array_equal(counts[1:], sources["npix"])
     rows, columns = np.nonzero(segmentation)
@@ -59,12 +57,11 @@ def assert_whole(detections: Detections) -> None:
         np.testing.assert_array_equal(most[1:], sources[high])
 
 
-def assert_same_sources(found: Detections, expected: Detections) -> None:
+def assert_same_sources(found: Result, expected: Result) -> None:
     """The same sources to the last digit, though in another order."""
     assert len(found) == len(expected)
-    order = [np.lexsort((part.sources["xcpeak"], part.sources["ycpeak"])) for part in (found, expected)]
-    ours, theirs = found.sources[order[0]], expected.sources[order[1]]
-    for name in ours.dtype.names:
+    ours, theirs = (part.to_pandas().sort_values(["ycpeak", "xcpeak"]) for part in (found, expected))
+    for name in FOUND:
         # x and y are computed from the tile's first pixel: the last bits of a float64 may differ.
         rounded = name in ("x", "y", "x2", "y2", "xy")
         np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-12 if rounded else 0, atol=1e-9)
@@ -81,8 +78,7 @@ class TestAgainstOneCall:
         for y in range(12, 2030, 25):
             for x in range(12, 1580, 25):
                 pixels[y - 10 : y + 11, x - 10 : x + 11] += random.uniform(5, 200) * star
-        settings = Settings(Path("sky.fits"), thresh=3, deblend_cont=1)
-        found, expected = both(pixels, settings)
+        found, expected = both(pixels, thresh=3, deblend_cont=1)
         assert len(found) > 4000
         assert_whole(found)
         assert_same_sources(found, expected)
@@ -96,12 +92,11 @@ class TestAgainstOneCall:
         if masked:
             mask = np.zeros(pixels.shape, bool)
             mask[500:530, 700:900] = mask[1000:1100, 500:520] = True
-        settings = Settings(Path("sky.fits"), err_option=err_option)
-        found, expected = both(pixels, settings, mask)
+        found, expected = both(pixels, mask=mask, err_option=err_option)
         if not (masked and err_option == "array_rms"):
             # There npix is SEP's, before the masked pixels are cleared.
             assert_whole(found)
-        positions = [part.sources["x"] + 1j * part.sources["y"] for part in (found, expected)]
+        positions = [(part.to_pandas()["x"] + 1j * part.to_pandas()["y"]).to_numpy() for part in (found, expected)]
         same = sum(np.abs(positions[1] - position).min() < 1e-6 for position in positions[0])
         assert same > 0.998 * max(len(found), len(expected))
         # Cleaning looks no further than the overlap for a brighter neighbour.
@@ -111,12 +106,13 @@ class TestAgainstOneCall:
     def test_one_tile_is_one_call(self) -> None:
         pixels = simulate((1024, 1100), 1800, seed=3).pixels
         found, expected = both(pixels)
-        np.testing.assert_array_equal(found.sources, expected.sources)
+        pd.testing.assert_frame_equal(found.to_pandas(), expected.to_pandas(), check_exact=True)
         np.testing.assert_array_equal(found.segmentation, expected.segmentation)
 
 
 # What lies at seams is tested on small tiles: the seams are at rows 300 and 600, and at column 300.
 SMALL_TILE, SMALL_SHAPE = 300, (900, 600)
+ABSOLUTE = {"thresh": 5, "err_option": "none", "subtract_background": False}
 
 
 def disc(x: float, y: float, radius: float) -> np.ndarray:
@@ -133,11 +129,9 @@ class TestSeams:
         monkeypatch.setattr(tiles, "TILE", SMALL_TILE)
         monkeypatch.setattr(tiles, "MOST_ROWS_OF_ONE_TILE", SMALL_TILE)
 
-    def check(self, light: np.ndarray, number: int, filter_case: str, **options: object) -> Detections:
-        given = {"thresh": 5, "err_option": "none", "subtract_background": False, "filter_case": filter_case}
-        settings = Settings(Path("sky.fits"), **given, **options)
+    def check(self, light: np.ndarray, number: int, filter_case: str, **options: object) -> Result:
         noise = np.random.default_rng(5).normal(0, 1, light.shape)
-        found, expected = both(noise + light, settings)
+        found, expected = both(noise + light, **ABSOLUTE, filter_case=filter_case, **options)
         assert len(found) == number
         assert_whole(found)
         assert_same_sources(found, expected)
@@ -186,7 +180,7 @@ class TestSeams:
             rows, columns = columns, rows
         light = sum(400 * np.exp(-((columns - along) ** 2 + (rows - at) ** 2) / 18) for at in (294, 306))
         found = self.check(light, 2, filter_case)
-        assert (found.sources["flag"] & 1).all()
+        assert (found.to_pandas()["flag"] & 1).all()
 
     @pytest.mark.parametrize("upright", [False, True])
     def test_sources_that_begin_and_end_at_a_seam(self, upright: bool, filter_case: str) -> None:
@@ -215,8 +209,7 @@ def test_a_source_that_meets_the_next_tile_at_its_corner_only(mirrored: bool, mo
     track = np.zeros((600, 600))
     along = np.arange(200, 400)
     track[along, 599 - along if mirrored else along] = 100
-    options = {"thresh": 5, "err_option": "none", "subtract_background": False, "filter_case": "none"}
-    found, expected = both(track, Settings(Path("sky.fits"), **options, deblend_nthresh=1))
+    found, expected = both(track, **ABSOLUTE, filter_case="none", deblend_nthresh=1)
     assert len(found) == 1
     assert_whole(found)
     assert_same_sources(found, expected)
@@ -234,27 +227,54 @@ def test_the_result_does_not_depend_on_the_number_of_processes(tmp_path: Path, o
     assert len(read_catalog(tmp_path / "1")) > 5000
 
 
-def test_labels_are_renumbered_side_by_side() -> None:
-    """Sources of two tiles share rows: processes that renumber the labels there do not meddle."""
-    random, tiles_there, sources = np.random.default_rng(1), 8, 9000
-    spacing = np.iinfo(np.int32).max // tiles_there
-    start = np.zeros((2048, 2048), np.int32)
-    for tile in range(tiles_there):
-        rows = random.integers(256 * tile, min(2048, 256 * tile + 500), 40 * sources)
-        start[rows, random.integers(0, 2048, rows.size)] = tile * spacing + random.integers(1, sources + 1, rows.size)
-    limits = np.zeros(sources, dtype=[(name, int) for name in ("xmin", "xmax", "ymin", "ymax")])
-    limits["xmax"] = limits["ymax"] = 2047
-    expected = start % spacing + sources * (start // spacing) * (start > 0)
+def interlocked(shape: tuple[int, int], tile: int) -> np.ndarray:
+    """Lines across every upright seam, of which every other one belongs to the tile on the left.
 
-    for _ in range(10):
-        shared = workers.shared_array(start.shape, np.int32)
-        shared[:] = start
+    A source is the tile's that its first pixel is in: one end of each line is a row higher.
+    """
+    light, rows = np.zeros(shape), np.arange(2, shape[0] - 2, 4)
+    for seam in range(tile, shape[1], tile):
+        left, right = seam - 50, seam + 50
+        light[rows, left:right] = 100
+        light[rows[::2] - 1, left] = light[rows[1::2] - 1, right - 1] = 100
+    return light
 
-        def renumber(tile: int, shared: np.ndarray = shared) -> None:
-            tiles._renumber(shared, limits, tile * spacing, tile * sources)
 
-        list(Workers(2).map(renumber, range(tiles_there)))
-        np.testing.assert_array_equal(shared, expected)
+def test_labels_are_dealt_out_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sources of two tiles lie between each other: processes that give them their labels do not meddle."""
+    tile = 128
+    monkeypatch.setattr(tiles, "TILE", tile)
+    monkeypatch.setattr(tiles, "MOST_ROWS_OF_ONE_TILE", tile)
+    options = {**ABSOLUTE, "filter_case": "none", "deblend_nthresh": 1, "clean": False}
+    settings = Settings.of(InMemory(interlocked((1024, 1024), tile), "lines"), **options)
+    image = read_image(settings.files.image)
+    sky = estimate_background(image, None, settings.background)
+    threshold = Threshold.of(sky, settings.detection)
+    expected, *others = (
+        detect(sky, None, threshold, settings.detection, Workers(number)) for number in (1, *5 * (2, 5))
+    )
+    assert len(expected) == 7 * 255
+    assert len(np.unique(expected.segmentation)) == 1 + len(expected)
+    for found in others:
+        np.testing.assert_array_equal(found.segmentation, expected.segmentation)
+        np.testing.assert_array_equal(found.sources, expected.sources)
+
+
+# In a process of its own: the parent is killed before its first child does anything, ...
+AT_ONCE = """
+parent = os.getpid()
+def orphan():
+    print("begun", flush=True)
+    if os.getppid() == parent:
+        os.kill(parent, signal.SIGKILL)
+    while os.getppid() == parent:
+        time.sleep(0.01)
+os.register_at_fork(after_in_child=orphan)
+"""
+# ... or while its children wait for work, on a system that ends none with its parent.
+UNTOLD = """
+sys.platform = "of another kind"
+"""
 
 
 class TestWorkers:
@@ -282,24 +302,57 @@ class TestWorkers:
             list(Workers(2).map(die, range(8)))
         assert children() == before
 
-    def test_a_process_that_is_gone_gets_no_work(self) -> None:
-        """It may be killed while it waits for some."""
-        ours, theirs = multiprocessing.Pipe()
-        theirs.close()
-        with pytest.raises(InputError, match="one of its processes was ended by the system"):
-            workers._send(ours, 1)
+    def test_a_process_that_is_killed_while_it_waits_ends_the_run(self) -> None:
+        """It has no work then: that it is gone shows when it is to get some."""
+        before, killed = children(), shared_array((1,), np.int32)
 
-    def test_a_process_whose_parent_is_gone_ends(self) -> None:
-        """It may be killed before the process has asked to be told."""
-        context = multiprocessing.get_context("fork")
-        _, theirs = context.Pipe()
-        orphan = context.Process(target=workers._work, args=(abs, [1], theirs, -1))
-        orphan.start()
-        orphan.join(SECONDS_OF_A_HANG)
-        assert orphan.exitcode == 1
+        def process(number: int) -> int:
+            # Only the first item is done until then: there is work left.
+            while number > 0 and not killed[0]:
+                time.sleep(0.001)
+            return os.getpid()
+
+        processes = Workers(2).map(process, range(4))
+        waiting = next(processes)
+        os.kill(waiting, signal.SIGKILL)
+        os.waitid(os.P_PID, waiting, os.WEXITED | os.WNOWAIT)
+        killed[0] = 1
+        with pytest.raises(InputError, match="one of its processes was ended by the system"):
+            list(processes)
+        assert children() == before
+
+    @pytest.mark.parametrize("prelude", [AT_ONCE, UNTOLD], ids=["before it could ask to be told", "untold"])
+    def test_a_process_whose_parent_is_gone_ends(self, prelude: str) -> None:
+        """Also where the system does not end it with its parent."""
+        code = (
+            "import os, signal, sys, time\n"
+            "from source_extraction.core.processes import Workers\n"
+            f"{prelude}"
+            "processes = Workers(2).map(lambda _: os.getpid(), range(3))\n"
+            "print(next(processes), flush=True)\n"
+            "os.kill(os.getpid(), signal.SIGKILL)\n"
+        )
+        command = [sys.executable, "-c", code]
+        run = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        try:
+            # The pipe ends with the last process that holds it.
+            said, _ = run.communicate(timeout=SECONDS_OF_A_HANG)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(run.pid, signal.SIGKILL)
+        assert run.returncode == -signal.SIGKILL
+        assert said, "there was no other process"
+
+    def test_what_is_done_alongside(self) -> None:
+        """In this process, where others work; not where it works itself."""
+        done: list[int] = []
+        alongside = [lambda number=number: done.append(number) for number in range(2)]
+        for number, expected in ((1, []), (3, [0, 1])):
+            assert list(Workers(number).map(abs, range(-3, 3), alongside)) == [3, 2, 1, 0, 1, 2]
+            assert done == expected
 
     def test_shared_array(self) -> None:
-        shared = workers.shared_array((4, 5), np.int32)
+        shared = shared_array((4, 5), np.int32)
 
         def write(row: int) -> None:
             shared[row] = row + 1
@@ -309,10 +362,10 @@ class TestWorkers:
 
     def test_default_number(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("GALAXY_SLOTS", "7")
-        assert workers.default_number() == 7
+        assert default_number() == 7
         for nonsense in ("", "0", "many", "-1"):
             monkeypatch.setenv("GALAXY_SLOTS", nonsense)
-            assert workers.default_number() == len(os.sched_getaffinity(0))
+            assert default_number() == len(os.sched_getaffinity(0))
 
 
 def children() -> list[str]:
