@@ -7,12 +7,14 @@ import pandas as pd
 import pytest
 from astropy.io import fits
 
-from extraction.background import estimate_background
-from extraction.detection import detect
-from extraction.images import Image
-from extraction.kernels import DEFAULT_KERNEL
-from extraction.photometry import NOT_MEASURED, Measurable, measure
-from extraction.settings import Settings
+from source_extraction.core.columns import DETECTION_COLUMNS, PhotometryFlag
+from source_extraction.core.detection import detect
+from source_extraction.core.photometry import Measurable, measure
+from source_extraction.core.sky import estimate_background
+from source_extraction.core.threshold import Threshold
+from source_extraction.readers.images import read_image
+from source_extraction.readers.kernels import DEFAULT_KERNEL
+from source_extraction.settings import Settings
 from tests.conftest import TEST_DATA, read_catalog, run_tool, succeed
 
 SKY = TEST_DATA / "sky.fits"
@@ -259,7 +261,7 @@ class TestMeasureFile:
         """Three times the light on another pedestal: positions and shapes stay, fluxes scale."""
         fits.writeto(tmp_path / "other.fits", 3 * fits.getdata(SKY) + 500)
         measured = catalog_of(SKY, "--measure_file", tmp_path / "other.fits", folder=tmp_path)
-        kept = [*plain.columns[:31], "kron_radius", "x_err", "y_err", "fwhm", "ra", "dec"]
+        kept = [*plain.columns[: len(DETECTION_COLUMNS)], "kron_radius", "x_err", "y_err", "fwhm", "ra", "dec"]
         pd.testing.assert_frame_equal(measured[kept], plain[kept])
         for name in MEASURED_ON:
             np.testing.assert_allclose(measured[name], 3 * plain[name], rtol=2e-4, err_msg=name)
@@ -311,19 +313,18 @@ def test_without_subtraction(tmp_path: Path) -> None:
 
 def test_one_bad_object_ends_no_run() -> None:
     """SEP refuses all sources for one whose ellipse is none, and an angle a hair beyond a right one is none."""
-    image = Image("sky", "HDU 0", "float32", fits.getdata(SKY))
-    settings = Settings(SKY)
-    sky = estimate_background(image, None, settings)
-    detections = detect(sky, DEFAULT_KERNEL, settings, want_map=True)
-    sources, labels = detections.sources, np.arange(1, len(detections) + 1, dtype=np.int32)
+    settings = Settings.of(SKY)
+    sky = estimate_background(read_image(SKY), None, settings.background)
+    detections = detect(sky, DEFAULT_KERNEL, Threshold.of(sky, settings.detection), settings.detection)
+    sources, labels = detections.sources, detections.labels
     images = Measurable(sky), Measurable(sky)
-    good = measure(sources, labels, detections.segmentation, images, settings)
+    good = measure(sources, labels, detections.segmentation, *images, settings.photometry)
     sources["theta"][3] = np.nextafter(np.float32(np.pi / 2), np.float32(2))
     sources["a"][4], sources["b"][5], sources["x"][6], sources["b"][7] = np.nan, np.inf, np.nan, 0
-    measured = measure(sources, labels, detections.segmentation, images, settings)
+    measured = measure(sources, labels, detections.segmentation, *images, settings.photometry)
     bad = [4, 5, 6, 7]
     assert np.isnan(measured["flux_auto"][bad]).all()
     assert np.isfinite(measured["flux_auto"][3])
-    assert (np.flatnonzero(measured["flag_phot"] & NOT_MEASURED) == bad).all()
+    assert (np.flatnonzero(measured["flag_phot"] & PhotometryFlag.NOT_MEASURED) == bad).all()
     others = np.delete(np.arange(len(sources)), [3, *bad])
     np.testing.assert_array_equal(measured["flux_auto"][others], good["flux_auto"][others])
