@@ -7,6 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import source_extraction
+from source_extraction import InputError, JoinedCatalog
+from source_extraction.run import joining
 from tests.conftest import REPOSITORY, TEST_DATA, read_catalog, succeed
 
 SKY = TEST_DATA / "sky.fits"
@@ -82,6 +85,8 @@ def test_images_of_one_name(runs: dict[str, Path], tmp_path: Path) -> None:
         (b"\x1f\x8b\x08\x00\xff\xfe", "this is not a table of text"),
         (b"label\tx\timage\n1\t2.5\n", "line 2 has 2 fields, the first has 3; the file is damaged"),
         (b"label\tx\timage\n1\t2\ta\n2\t2\ta\t4\n", "line 3 has 4 fields, the first has 3"),
+        (b"label\tx\tx\timage\n1\t2\t3\ta\n", "its first line names the column x twice; make it again"),
+        (b"label\tx\timage\tlabel\n1\t2\ta\t1\n", "its first line names the column label twice; make it again"),
     ],
 )
 def test_what_is_no_catalog(runs: dict[str, Path], tmp_path: Path, content: bytes | None, sentence: str) -> None:
@@ -99,3 +104,84 @@ def test_no_catalog(tmp_path: Path) -> None:
     run = join(folder=tmp_path)
     assert run.returncode == 2
     assert run.stderr.endswith("error: there is no catalog to join; give one or more\n")
+
+
+@pytest.mark.parametrize("rows_at_a_time", [1, 7, 142])
+def test_some_rows_at_a_time(
+    runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows_at_a_time: int
+) -> None:
+    """Every digit of every row is there, in the order of the catalogs and of their rows."""
+    monkeypatch.setattr(joining, "ROWS_AT_A_TIME", rows_at_a_time)
+    catalogs = [folder / "catalog.tsv" for folder in runs.values()]
+    joined = source_extraction.join_catalogs(catalogs, tmp_path)
+    header, *rows = (line.split("\t") for line in joined.path.read_text().splitlines())
+    assert header == joined.columns
+    expected = []
+    for catalog in catalogs:
+        own, *lines = (line.split("\t") for line in catalog.read_text().splitlines())
+        sources = [dict(zip(own, line, strict=True)) for line in lines]
+        expected += [[source.get(column, "nan") for column in header] for source in sources]
+    assert len(expected) > 2 * 142
+    assert rows == expected
+
+
+def test_what_stands_in_a_field_stays(tmp_path: Path) -> None:
+    """No number is rounded or written otherwise, no text is taken for a missing value or a quotation."""
+    fields = (
+        "0.12345678901234567890",
+        "+1.50",
+        "1e-300",
+        "-0.0",
+        "007",
+        "NA",
+        "nan",
+        "None",
+        "inf",
+        '"',
+        '"a',
+        "#",
+        " a ",
+    )
+    content = "label\tx\timage\n" + "".join(f"{i}\t{field}\t{field}\n" for i, field in enumerate(fields, start=1))
+    (tmp_path / "catalog.tsv").write_text(content)
+    joined = source_extraction.join_catalogs([tmp_path / "catalog.tsv"], tmp_path)
+    assert joined.path.read_text() == content
+
+
+@pytest.mark.parametrize(("line", "number"), [("8\t1.5", 2), ("8\t1.5\ta\t4", 4)])
+@pytest.mark.parametrize("rows_at_a_time", [7, 3, 4])
+def test_damage_far_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, number: int, rows_at_a_time: int
+) -> None:
+    """The first line of some that are read at a time, in their middle, the last: the message names it."""
+    monkeypatch.setattr(joining, "ROWS_AT_A_TIME", rows_at_a_time)
+    rows = [f"{label}\t1.5\ta" for label in range(1, 13)]
+    rows[7] = line
+    (tmp_path / "odd.tsv").write_text("\n".join(["label\tx\timage", *rows, ""]))
+    with pytest.raises(InputError) as refusal:
+        source_extraction.join_catalogs([tmp_path / "odd.tsv"], tmp_path / "out")
+    assert str(refusal.value) == (
+        f"{tmp_path / 'odd.tsv'}: line 9 has {number} fields, the first has 3; the file is damaged: make it again"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_from_python(runs: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    """It says what it made, and prints nothing."""
+    catalogs = [str(runs["fits"] / "catalog.tsv"), runs["tiff"] / "catalog.tsv"]
+    joined = source_extraction.join_catalogs(catalogs, tmp_path / "made" / "here")
+    expected = [read_catalog(runs[name]) for name in ("fits", "tiff")]
+    columns = list(pd.concat(expected).columns)
+    path = tmp_path / "made" / "here" / "joined_catalog.tsv"
+    assert joined == JoinedCatalog(path, sum(map(len, expected)), 2, columns, [])
+    assert path.read_bytes().count(b"\n") == 1 + joined.sources
+    assert capfd.readouterr() == ("", "")
+
+
+def test_warnings_and_refusals_in_python(runs: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    twice = runs["fits"] / "catalog.tsv"
+    (warning,) = source_extraction.join_catalogs([twice, twice], tmp_path).warnings
+    assert warning.startswith(f"{twice} and {twice} both have sources of the image sky.fits")
+    with pytest.raises(InputError, match="there is none to join"):
+        source_extraction.join_catalogs([], tmp_path)
+    assert capfd.readouterr() == ("", "")
