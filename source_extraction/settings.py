@@ -113,11 +113,13 @@ class Option:
         return str(self.bounds).replace("a number", "a whole number" if self.whole else "a number")
 
     def _number_from(self, text: str) -> float | str:
-        """The number that a text is; the text itself where it is none."""
+        """The number that a text is; the text itself where it is none and the option takes texts."""
         try:
             return int(text) if self.whole else float(text)
-        except ValueError:
-            return text
+        except ValueError as problem:
+            if str in self.kinds:
+                return text
+            raise InputError(self.name, f"{text!r} is out of range", f"give {self.range}") from problem
 
     def _check_number(self, value: Any, shown: str) -> float:
         """numpy's numbers count as Python's, whole ones as fractions; True and False are none."""
