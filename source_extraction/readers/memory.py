@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import InputError
@@ -12,6 +13,9 @@ from ..errors import InputError
 # Besides the pixels as stored: working pixels, segmentation map and one map more, 4 bytes each.
 BYTES_A_PIXEL = 12
 UNLIMITED = 2**63
+# Where Linux says which control groups a process is in, and shows them.
+OWN_GROUPS, ALL_GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+STATUS = Path("/proc/self/status")
 
 
 def require_memory(source: str, origin: str, pixels: int, bytes_stored: int) -> None:
@@ -26,8 +30,8 @@ def require_memory(source: str, origin: str, pixels: int, bytes_stored: int) -> 
 
 
 def available_memory() -> int:
-    """Bytes that this process may still take: of the machine, of its control group, of its own limit."""
-    return min(_of_the_machine(), _of_the_control_group(), _of_the_process())
+    """Bytes that this process may still take: of the machine, of its control groups, of its own limits."""
+    return max(min(_of_the_machine(), of_the_control_groups(), of_the_process()), 0)
 
 
 def _of_the_machine() -> int:
@@ -42,22 +46,89 @@ def _of_the_machine() -> int:
     return UNLIMITED
 
 
-def _of_the_control_group() -> int:
-    """What a batch system allows (control groups, version 2): its limit less what is in use."""
-    with contextlib.suppress(OSError, IndexError, ValueError):
-        group = Path("/proc/self/cgroup").read_text().rsplit("::", 1)[1].strip()
-        folder = Path("/sys/fs/cgroup") / group.lstrip("/")
-        limit = (folder / "memory.max").read_text().strip()
-        if limit != "max":
-            return int(limit) - int((folder / "memory.current").read_text())
-    return UNLIMITED
+def of_the_control_groups(own: Path = OWN_GROUPS, everything: Path = ALL_GROUPS) -> int:
+    """What a batch system or container allows: the least that is left in this process's groups and in their parents.
+
+    Slurm and Kubernetes set the limit of a parent, whose children say that they have none. `own` names the groups, of
+    version 1, 2 or both; `everything` is where they are shown.
+    """
+    try:
+        lines = own.read_text().splitlines()
+    except (OSError, ValueError):
+        return UNLIMITED
+    left = [UNLIMITED]
+    for line in lines:
+        # number:controllers:path, the controllers being none in version 2.
+        _, _, named = line.partition(":")
+        controllers, _, group = named.partition(":")
+        if not controllers:
+            left += [_left_in_version_2(folder) for folder in _up_from(everything, group)]
+        elif "memory" in controllers.split(","):
+            left += [_left_in_version_1(folder) for folder in _up_from(everything / "memory", group)]
+    return min(left)
 
 
-def _of_the_process() -> int:
-    """Its limit of address space."""
+def _up_from(root: Path, group: str) -> Iterator[Path]:
+    """The folders of a group and of its parents, the root included: in a container that is its own group.
+
+    A group that lies outside of what a container sees is spelled with `..`, or is not there: its root is all there is.
+    """
+    parts = [part for part in group.split("/") if part not in ("", ".", "..")]
+    for depth in range(len(parts), -1, -1):
+        yield root.joinpath(*parts[:depth])
+
+
+def _left_in_version_2(folder: Path) -> int:
+    limit, used = _number(folder / "memory.max"), _number(folder / "memory.current")
+    reclaimable = _statistic(folder / "memory.stat", "inactive_file")
+    return _left(limit, used, reclaimable)
+
+
+def _left_in_version_1(folder: Path) -> int:
+    limit, used = _number(folder / "memory.limit_in_bytes"), _number(folder / "memory.usage_in_bytes")
+    reclaimable = _statistic(folder / "memory.stat", "total_inactive_file")
+    return _left(limit, used, reclaimable)
+
+
+def _left(limit: int | None, used: int | None, reclaimable: int) -> int:
+    """Of a limit; cached files count as used, but the system drops them before it ends a process."""
+    return UNLIMITED if limit is None else limit - max((used or 0) - reclaimable, 0)
+
+
+def _number(path: Path) -> int | None:
+    """The number in a file; None where there is no file, or no number in it ("max")."""
+    with contextlib.suppress(OSError, ValueError):
+        return int(path.read_text())
+    return None
+
+
+def _statistic(path: Path, name: str) -> int:
+    """The number behind a name in a table of names and numbers; 0 where there is none."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in path.read_text().splitlines():
+            if line.startswith(f"{name} "):
+                return int(line.split()[1])
+    return 0
+
+
+def of_the_process() -> int:
+    """What is left of its limits of address space and of data."""
     if sys.platform == "win32":
         return UNLIMITED
     import resource
 
-    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-    return UNLIMITED if soft == resource.RLIM_INFINITY else soft
+    left = [UNLIMITED]
+    for limit, used in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
+        soft, _ = resource.getrlimit(limit)
+        if soft != resource.RLIM_INFINITY:
+            left.append(soft - _in_use(used))
+    return min(left)
+
+
+def _in_use(name: str) -> int:
+    """Bytes of a kind of memory that this process has; 0 where the system does not say."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in STATUS.read_text().splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1]) * 1024
+    return 0
