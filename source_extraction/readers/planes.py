@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from ..errors import InputError
 
 
@@ -23,7 +21,11 @@ def choose_plane(planes: tuple[int, ...], plane: int | None, source: str, origin
     if plane is not None and not 0 <= plane < count:
         there = f"it has {count}: --plane 0 to {count - 1}" if count > 1 else "it has one: leave out --plane"
         raise InputError(source, f"there is no plane {plane} in {origin}", there)
-    return tuple(int(index) for index in np.unravel_index(plane or 0, planes)) if planes else ()
+    index, left = [], plane or 0
+    for side in reversed(planes):  # not numpy's unravel_index: it refuses what would not fit into memory
+        left, place = divmod(left, side)
+        index.append(place)
+    return tuple(reversed(index))
 
 
 def rows_and_columns(shape: tuple[int, ...], source: str, origin: str) -> tuple[list[int], list[int]]:
