@@ -28,6 +28,8 @@ The map of the house, from the bottom up; what is below knows nothing of what is
 
     readers/    files and arrays -> images, and what comes with them: mask, noise_map, kernels, calibration
         images         which reader an image needs: fits, tiff, arrays (content, planes and memory serve them)
+        fits           is helped by fits_structure (where the HDUs lie), fits_tiles (compressed pixels), fits_pixels
+                       (what the numbers mean) and fits_sky (coordinates)
 
     writers/    what was found -> files
         tables, fits_maps, label_images, pictures, diagnostics, summary

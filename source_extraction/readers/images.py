@@ -8,7 +8,7 @@ from ..core.image import Image
 from ..errors import InputError
 from ..settings import InMemory
 from .arrays import read_array
-from .content import FITS_BEGINNING, TIFF_BEGINNINGS, beginning_of, kind_of
+from .content import FITS_BEGINNING, TIFF_BEGINNINGS, beginning_of, kind_of, opened
 
 
 def read_image(given: Path | InMemory, source: str = "", hdu: str | None = None, plane: int | None = None) -> Image:
@@ -34,15 +34,16 @@ def read_image(given: Path | InMemory, source: str = "", hdu: str | None = None,
 
 
 def _read_file(path: Path, source: str, hdu: str | None, plane: int | None) -> Image:
-    beginning = beginning_of(path, source)
+    content = opened(path, source)
+    beginning = beginning_of(content, source)
     if beginning.startswith(FITS_BEGINNING):
         from .fits import read_fits
 
-        return read_fits(path, source, hdu, plane)
+        return read_fits(content, source, hdu, plane)
     if beginning[:4] in TIFF_BEGINNINGS:
         from .tiff import read_tiff
 
         if hdu is not None:
             raise InputError(source, f"a TIFF file has no HDU {hdu!r}", "leave out --hdu")
-        return read_tiff(path, source, plane)
+        return read_tiff(content, source, plane)  # type: ignore[arg-type]
     raise InputError(source, f"this is {kind_of(beginning)}, not a FITS or TIFF image", "convert it to one of these")

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from .content import failures_are_said, open_again, opened
 
+MOST_BYTES = 2**24
 # SExtractor's default.conv: an approximate Gaussian of FWHM 2 pixels.
 DEFAULT_KERNEL = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], dtype=np.float32)
 
@@ -30,16 +32,7 @@ def read_kernel(path: Path) -> Kernel:
     .conv files, whose first line is CONV NORM or CONV NONORM (SExtractor manual, "Filtering").
     Raises InputError where they are no weights, or none that can find a source.
     """
-    try:
-        lines = path.read_text().splitlines()
-    except UnicodeDecodeError as problem:
-        raise InputError(
-            path, "the kernel is not a text file", "give its weights as text, one row per line"
-        ) from problem
-    except OSError as problem:
-        raise InputError(
-            path, f"cannot be read ({problem.strerror})", "check the path and its permissions"
-        ) from problem
+    lines = _lines(path)
     rows = [line.replace(",", " ") for line in lines if line.split()[:1] != ["CONV"]]
     try:
         with warnings.catch_warnings():
@@ -53,6 +46,20 @@ def read_kernel(path: Path) -> Kernel:
         ) from problem
     _check(path, weights)
     return Kernel(weights, _remarks(weights, lines))
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a kernel's file, without the byte order mark that some editors put before the first."""
+    with failures_are_said(path), open_again(opened(path, path)) as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise InputError(path, "the kernel is larger than any filter", "give its weights as text, one row per line")
+    try:
+        return content.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as problem:
+        raise InputError(
+            path, "the kernel is not a text file", "give its weights as text, one row per line"
+        ) from problem
 
 
 def _check(path: Path, weights: np.ndarray) -> None:
