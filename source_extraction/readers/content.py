@@ -161,6 +161,7 @@ def _decompressed(compressed: Path | io.BytesIO, source: object) -> io.BytesIO:
             if isinstance(problem, InputError) or getattr(problem, "errno", None) is not None:
                 raise
             _say_damage(content, problem, source)
+    content.seek(0)
     return content
 
 
@@ -200,6 +201,7 @@ def _through_pipe(path: Path, source: object) -> io.BytesIO:
             with contextlib.suppress(BlockingIOError):
                 part = os.read(descriptor, CHUNK)
                 if not part:
+                    content.seek(0)
                     return content
                 content.write(part)
                 room.require(content)

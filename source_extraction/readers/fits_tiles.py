@@ -20,7 +20,7 @@ from astropy.io import fits
 
 from ..core.processes import isolated, shared_array
 from ..errors import InputError
-from .fits_structure import BLOCK, CARD, HDU, STORED_TYPES
+from .fits_structure import BLOCK, CARD, HDU, STORED_TYPES, number_of
 from .memory import of_the_process
 
 # Bytes of the types of a table's columns (FITS standard 4.0, table 18), but for bits.
@@ -68,7 +68,7 @@ def decoded(hdu: HDU, data: bytes, index: tuple[int | slice, ...], source: str) 
     pixels = shared_array(shape, np.dtype(STORED_TYPES[hdu.bits]).type)
     tiles = math.prod(-(-side // tile) for side, tile in zip(hdu.shape, tile_shape, strict=True))
     seconds = SECONDS + SECONDS_A_PIXEL * pixels.size + SECONDS_A_TILE * tiles
-    band = _rows_at_a_time(shape, tile_shape[_axis_of_rows(index)])
+    band = min(_rows_at_a_time(shape, tile_shape[_axis_of_rows(index)]), shape[0])
     isolated(lambda: _decode(hdu, data, index, pixels, band, source), lambda _: _undecodable(source), seconds)
     return pixels
 
@@ -218,7 +218,14 @@ def _check_plio(stream: memoryview, shape: tuple[int, ...]) -> None:
 
 
 def _header_bytes(hdu: HDU) -> bytes:
-    text = hdu.text + "END".ljust(CARD)
+    """The header of the table, for astropy: with BLANK and ZBLANK as it compares them with pixels, or without."""
+    cards = [hdu.text[start : start + CARD] for start in range(0, len(hdu.text), CARD)]
+    for place, card in enumerate(cards):
+        if (keyword := card[:8].strip().upper()) in ("BLANK", "ZBLANK"):
+            value = number_of(hdu.header, keyword, math.nan)
+            sound = value is not None and value.is_integer() and -(2**31) <= value < 2**31
+            cards[place] = f"{keyword:8}= {int(value or 0):>20}".ljust(CARD) if sound else ""
+    text = "".join(cards) + "END".ljust(CARD)
     return text.ljust(-(-len(text) // BLOCK) * BLOCK).encode("ascii")
 
 
