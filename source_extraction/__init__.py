@@ -30,6 +30,8 @@ The map of the house, from the bottom up; what is below knows nothing of what is
         images         which reader an image needs: fits, tiff, arrays (content, planes and memory serve them)
         fits           is helped by fits_structure (where the HDUs lie), fits_tiles (compressed pixels), fits_pixels
                        (what the numbers mean) and fits_sky (coordinates)
+        tiff           is helped by tiff_series (what tifffile knows of a file, within bounds: tiff_directories,
+                       tiff_ome), tiff_values (what the numbers mean) and tiff_geography
 
     writers/    what was found -> files
         tables, fits_maps, label_images, pictures, diagnostics, summary

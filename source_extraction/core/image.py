@@ -57,6 +57,7 @@ class Image:
     headers: tuple[Mapping[str, Any], ...] = ()  # FITS: of the image, of the primary HDU
     projection: MapProjection | None = None  # GeoTIFF
     borrowed: bool = False  # the pixels are somebody else's, and not to be changed
+    remarks: tuple[str, ...] = ()  # sentences for the log: how the file was read
 
     def __post_init__(self) -> None:
         height, width = self.pixels.shape

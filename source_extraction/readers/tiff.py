@@ -1,116 +1,201 @@
-"""TIFF -> Image: the first series of a file, right side up in brightness."""
+"""TIFF -> Image: one plane of the first image of a file, bright as large, NaN where it holds nothing.
+
+tifffile and the codecs that it calls run in a process of their own, for the file may come from a stranger: what it does
+to them, it does not do to this process. They work on one open file that has no name, and within limits of time and
+memory that follow from its size.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import math
-from collections.abc import Iterator
+import io
+import logging
+import os
+import re
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO, TypeVar
 
-import numpy as np
-import tifffile
 
-from ..core.image import Image, MapProjection
+from ..core.image import Image
+from ..core.processes import can_fork, default_number, isolated, shared_array
 from ..errors import InputError
 from .memory import require_memory
-from .planes import choose_plane
+from .tiff_series import Layout, decode, examine
+from .tiff_values import brightness
 
-# GeoTIFF 1.1 (OGC 19-008r4), 7.2: model and raster types; the EPSG code of WGS 84.
-GEOGRAPHIC, PIXEL_IS_POINT, WGS84 = 2, 2, 4326
-GDAL_NODATA = 42113  # GDAL's private tag: the value of missing pixels, as text
+# Limits of the process: a file of 1 MB stays below 10 s and 1 GB in all it can think of.
+SECONDS, SECONDS_A_MB, SECONDS_A_GB_OF_PIXELS = 3, 2, 5
+MEMORY, MEMORY_A_BYTE, MEMORY_A_WORKER = 2**28, 4, 2**28
+WORKERS = 8
+DAMAGED = "the TIFF file is damaged or truncated"
+COMPLAINTS_KEPT = 1000
+
+Result = TypeVar("Result")
 
 
-def read_tiff(path: Path, source: str, plane: int | None) -> Image:
-    """Read one 2-D image; see `readers.images.read_image`."""
-    with contextlib.ExitStack() as stack:
-        with _damage_is_said(source):
-            tiff = stack.enter_context(tifffile.TiffFile(path))
-            series = list(tiff.series)
-        return _read(series, source, plane)
+def read_tiff(given: Path | BinaryIO, source: str, plane: int | None) -> Image:
+    """Read one 2-D image, of a file or of what a file holds; see `readers.images.read_image`."""
+    with given.open("rb") if isinstance(given, Path) else contextlib.nullcontext(given) as file:
+        size = file.seek(0, io.SEEK_END)
+        layout, remarks = _apart(lambda: examine(_own(file), size, source, plane), source, size, 0, 1)
+        return _read(file, size, source, plane, layout, remarks)
+
+
+def _read(file: BinaryIO, size: int, source: str, plane: int | None, layout: Layout, remarks: tuple[str, ...]) -> Image:
+    require_memory(source, "the TIFF image", layout.decoded, layout.dtype.itemsize + layout.meaning.bytes_more)
+    workers = min(default_number(), WORKERS)
+    pixels = shared_array((layout.decoded,), layout.dtype.type)
+    # Nothing is written to it where nothing is missing, and then it takes no memory.
+    missing = shared_array((layout.decoded,), bool)
+    (lacking, segments), _ = _apart(
+        lambda: decode(_own(file), size, source, plane, workers, pixels, missing), source, size, pixels.nbytes, workers
+    )
+    gaps = layout.plane_of(missing) if lacking or layout.has_mask else None
+    if gaps is not None and gaps.all():
+        raise InputError(source, f"{DAMAGED} (it holds none of the pixels of the image)", "fetch it again")
+    if lacking:
+        remarks = (*remarks, f"{lacking} of {segments} strips or tiles are not in the file: their pixels are missing")
+    return Image(
+        source=source,
+        origin=layout.origin,
+        stored_type=str(layout.dtype),
+        pixels=brightness(layout.plane_of(pixels), gaps, layout.meaning),
+        rows_from_top=True,
+        others=layout.others,
+        projection=layout.projection,
+        remarks=(*layout.meaning.remarks(), *remarks),
+    )
+
+
+def _own(file: BinaryIO) -> BinaryIO:
+    """The file at its beginning, in this process, whatever was read of it elsewhere."""
+    file.seek(0)
+    return file
+
+
+def _apart(
+    function: Callable[[], Result], source: str, size: int, pixel_bytes: int, workers: int
+) -> tuple[Result, tuple[str, ...]]:
+    """What a function makes of a file of that size, in a process of its own; and what tifffile complained of."""
+    seconds = SECONDS + SECONDS_A_MB * size / 1e6 + SECONDS_A_GB_OF_PIXELS * pixel_bytes / 1e9
+    memory = MEMORY + MEMORY_A_BYTE * (size + pixel_bytes) + MEMORY_A_WORKER * workers
+
+    def guarded() -> tuple[Result, tuple[str, ...]]:
+        with _complaints() as complaints, _said(source), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if can_fork():
+                _silence()
+                _limit_memory(memory)
+            result = function()
+        return result, tuple(_remarks(complaints))
+
+    def died(number: int) -> InputError:
+        if number == _number("SIGXCPU"):
+            return InputError(
+                source, "reading the TIFF file takes far longer than files of its size do", "save it again as TIFF"
+            )
+        if number == _number("SIGKILL"):
+            return InputError(
+                source, "the process that read the TIFF file was killed, as when memory runs out", "free memory"
+            )
+        return InputError(source, f"{DAMAGED} (its pixels bring the decoder down)", "fetch it again")
+
+    return isolated(guarded, died, seconds)
+
+
+def _number(name: str) -> int | None:
+    """The number of a signal; not every system has all."""
+    found = getattr(signal, name, None)
+    return None if found is None else int(found)
 
 
 @contextlib.contextmanager
-def _damage_is_said(source: str) -> Iterator[None]:
+def _said(source: str) -> Iterator[None]:
     """Where tifffile and the codecs are called: they meet damage with every kind of exception."""
     try:
         yield
-    except (InputError, MemoryError):
+    except InputError:
         raise
+    except MemoryError as problem:
+        raise InputError(
+            source, "reading the TIFF file takes far more memory than files of its size do", "save it again as TIFF"
+        ) from problem
     except Exception as problem:
-        raise InputError(source, f"the TIFF file is damaged or truncated ({problem})", "fetch it again") from problem
+        raise InputError(source, f"{DAMAGED} ({problem})", "fetch it again") from problem
 
 
-def _read(all_series: list[tifffile.TiffPageSeries], source: str, plane: int | None) -> Image:
-    with _damage_is_said(source):
-        series = all_series[0]
-        page, names, shape, dtype = series.keyframe, series.axes, series.shape, series.dtype
-        others = [f"series {i} {' x '.join(map(str, s.shape[::-1]))}" for i, s in enumerate(all_series) if i]
-        if dtype is None:
-            raise ValueError("its pixels are of no type that is known")
-    if not {"Y", "X"} <= set(names):
-        raise InputError(source, f"the TIFF image has no rows and columns (axes {names})", "give a 2-D image")
-    rows, columns = names.index("Y"), names.index("X")
-    leading = [axis for axis in range(len(shape)) if axis not in (rows, columns)]
-    sides = ", ".join(f"{name} {side}" for name, side in zip(names, shape, strict=True))
-    planes = tuple(shape[axis] for axis in leading)
-    chosen = choose_plane(planes, plane, source, "the TIFF image", sides)
-    require_memory(source, "the TIFF image", math.prod(shape), dtype.itemsize)
-    with _damage_is_said(source):
-        pixels = series.asarray().transpose(*leading, rows, columns)[chosen]
-        return Image(
-            source=source,
-            origin="page 0" if math.prod(planes) == 1 else f"plane {plane}",
-            stored_type=str(dtype),
-            pixels=_valid(_upright(pixels, page), page),
-            rows_from_top=True,
-            others=", ".join(others),
-            projection=_projection(page),
-        )
+def _silence() -> None:
+    """What the C library or a codec writes before it dies is not for the user."""
+    with contextlib.suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
 
 
-def _upright(pixels: np.ndarray, page: tifffile.TiffPage) -> np.ndarray:
-    """Bright as large: MinIsWhite files (TIFF 6.0, PhotometricInterpretation 0) store it the other way."""
-    if page.photometric != tifffile.PHOTOMETRIC.MINISWHITE:
-        return pixels
-    if pixels.dtype == bool:
-        return ~pixels
-    if pixels.dtype.kind == "u":
-        return pixels.dtype.type(2**page.bitspersample - 1) - pixels
-    return pixels.max() - pixels
+def _limit_memory(more: int) -> None:
+    """Let this process take so many bytes more than it has. Only Linux tells and keeps this."""
+    if sys.platform != "linux":
+        return
+    import resource
+
+    with contextlib.suppress(OSError, ValueError):
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+        limit = pages * resource.getpagesize() + more
+        if soft == resource.RLIM_INFINITY or limit < soft:
+            resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
 
 
-def _valid(pixels: np.ndarray, page: tifffile.TiffPage) -> np.ndarray:
-    """NaN in place of GDAL's nodata value."""
-    tag = page.tags.get(GDAL_NODATA)
-    if tag is None:
-        return pixels
+class _Listener(logging.Handler):
+    """Keeps what tifffile logs, which else goes to the terminal."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.heard: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if len(self.heard) < COMPLAINTS_KEPT:
+            self.heard.append(record.getMessage())
+
+
+@contextlib.contextmanager
+def _complaints() -> Iterator[list[str]]:
+    logger, listener = logging.getLogger("tifffile"), _Listener()
+    propagate, logger.propagate = logger.propagate, False
+    logger.addHandler(listener)
     try:
-        nodata = float(str(tag.value).strip(" \0"))
-    except ValueError:
-        return pixels
-    missing = pixels == nodata
-    return np.where(missing, np.nan, pixels) if missing.any() else pixels
+        yield listener.heard
+    finally:
+        logger.removeHandler(listener)
+        logger.propagate = propagate
 
 
-def _projection(page: tifffile.TiffPage) -> MapProjection | None:
-    """The GeoTIFF's affine transformation; None where there is none, or only control points."""
-    try:
-        tags = page.geotiff_tags or {}
-    except Exception:
-        # Damaged geographic keys; the pixels are good all the same.
-        return None
-    if "ModelTransformation" in tags:
-        (a, b, _, c), (d, e, _, f) = np.reshape(tags["ModelTransformation"], (4, 4))[:2].tolist()
-    elif "ModelPixelScale" in tags and len(tags.get("ModelTiepoint", ())) == 6:
-        (a, down, _), (column, row, _, east, north, _) = tags["ModelPixelScale"], tags["ModelTiepoint"]
-        b, d, e = 0.0, 0.0, -down
-        c, f = east - a * column, north + down * row
-    else:
-        return None
-    if tags.get("GTRasterTypeGeoKey") != PIXEL_IS_POINT:
-        # Raster coordinates then count from the corner of the first pixel, ours from its centre.
-        c, f = c + (a + b) / 2, f + (d + e) / 2
-    geographic = tags.get("GTModelTypeGeoKey") == GEOGRAPHIC
-    epsg = tags.get("GeographicTypeGeoKey" if geographic else "ProjectedCSTypeGeoKey")
-    names = ("lon", "lat") if geographic and epsg == WGS84 else ("map_x", "map_y")
-    return MapProjection(((a, b, c), (d, e, f)), names)
+# What tifffile says, and what it means for the user; "" where it is found out otherwise.
+MEANINGS = {
+    r"Strip(Offsets|ByteCounts) count|missing (data offset|data ByteCounts|ByteCounts)": "",
+    r"circular reference|offset to page|page offset|corrupted tag list": (
+        "The list of images in the TIFF file ends in damage: there may have been more"
+    ),
+    r"(OME|ImageJ|shaped|MMStack|ScanImage) series": (
+        "What the TIFF file says of its planes does not fit them: check that the right one was taken"
+    ),
+}
+
+
+def _remarks(complaints: list[str]) -> Iterator[str]:
+    """What the log should say of complaints, once each."""
+    said, tags = set[str](), set[int]()
+    for complaint in complaints:
+        if tag := re.search(r"TiffTag (\d+)", complaint):
+            tags.add(int(tag[1]))
+            continue
+        known = (text for pattern, text in MEANINGS.items() if re.search(pattern, complaint))
+        said.add(next(known, "The TIFF file is not quite in order: check the picture of the image"))
+    if tags:
+        numbers = ", ".join(map(str, sorted(tags)[:10]))
+        yield f"Tags of the TIFF file are damaged and were passed over (number {numbers})"
+    yield from sorted(said - {""})

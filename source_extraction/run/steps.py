@@ -58,6 +58,8 @@ class Steps:
         with self.log.step("Reading the image") as said:
             image = read_image(files.image, self.settings.source, files.hdu, files.plane)
             said.append(f"Image: {image.describe()}")
+        for remark in image.remarks:
+            self.log.say(remark)
         if files.unit is not None:
             image.unit = files.unit
         if files.wcs is not None:
@@ -129,6 +131,8 @@ class Steps:
             remedy = "give an image of the same shape, aligned pixel by pixel"
             require_same_shape(image, self.image, "image to measure on", remedy)
             said.append(f"Image to measure on: {image.describe()}")
+        for remark in image.remarks:
+            self.log.say(remark)
         return image
 
     @cached_property
