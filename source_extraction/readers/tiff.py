@@ -19,19 +19,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-
 from ..core.image import Image
 from ..core.processes import can_fork, default_number, isolated, shared_array
 from ..errors import InputError
 from .memory import require_memory
-from .tiff_series import Layout, decode, examine
+from .tiff_series import DAMAGED, Layout, decode, examine
 from .tiff_values import brightness
 
 # Limits of the process: a file of 1 MB stays below 10 s and 1 GB in all it can think of.
 SECONDS, SECONDS_A_MB, SECONDS_A_GB_OF_PIXELS = 3, 2, 5
 MEMORY, MEMORY_A_BYTE, MEMORY_A_WORKER = 2**28, 4, 2**28
 WORKERS = 8
-DAMAGED = "the TIFF file is damaged or truncated"
 COMPLAINTS_KEPT = 1000
 
 Result = TypeVar("Result")

@@ -32,6 +32,7 @@ JPEG = (6, 7, 34892, 33007)  # codecs that need the tables in the directory
 # sparse file of 1 kB takes all memory.
 BYTES_ALLOWED, BYTES_A_BYTE = 2**29, 1100
 SEGMENTS_AT_A_TIME = 64
+DAMAGED = "the TIFF file is damaged or truncated"
 
 
 class Nameless:
@@ -128,7 +129,7 @@ def decode(
             if lacking == segments:
                 raise InputError(
                     source,
-                    "the TIFF file is damaged or truncated (none of the strips and tiles of the image are in it)",
+                    f"{DAMAGED} (none of the strips and tiles of the image are in it)",
                     "fetch it again",
                 )
         if transform is not None:
@@ -297,7 +298,7 @@ def _require_believable(found: _Found, size: int, source: str) -> None:
     if claimed > max(BYTES_ALLOWED, BYTES_A_BYTE * stored):
         raise InputError(
             source,
-            f"the TIFF file is damaged or truncated ({stored} bytes of it claim to be {claimed / 1e9:.1f} GB of pixels)",
+            f"{DAMAGED} ({stored} bytes claim to be {claimed / 1e9:.1f} GB of pixels)",
             "fetch it again",
         )
 
