@@ -1,0 +1,372 @@
+"""TIFF files of strangers: no other file is opened, nothing hangs, no codec brings the tool down; what is not in a file
+is missing, and what is stored in another sense than brightness is turned round.
+
+Hostile files are read in processes that write down every file they open, how long they take and how much memory.
+"""
+
+import io
+import json
+import resource
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+
+from source_extraction.core.image import Image
+from source_extraction.errors import InputError
+from source_extraction.readers.images import read_image
+from source_extraction.readers.tiff import read_tiff
+from tests.conftest import REPOSITORY, succeed
+
+HEIGHT, WIDTH = 60, 70
+SKY = np.random.default_rng(3).normal(100, 5, (HEIGHT, WIDTH)).astype(np.float32)
+SKY[20:25, 30:35] += 500
+COUNTS = np.round(SKY * 10).astype(np.uint16)
+DIM = np.clip(SKY / 4, 0, 255).astype(np.uint8)
+
+# Reads the files that it is given as JSON, a line each: [path, plane]. Answers with a line each.
+READER = """
+import json, os, resource, sys, time
+from source_extraction.readers.images import read_image
+from source_extraction.errors import InputError
+from pathlib import Path
+watched, log = sys.argv[1], os.open(sys.argv[2], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+def note(event, arguments):
+    if event in ("open", "os.listdir", "os.scandir", "glob.glob") and arguments[0] is not None:
+        path = os.fsdecode(arguments[0]) if isinstance(arguments[0], (str, bytes, os.PathLike)) else ""
+        if os.path.abspath(path).startswith(watched):
+            os.write(log, (os.path.abspath(path) + "\\n").encode())
+sys.addaudithook(note)
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+def used():
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+for line in sys.stdin:
+    path, plane = json.loads(line)
+    start, answer = used(), {}
+    try:
+        image = read_image(Path(path), "image.tif", None, plane)
+        answer = {"pixels": image.pixels.astype(float).tobytes().hex() if image.pixels.size < 10000 else ""}
+        answer["remarks"] = image.remarks
+    except InputError as problem:
+        answer = {"sentence": str(problem)}
+    answer["seconds"] = used() - start
+    answer["memory"] = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    print(json.dumps(answer), flush=True)
+"""
+
+
+def read_apart(files: list[tuple[Path, int | None]], watched: Path, log: Path) -> list[dict[str, Any]]:
+    """What came of each file, in a process that must outlive them all in silence."""
+    asked = "".join(json.dumps([str(path), plane]) + "\n" for path, plane in files)
+    command = [sys.executable, "-c", READER, str(watched), str(log)]
+    run = subprocess.run(
+        command, input=asked, capture_output=True, text=True, check=False, timeout=600, cwd=REPOSITORY
+    )
+    assert (run.returncode, run.stderr) == (0, ""), run.stderr
+    answers = [json.loads(line) for line in run.stdout.splitlines()]
+    assert len(answers) == len(files)
+    return answers
+
+
+def pixels_of(answer: dict[str, Any]) -> np.ndarray:
+    """The pixels of an answer, in a row."""
+    return np.frombuffer(bytes.fromhex(answer["pixels"]))
+
+
+def written(path: Path, *pages: np.ndarray, **options: Any) -> Path:
+    """A file of pages as tifffile writes it."""
+    with tifffile.TiffWriter(path, **{name: options.pop(name) for name in ("bigtiff", "ome") if name in options}) as to:
+        for page in pages:
+            to.write(page, **options)
+    return path
+
+
+class Tag(NamedTuple):
+    """A tag as the directory spells it; a number in place of `values` is its position, with the count that it has."""
+
+    code: int
+    kind: int
+    values: list[int] | bytes
+    count: int | None = None  # where it is a lie
+    at: int | None = None
+
+
+FORMATS = {1: "B", 2: "B", 3: "H", 4: "I", 7: "B", 12: "d", 13: "I"}
+
+
+def tiff(*directories: list[Tag], data: bytes = b"", next_of_last: int = 0) -> bytes:
+    """A little-endian file: the header, `data` at position 8, the directories in a chain."""
+    file = bytearray(b"II*\0" + struct.pack("<I", 8 + len(data)) + data)
+    for number, tags in enumerate(directories):
+        tags = sorted(tags)
+        values = len(file) + 2 + 12 * len(tags) + 4
+        entries, more = bytearray(struct.pack("<H", len(tags))), bytearray()
+        for code, kind, given, count, at in tags:
+            value = given if isinstance(given, bytes) else struct.pack(f"<{len(given)}{FORMATS[kind]}", *given)
+            length = len(given) if count is None else count
+            if at is not None:
+                value = struct.pack("<I", at)
+            elif len(value) > 4:
+                position = struct.pack("<I", values + len(more))
+                more += value
+                value = position
+            entries += struct.pack("<HHI", code, kind, length) + value.ljust(4, b"\0")
+        end = values + len(more)
+        last = number == len(directories) - 1
+        file += entries + struct.pack("<I", next_of_last if last else end) + more
+    return bytes(file)
+
+
+def image_tags(
+    *, height: int = HEIGHT, width: int = WIDTH, without: tuple[int, ...] = (), **changed: list[int] | bytes
+) -> list[Tag]:
+    """The tags of SKY in one strip at position 8; `t262=[3]` changes one."""
+    count = HEIGHT * WIDTH * 4
+    tags = {256: (4, [width]), 257: (4, [height]), 258: (3, [32]), 259: (3, [1]), 262: (3, [1]), 273: (4, [8])}
+    tags |= {277: (3, [1]), 278: (4, [height]), 279: (4, [count]), 339: (3, [3])}
+    for name, value in changed.items():
+        code = int(name[1:])
+        kind = tags[code][0] if code in tags else 2 if isinstance(value, bytes) else 4
+        tags[code] = (kind, value)
+    return [Tag(code, kind, value) for code, (kind, value) in tags.items() if code not in without]
+
+
+def read(path: Path, plane: int | None = None) -> Image:
+    """The image, in this process."""
+    return read_image(path, "image.tif", None, plane)
+
+
+# --- Only the file that is given is ever opened
+
+
+OWN, OTHER = "urn:uuid:00000000-0000-0000-0000-000000000001", "urn:uuid:00000000-0000-0000-0000-000000000002"
+
+
+def ome(files: list[tuple[str, str]], root: str | None = OWN, **sizes: str) -> str:
+    """OME metadata of a plane a file: its name, its UUID."""
+    data = "".join(
+        f'<TiffData FirstC="{i}" IFD="0" PlaneCount="1"><UUID FileName="{name}">{uuid}</UUID></TiffData>'
+        for i, (name, uuid) in enumerate(files)
+    )
+    counts = {"C": str(max(len(files), 1)), "Z": "1", "T": "1"} | sizes
+    size = " ".join(f'Size{axis}="{count}"' for axis, count in counts.items())
+    own = f'UUID="{root}"' if root else ""
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>'
+        f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" {own}><Image ID="Image:0" Name="x">'
+        f'<Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="float" SizeX="{WIDTH}" SizeY="{HEIGHT}" {size}>'
+        f"{data}</Pixels></Image></OME>"
+    )
+
+
+VICTIMS: dict[str, dict[str, Any]] = {
+    "plain": {}, "lzw": {"compression": "lzw"}, "tiled": {"tile": (16, 16)}, "bigtiff": {"bigtiff": True},
+}  # fmt: skip
+
+
+def test_no_file_is_opened_that_ome_metadata_name(tmp_path: Path) -> None:
+    upload, secret = tmp_path / "upload", tmp_path / "secret"
+    upload.mkdir()
+    secret.mkdir()
+    files: list[tuple[Path, int | None]] = []
+    for victim, options in VICTIMS.items():
+        there = written(secret / f"{victim}.tif", SKY + 1000, **options)
+        written(upload / f"beside_{victim}.tif", SKY + 1000, **options)
+        for spelled in (f"../secret/{victim}.tif", str(there), f"beside_{victim}.tif", f"{there}\0.tif"):
+            for names in ([spelled], [spelled, spelled]):
+                path = upload / f"mine_{len(files)}.ome.tif"
+                description = ome([(name.replace("\0", "/"), OTHER) for name in names])
+                written(path, SKY, description=description, metadata=None)
+                files.append((path, 0 if len(names) > 1 else None))
+    answers = read_apart(files, tmp_path, tmp_path / "opened")
+    for answer in answers:
+        assert "its planes lie in other files (" in answer["sentence"]
+        assert "and only the file that is given is read; give a file that holds all of its" in answer["sentence"]
+    assert {Path(line) for line in (tmp_path / "opened").read_text().splitlines()} == {path for path, _ in files}
+
+
+def test_no_file_is_opened_that_lies_beside_a_micro_manager_file(tmp_path: Path) -> None:
+    """NDTiff and MMStack have an index or further files in their folder."""
+    summary = json.dumps({"Summary": {"Prefix": "mine", "Slices": 4, "Frames": 2}, "MajorVersion": 3}).encode()
+    head = struct.pack("<II", 483729, 3) + struct.pack("<II", 2355492, len(summary)) + summary
+    for name in ("NDTiff.index", "mine_MMStack_2.ome.tif"):
+        (tmp_path / name).write_bytes(b"\0" * 100)
+    path = tmp_path / "mine_MMStack_1.ome.tif"
+    # The header of NDTiff is where other files have their first directory.
+    blob = bytearray(tiff(image_tags(t273=[8 + 512]), data=head.ljust(512, b"\0") + SKY.tobytes()))
+    path.write_bytes(bytes(blob))
+    (answer,) = read_apart([(path, None)], tmp_path, tmp_path / "opened")
+    assert {Path(line) for line in (tmp_path / "opened").read_text().splitlines()} == {path}
+    assert np.array_equal(pixels_of(answer), SKY.ravel())
+
+
+def test_the_index_of_a_folder_is_not_taken_for_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """tifffile asks for NDTiff.index beside the file; without a folder, that is where the process runs."""
+    (tmp_path / "NDTiff.index").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    asked: list[str] = []
+    monkeypatch.setattr(tifffile.TiffFile, "micromanager_metadata", property(lambda self: {"MajorVersion": 3}))
+    monkeypatch.setattr("os.path.exists", lambda path: asked.append(path) or True)
+    assert np.array_equal(read(written(tmp_path / "a.tif", SKY)).pixels, SKY)
+    assert asked == []
+
+
+@pytest.mark.parametrize("root", [OWN, None])
+def test_an_ome_file_that_was_renamed_is_read(tmp_path: Path, root: str | None) -> None:
+    description = ome([("as_it_was.ome.tif", OWN)] * 2, root)
+    description = description.replace('FirstC="1" IFD="0"', 'FirstC="1" IFD="1"')
+    with tifffile.TiffWriter(tmp_path / "dataset_7.dat") as to:
+        to.write(SKY, description=description, metadata=None)
+        to.write(2 * SKY, metadata=None)
+    for plane in (0, 1):
+        assert np.array_equal(read(tmp_path / "dataset_7.dat", plane).pixels, (plane + 1) * SKY)
+
+
+def test_a_file_in_memory_is_read() -> None:
+    file = io.BytesIO()
+    tifffile.imwrite(file, SKY, compression="lzw")
+    assert np.array_equal(read_tiff(file, "pipe", None).pixels, SKY)
+
+
+# --- Small files that hang, or eat memory
+
+
+def many_sub_directories(number: int) -> bytes:
+    """All of them the same one."""
+    offsets = struct.pack("<I", 10**6 * 0 + 8 + 4 * number) * number
+    tags = [*image_tags(t273=[8], t279=[100]), Tag(330, 13, b"", number, 8)]
+    return tiff(tags, data=offsets)
+
+
+def chain(number: int, to_first: bool = False) -> bytes:
+    """Directories without end, or as many as there can be."""
+    data = SKY.tobytes()
+    return tiff(*[image_tags()] * number, data=data, next_of_last=8 + len(data) if to_first else 0)
+
+
+def shared_values(number: int, length: int) -> bytes:
+    """Directories whose descriptions are all the same long text."""
+    text = (b"x" * length)[:-1] + b"\0"
+    tags = [*image_tags(t279=[length]), Tag(270, 2, b"", length, 8)]
+    return tiff(*[tags] * number, data=text)
+
+
+def described(text: str, **more: list[int]) -> bytes:
+    return tiff(image_tags(t270=text.encode() + b"\0", **more), data=SKY.tobytes())
+
+
+MODULO = (
+    '<StructuredAnnotations><XMLAnnotation ID="a" Namespace="openmicroscopy.org/omero/dimension/modulo"><Value><Modulo>'
+    '<ModuloAlongZ Type="lifetime" Start="0" End="1e12" Step="1"/></Modulo></Value></XMLAnnotation>'
+    "</StructuredAnnotations>"
+)
+TILES = {322: [16], 323: [16]}
+HOSTILE: dict[str, bytes] = {
+    "100,000 SubIFDs": many_sub_directories(100_000),
+    "directories in a circle": chain(3, to_first=True),
+    "directories in a large circle": chain(300, to_first=True),
+    "directories in a small circle": tiff(image_tags(), data=SKY.tobytes(), next_of_last=8 + SKY.nbytes),
+    "directories by the thousand": chain(6000),
+    "values that are shared": shared_values(3000, 400_000),
+    "strips by the million": tiff(image_tags(height=10**9, width=1, t278=[1]), data=SKY.tobytes()),
+    "pixels by the billion": tiff(image_tags(height=2**31, width=2**31), data=SKY.tobytes()),
+    "pixels by the billion, strips": tiff(image_tags(height=30000, width=30000, t278=[1]), data=SKY.tobytes()),
+    "pixels by the billion, deflate": tiff(
+        image_tags(height=2**15, width=2**15, t259=[8], t279=[len(zlib.compress(bytes(10**6)))]),
+        data=zlib.compress(bytes(10**6)),
+    ),
+    "samples by the billion": tiff(
+        [tag for tag in image_tags() if tag.code != 277] + [Tag(277, 4, [2**31])], data=SKY.tobytes()
+    ),
+    "rows of strips: none": tiff(image_tags(t278=[0]), data=SKY.tobytes()),
+    "tiles of nothing": tiff(image_tags(t322=[0], t323=[0], t324=[8], t325=[100]), data=SKY.tobytes()),
+    "tiles of the size of the world": tiff(
+        image_tags(t322=[2**31], t323=[2**31], t324=[8], t325=[100]), data=SKY.tobytes()
+    ),
+    "no pixels": tiff(image_tags(height=0), data=SKY.tobytes()),
+    "a tag of 2^32 - 1 values": tiff([*image_tags(), Tag(65000, 12, b"", 2**32 - 1, 8)], data=SKY.tobytes()),
+    "offsets of 2^32 - 1 strips": tiff(
+        [*image_tags(without=(273,)), Tag(273, 4, b"", 2**32 - 1, 8)], data=SKY.tobytes()
+    ),
+    "a palette of 2^32 - 1 colours": tiff(
+        [*image_tags(t262=[3], t258=[8], t339=[1]), Tag(320, 3, b"", 2**32 - 1, 8)], data=SKY.tobytes()
+    ),
+    "OME entities": described(
+        '<!DOCTYPE a [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>' + ome([("a.tif", OWN)])[38:]
+    ),
+    "OME modulo": described(ome([("a", OWN)]).replace("</Image>", "</Image>" + MODULO)),
+    **{
+        f"OME Size{axis} {size}": described(ome([("a", OWN)], **{axis: size}))
+        for axis, size in (("C", "1000000000"), ("Z", "1000000000"), ("T", "9" * 30), ("C", "-5"), ("Z", "0"), ("T", "x"))
+    },
+    **{
+        f"OME {name} {number}": described(ome([("a", OWN)], C="100").replace('PlaneCount="1"', f'{name}="{number}"'))
+        for name in ("PlaneCount", "NumPlanes", "IFD")
+        for number in ("1000000000", "-7")
+    },
+    **{
+        f"ImageJ {name} {number}": described(f"ImageJ=1.53t\nimages=2\n{name}={number}\nhyperstack=true\n")
+        for name in ("images", "frames", "slices", "channels")
+        for number in ("1000000000", "9" * 30, "-3")
+    },
+    **{
+        f"shaped {shape}": described(json.dumps({"shape": shape}))
+        for shape in ([10**9, HEIGHT, WIDTH], [10**30, 10**30], [-1, HEIGHT, WIDTH], [0], [])
+    },
+    "MetaMorph stack": tiff(
+        [*image_tags(), Tag(33628, 4, b"", 3000, 8), Tag(33629, 5, b"", 2000, 8)], data=SKY.tobytes()
+    ),
+    "Zeiss LSM": tiff([*image_tags(), Tag(34412, 1, b"", 5000, 8)], data=SKY.tobytes()),
+    "FluoView": tiff([*image_tags(), Tag(34361, 1, b"", 5000, 8)], data=SKY.tobytes()),
+    "ScanImage": described("state.configPath=''\nSI.LINE_FORMAT_VERSION=1\nframe = 1000000000\n"),
+}
+
+
+def test_hostile_files_end_soon(tmp_path: Path) -> None:
+    files: list[tuple[Path, int | None]] = []
+    for number, (_, content) in enumerate(HOSTILE.items()):
+        assert len(content) < 1.3e6
+        for plane in (None, 0):
+            path = tmp_path / f"{number}_{plane}.tif"
+            path.write_bytes(content)
+            files.append((path, plane))
+    answers = read_apart(files, tmp_path, tmp_path / "opened")
+    for name, answer in zip([name for name in HOSTILE for _ in range(2)], answers, strict=True):
+        assert answer["seconds"] < 10, name
+        assert answer["memory"] < 1e6, name  # kB
+        assert "pixels" in answer or re_said(answer["sentence"]), (name, answer)
+
+
+def re_said(sentence: str) -> bool:
+    """One sentence that names the image, and no exception of Python's."""
+    return sentence.startswith("image.tif: ") and "; " in sentence and "Traceback" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    {
+        "100,000 SubIFDs": "it lists 100001 images and more, which 0.4 MB cannot hold",
+        "directories in a circle": "its directories lead back to one another",
+        "directories in a large circle": "its directories lead back to one another",
+        "directories in a small circle": "its directories lead back to one another",
+        "values that are shared": "its tags hold more than the whole file",
+        "OME SizeC 1000000000": "its OME metadata claim 1000000000 planes, and it has 1 pages",
+        "OME SizeC -5": "its OME metadata hold a size below 1",
+        "OME SizeT x": "its OME metadata hold no number where one must be",
+        "OME PlaneCount 1000000000": "its OME metadata claim 1000000000 planes",
+        "OME entities": "its OME metadata define entities of their own",
+        "OME modulo": "its OME metadata claim 1e+12 labels for an axis",
+    }.items(),
+)
+def test_hostile_files_are_refused_for_what_they_are(tmp_path: Path, case: str, words: str) -> None:
+    (tmp_path / "a.tif").write_bytes(HOSTILE[case])
+    with pytest.raises(InputError, match=words.replace("+", r"\+")):
+        read(tmp_path / "a.tif")
