@@ -6,6 +6,7 @@ Hostile files are read in processes that write down every file they open, how lo
 
 import io
 import json
+import os
 import resource
 import struct
 import subprocess
@@ -31,10 +32,12 @@ SKY = np.random.default_rng(3).normal(100, 5, (HEIGHT, WIDTH)).astype(np.float32
 SKY[20:25, 30:35] += 500
 COUNTS = np.round(SKY * 10).astype(np.uint16)
 DIM = np.clip(SKY / 4, 0, 255).astype(np.uint8)
+RGB = np.stack([DIM, DIM // 2, DIM // 3], axis=-1)
 
 # Reads the files that it is given as JSON, a line each: [path, plane]. Answers with a line each.
 READER = """
-import json, os, resource, sys, time
+import json, os, resource, sys
+import numpy as np
 from source_extraction.readers.images import read_image
 from source_extraction.errors import InputError
 from pathlib import Path
@@ -53,7 +56,9 @@ for line in sys.stdin:
     start, answer = used(), {}
     try:
         image = read_image(Path(path), "image.tif", None, plane)
-        answer = {"pixels": image.pixels.astype(float).tobytes().hex() if image.pixels.size < 10000 else ""}
+        with np.errstate(all="ignore"):
+            pixels = image.pixels.astype(float)
+        answer = {"pixels": pixels.tobytes().hex() if pixels.size < 10000 else ""}
         answer["remarks"] = image.remarks
     except InputError as problem:
         answer = {"sentence": str(problem)}
@@ -67,9 +72,7 @@ def read_apart(files: list[tuple[Path, int | None]], watched: Path, log: Path) -
     """What came of each file, in a process that must outlive them all in silence."""
     asked = "".join(json.dumps([str(path), plane]) + "\n" for path, plane in files)
     command = [sys.executable, "-c", READER, str(watched), str(log)]
-    run = subprocess.run(
-        command, input=asked, capture_output=True, text=True, check=False, timeout=600, cwd=REPOSITORY
-    )
+    run = subprocess.run(command, input=asked, capture_output=True, text=True, check=False, timeout=600, cwd=REPOSITORY)
     assert (run.returncode, run.stderr) == (0, ""), run.stderr
     answers = [json.loads(line) for line in run.stdout.splitlines()]
     assert len(answers) == len(files)
@@ -241,7 +244,7 @@ def test_a_file_in_memory_is_read() -> None:
 
 def many_sub_directories(number: int) -> bytes:
     """All of them the same one."""
-    offsets = struct.pack("<I", 10**6 * 0 + 8 + 4 * number) * number
+    offsets = struct.pack("<I", 8 + 4 * number) * number
     tags = [*image_tags(t273=[8], t279=[100]), Tag(330, 13, b"", number, 8)]
     return tiff(tags, data=offsets)
 
@@ -261,6 +264,24 @@ def shared_values(number: int, length: int) -> bytes:
 
 def described(text: str, **more: list[int]) -> bytes:
     return tiff(image_tags(t270=text.encode() + b"\0", **more), data=SKY.tobytes())
+
+
+def one_tile(side: int, width: int) -> bytes:
+    """Each of the tiles has the same compressed bytes, of which there are more than a tile needs."""
+    number = (width // side) ** 2
+    stream = zlib.compress(np.random.default_rng(0).bytes(600_000))
+    tags = image_tags(height=width, width=width, without=(273, 278, 279), t259=[8], t322=[side], t323=[side])
+    position = struct.pack("<I", 8) * number
+    sizes = struct.pack("<I", len(stream)) * number
+    more = [Tag(324, 4, b"", number, 8 + len(stream)), Tag(325, 4, b"", number, 8 + len(stream) + len(position))]
+    return tiff([*tags, *more], data=stream + position + sizes)
+
+
+def described_in_itself() -> bytes:
+    """A directory whose SubIFD it is."""
+    data = SKY.tobytes()
+    text = json.dumps({"shape": [HEIGHT, WIDTH]}).encode() + b"\0"
+    return tiff([*image_tags(t270=text), Tag(330, 13, struct.pack("<I", 8 + len(data)), 1)], data=data)
 
 
 MODULO = (
@@ -305,11 +326,18 @@ HOSTILE: dict[str, bytes] = {
     "OME modulo": described(ome([("a", OWN)]).replace("</Image>", "</Image>" + MODULO)),
     **{
         f"OME Size{axis} {size}": described(ome([("a", OWN)], **{axis: size}))
-        for axis, size in (("C", "1000000000"), ("Z", "1000000000"), ("T", "9" * 30), ("C", "-5"), ("Z", "0"), ("T", "x"))
+        for axis, size in (
+            ("C", "1000000000"),
+            ("Z", "1000000000"),
+            ("T", "9" * 30),
+            ("C", "-5"),
+            ("Z", "0"),
+            ("T", "x"),
+        )
     },
     **{
-        f"OME {name} {number}": described(ome([("a", OWN)], C="100").replace('PlaneCount="1"', f'{name}="{number}"'))
-        for name in ("PlaneCount", "NumPlanes", "IFD")
+        f"OME {name} {number}": described(ome([("a", OWN)], C="100").replace(old, f'{name}="{number}"'))
+        for name, old in (("PlaneCount", 'PlaneCount="1"'), ("NumPlanes", 'PlaneCount="1"'), ("IFD", 'IFD="0"'))
         for number in ("1000000000", "-7")
     },
     **{
@@ -321,6 +349,9 @@ HOSTILE: dict[str, bytes] = {
         f"shaped {shape}": described(json.dumps({"shape": shape}))
         for shape in ([10**9, HEIGHT, WIDTH], [10**30, 10**30], [-1, HEIGHT, WIDTH], [0], [])
     },
+    "tiles that are all the same": one_tile(64, 8192),
+    "directories in themselves": described_in_itself(),
+    "elements in elements": described("<OME>" + "<a>" * 100_000 + "</a>" * 100_000 + "</OME>"),
     "MetaMorph stack": tiff(
         [*image_tags(), Tag(33628, 4, b"", 3000, 8), Tag(33629, 5, b"", 2000, 8)], data=SKY.tobytes()
     ),
@@ -370,3 +401,108 @@ def test_hostile_files_are_refused_for_what_they_are(tmp_path: Path, case: str, 
     (tmp_path / "a.tif").write_bytes(HOSTILE[case])
     with pytest.raises(InputError, match=words.replace("+", r"\+")):
         read(tmp_path / "a.tif")
+
+
+# --- Compressed pixels
+
+
+def damaged(content: bytes, rng: np.random.Generator) -> Iterator[bytes]:
+    """A file of one strip or tile with damage in its stream, and with sizes in the directory that disagree with it."""
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        page = file.pages.first
+        begin, length = page.dataoffsets[0], page.databytecounts[0]
+        sizes = {code: page.tags[code].valueoffset for code in (256, 257, 278, 322, 323) if code in page.tags}
+    for _ in range(6):
+        new = bytearray(content)
+        for position in rng.integers(begin, begin + length, rng.integers(1, 9)):
+            new[position] = rng.integers(256)
+        yield bytes(new)
+    new = bytearray(content)
+    new[begin + length // 2 : begin + length] = bytes(length - length // 2)
+    yield bytes(new)
+    new = bytearray(content)
+    new[begin : begin + length] = rng.bytes(length)
+    yield bytes(new)
+    for position in sizes.values():
+        for value in (16, 48, 160):
+            new = bytearray(content)
+            new[position : position + 2] = struct.pack("<H", value)
+            yield bytes(new)
+
+
+CODECS: dict[str, dict[str, Any]] = {
+    name: options
+    for name, options in {
+        "lzw": {}, "deflate": {}, "packbits": {}, "zstd": {}, "lzma": {}, "jpeg": {"data": DIM}, "webp": {"data": RGB},
+        "jpeg2000": {"data": COUNTS}, "jpegxl": {"data": COUNTS}, "jpegxr": {"data": DIM}, "png": {"data": COUNTS},
+        "lerc": {}, "pixtiff": {}, "lzw, predictor": {"predictor": True}, "zstd, predictor": {"predictor": True},
+    }.items()
+    if hasattr(tifffile.COMPRESSION, {"jpeg2000": "JPEG2000"}.get(name, name.split(",")[0].upper()))
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def damaged_streams(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
+    """What came of the damaged files, by codec; they all are read by one process, which must outlive them."""
+    folder, rng = tmp_path_factory.mktemp("streams"), np.random.default_rng(15)
+    names: list[str] = []
+    files: list[tuple[Path, int | None]] = []
+    for name, options in CODECS.items():
+        for tile in ({}, {"tile": (64, 64)}):
+            content = io.BytesIO()
+            more = {key: value for key, value in options.items() if key != "data"}
+            pixels = np.resize(options.get("data", SKY), (64, 64, *options.get("data", SKY).shape[2:]))
+            tifffile.imwrite(content, pixels, compression=name.split(",")[0], **tile, **more)
+            for new in damaged(content.getvalue(), rng):
+                path = folder / f"{len(files)}.tif"
+                path.write_bytes(new)
+                files.append((path, 0 if pixels.ndim > 2 else None))
+                names.append(name)
+    answers = read_apart(files, folder, folder / "opened")
+    return {name: [a for n, a in zip(names, answers, strict=True) if n == name] for name in CODECS}
+
+
+def test_all_codecs_are_here() -> None:
+    assert {"lzw", "deflate", "packbits", "zstd", "jpeg", "lzma", "webp", "jpeg2000", "jpegxl"} <= set(CODECS)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_damaged_streams_bring_nothing_down(damaged_streams: dict[str, list[dict[str, Any]]], codec: str) -> None:
+    for answer in damaged_streams[codec]:
+        assert answer["seconds"] < 10
+        assert answer["memory"] < 1e6
+        assert "pixels" in answer or re_said(answer["sentence"])
+    assert any("sentence" in answer for answer in damaged_streams[codec])
+
+
+@pytest.mark.parametrize("number", [11, 6, 9, 24])
+def test_a_decoder_that_dies_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """SIGSEGV, SIGABRT, SIGKILL, SIGXCPU, in the middle of the pixels."""
+    path = written(tmp_path / "a.tif", SKY, compression="zstd")
+    monkeypatch.setattr(imagecodecs, "zstd_decode", lambda *_, **__: os.kill(os.getpid(), number))
+    with pytest.raises(InputError) as refused:
+        read(path)
+    words = {9: "was killed, as when memory runs out", 24: "takes far longer than files of its size do"}
+    assert words.get(number, "damaged or truncated (its pixels bring the decoder down); fetch it") in str(refused.value)
+
+
+def test_a_decoder_that_does_not_end_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path / "a.tif", SKY, compression="zstd")
+    monkeypatch.setattr("source_extraction.readers.tiff.SECONDS", 0.2)
+
+    def busy(*_: object, **__: object) -> None:
+        while True:
+            pass
+
+    monkeypatch.setattr(imagecodecs, "zstd_decode", busy)
+    with pytest.raises(InputError, match="reading the TIFF file takes far longer than files of its size do"):
+        read(path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps to a limit of address space")
+def test_a_decoder_that_takes_all_memory_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path / "a.tif", SKY, compression="zstd")
+    monkeypatch.setattr(imagecodecs, "zstd_decode", lambda *_, **__: bytes(8 * 10**9))
+    monkeypatch.setattr("source_extraction.readers.tiff.WORKERS", 1)
+    with pytest.raises(InputError, match="reading the TIFF file takes far more memory than files of its size do"):
+        read(path)
