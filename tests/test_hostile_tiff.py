@@ -7,7 +7,6 @@ Hostile files are read in processes that write down every file they open, how lo
 import io
 import json
 import os
-import resource
 import struct
 import subprocess
 import sys
@@ -63,7 +62,8 @@ for line in sys.stdin:
     except InputError as problem:
         answer = {"sentence": str(problem)}
     answer["seconds"] = used() - start
-    answer["memory"] = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    own, apart = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    answer["memory"] = own.ru_maxrss + apart.ru_maxrss
     print(json.dumps(answer), flush=True)
 """
 
@@ -108,8 +108,8 @@ FORMATS = {1: "B", 2: "B", 3: "H", 4: "I", 7: "B", 12: "d", 13: "I"}
 def tiff(*directories: list[Tag], data: bytes = b"", next_of_last: int = 0) -> bytes:
     """A little-endian file: the header, `data` at position 8, the directories in a chain."""
     file = bytearray(b"II*\0" + struct.pack("<I", 8 + len(data)) + data)
-    for number, tags in enumerate(directories):
-        tags = sorted(tags)
+    for number, given_tags in enumerate(directories):
+        tags = sorted(given_tags)
         values = len(file) + 2 + 12 * len(tags) + 4
         entries, more = bytearray(struct.pack("<H", len(tags))), bytearray()
         for code, kind, given, count, at in tags:
@@ -506,3 +506,330 @@ def test_a_decoder_that_takes_all_memory_is_a_sentence(tmp_path: Path, monkeypat
     monkeypatch.setattr("source_extraction.readers.tiff.WORKERS", 1)
     with pytest.raises(InputError, match="reading the TIFF file takes far more memory than files of its size do"):
         read(path)
+
+
+# --- MinIsWhite, palettes, GDAL's scale
+
+
+INVERTED = "MinIsWhite: values are inverted, so that bright is large"
+
+
+def differences(pixels: np.ndarray) -> np.ndarray:
+    """What does not depend on where zero is."""
+    return pixels.astype(float) - np.nanmin(pixels.astype(float))
+
+
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64"])
+def test_min_is_white(tmp_path: Path, kind: str) -> None:
+    stored = np.clip(np.round((SKY - 100) / 2), -128, 127) * -1
+    bounds = np.iinfo(kind) if "int" in kind else None
+    stored = np.clip(
+        stored + (100 if kind.startswith("u") else 0), *((bounds.min, bounds.max) if bounds else (-1e9, 1e9))
+    )
+    stored = stored.astype(kind)
+    stored[0, 0], stored[1, 1] = (bounds.min, bounds.max) if bounds else (-1e6, 1e6)
+    image = read(written(tmp_path / "a.tif", stored, photometric="miniswhite"))
+    assert image.pixels.dtype == kind
+    assert np.array_equal(differences(image.pixels), differences(-stored.astype(float)))
+    assert image.remarks == (INVERTED,)
+
+
+def test_min_is_white_of_unsigned_numbers_is_what_it_was(tmp_path: Path) -> None:
+    image = read(written(tmp_path / "a.tif", 65535 - COUNTS, photometric="miniswhite"))
+    assert np.array_equal(image.pixels, COUNTS)
+
+
+@pytest.mark.parametrize("hole", [np.nan, np.inf])
+def test_min_is_white_with_a_value_that_is_none(tmp_path: Path, hole: float) -> None:
+    stored = -SKY
+    stored[:5] = hole
+    image = read(written(tmp_path / "a.tif", stored, photometric="miniswhite"))
+    assert not np.isfinite(image.pixels[:5]).any()
+    assert np.allclose(differences(image.pixels[5:]), differences(SKY[5:]), atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["uint16", "float32"])
+def test_nodata_is_a_stored_value(tmp_path: Path, kind: str) -> None:
+    stored = (65535 - COUNTS.astype(float)).astype(kind)
+    stored[:20] = 0
+    nodata = [(42113, "s", 2, "0", True)]
+    image = read(written(tmp_path / "a.tif", stored, photometric="miniswhite", extratags=nodata))
+    assert np.isnan(image.pixels[:20]).all()
+    assert np.array_equal(differences(image.pixels[20:]), differences(COUNTS[20:]))
+
+
+def test_without_photometric_interpretation_values_are_as_stored(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").write_bytes(tiff(image_tags(without=(262,)), data=SKY.tobytes()))
+    image = read(tmp_path / "a.tif")
+    assert np.array_equal(image.pixels, SKY)
+    assert image.remarks == ()
+
+
+def palette(colors: np.ndarray) -> dict[str, Any]:
+    return {"photometric": "palette", "colormap": colors.astype(np.uint16)}
+
+
+def test_a_palette_gives_the_grey_of_its_colours(tmp_path: Path) -> None:
+    order = np.random.default_rng(0).permutation(256)
+    greys = np.argsort(order) * 257
+    image = read(written(tmp_path / "a.tif", order[DIM].astype(np.uint8), **palette(np.stack([greys] * 3))))
+    assert np.array_equal(image.pixels, 257.0 * DIM)
+    assert any("0.299 red + 0.587 green + 0.114 blue" in remark for remark in image.remarks)
+    colors = np.random.default_rng(1).integers(0, 65536, (3, 256))
+    image = read(written(tmp_path / "b.tif", DIM, **palette(colors)))
+    assert np.allclose(image.pixels, np.tensordot([0.299, 0.587, 0.114], colors, 1)[DIM], rtol=1e-6)
+
+
+def test_nodata_of_a_palette_is_an_index(tmp_path: Path) -> None:
+    colors = np.stack([np.arange(256) * 257] * 3)
+    nodata = [(42113, "s", 3, str(DIM[0, 0]), True)]
+    image = read(written(tmp_path / "a.tif", DIM, extratags=nodata, **palette(colors)))
+    assert np.array_equal(np.isnan(image.pixels), DIM[0, 0] == DIM)
+
+
+def gdal_metadata(*items: tuple[str, int | None, float]) -> list[tuple[int, str, int, str, bool]]:
+    text = "".join(
+        f'<Item name="{role.upper()}"' + (f' sample="{n}"' if n is not None else "") + f' role="{role}">{value}</Item>'
+        for role, n, value in items
+    )
+    text = f"<GDALMetadata>{text}</GDALMetadata>"
+    return [(42112, "s", len(text) + 1, text, True), (42113, "s", 4, "100", True)]
+
+
+def test_gdal_scale_and_offset_apply_to_what_is_stored(tmp_path: Path) -> None:
+    stored = COUNTS.copy()
+    stored[:7] = 100
+    tags = gdal_metadata(("scale", 0, 0.5), ("offset", 0, 10.0))
+    image = read(written(tmp_path / "a.tif", stored, extratags=tags))
+    assert np.isnan(image.pixels[:7]).all()
+    assert np.array_equal(image.pixels[7:], 0.5 * COUNTS[7:] + 10)
+    assert image.remarks == ("GDAL's scale and offset are applied: 0.5 x stored value + 10",)
+
+
+def test_gdal_scale_of_a_channel(tmp_path: Path) -> None:
+    tags = gdal_metadata(("scale", 1, 4.0), ("scale", 2, 0.0), ("offset", 2, 5.0))
+    path = written(tmp_path / "a.tif", np.stack([COUNTS] * 3, axis=-1), photometric="rgb", extratags=tags)
+    for plane, factor in enumerate((1, 4, 1)):
+        assert np.array_equal(read(path, plane).pixels, factor * COUNTS.astype(float))
+
+
+@pytest.mark.parametrize("text", ["<GDALMetadata>", "x", '<a><Item role="scale">one</Item></a>', "<a/>"])
+def test_gdal_metadata_that_are_none(tmp_path: Path, text: str) -> None:
+    tags = [(42112, "s", len(text) + 1, text, True)]
+    assert np.array_equal(read(written(tmp_path / "a.tif", COUNTS, extratags=tags)).pixels, COUNTS)
+
+
+# --- Pages that are no image
+
+
+def test_a_thumbnail_before_the_image_is_not_the_image(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.tif") as to:
+        to.write(COUNTS[::8, ::8], contiguous=False, subfiletype=1)
+        to.write(COUNTS, contiguous=False)
+    image = read(tmp_path / "a.tif")
+    assert np.array_equal(image.pixels, COUNTS)
+    assert image.origin == "page 1"
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "deflate", "rowsperstrip": 9}], ids=["plain", "deflate"])
+def test_a_mask_page_is_the_mask(tmp_path: Path, options: dict[str, Any]) -> None:
+    good = np.ones(COUNTS.shape, bool)
+    good[10:30, 10:50] = False
+    with tifffile.TiffWriter(tmp_path / "a.tif") as to:
+        to.write(COUNTS, contiguous=False)
+        to.write(good, contiguous=False, subfiletype=4, photometric="mask", **options)
+    image = read(tmp_path / "a.tif")
+    assert np.array_equal(np.isnan(image.pixels), ~good)
+    assert np.array_equal(image.pixels[good], COUNTS[good])
+
+
+def test_a_mask_alone_is_an_image(tmp_path: Path) -> None:
+    assert np.array_equal(
+        read(written(tmp_path / "a.tif", DIM > 30, subfiletype=4, photometric="mask")).pixels, DIM > 30
+    )
+
+
+# --- Strips and tiles that are not in the file
+
+
+STRIPS = [SKY[row : row + 6].tobytes() for row in range(0, HEIGHT, 6)]
+
+
+def in_strips(offsets: int, counts: int, deflate: bool = False) -> bytes:
+    """SKY in ten strips, of which the directory lists some."""
+    strips = [zlib.compress(strip) for strip in STRIPS] if deflate else STRIPS
+    positions = [8 + sum(map(len, strips[:i])) for i in range(10)]
+    tags = image_tags(
+        t259=[8 if deflate else 1], t278=[6], t273=positions[:offsets], t279=[len(strip) for strip in strips][:counts]
+    )
+    return tiff(tags, data=b"".join(strips))
+
+
+def with_numbers(content: bytes, code: int, **changed: int) -> bytes:
+    """The file with another number `n3` in place 3 of the values of a tag."""
+    new = bytearray(content)
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        tag = file.pages.first.tags[code]
+        size = {3: "<H", 4: "<I"}[tag.dtype]
+        for place, number in changed.items():
+            struct.pack_into(size, new, tag.valueoffset + int(place[1:]) * struct.calcsize(size), number)
+    return bytes(new)
+
+
+def with_count(content: bytes, code: int, count: int) -> bytes:
+    """The file with another count in a tag."""
+    new = bytearray(content)
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        struct.pack_into("<I", new, file.pages.first.tags[code].offset + 4, count)
+    return bytes(new)
+
+
+def in_tiles(**options: Any) -> bytes:
+    content = io.BytesIO()
+    tifffile.imwrite(content, SKY, tile=(32, 32), **options)
+    return content.getvalue()
+
+
+END = 8 + SKY.nbytes
+# name: (the file, rows from which on it is missing, how many of how many strips or tiles)
+MISSING: dict[str, tuple[bytes, Any, str]] = {
+    "3 of 10 strips": (in_strips(3, 3), np.s_[18:], "7 of 10"),
+    "9 of 10 strips": (in_strips(9, 9), np.s_[54:], "1 of 10"),
+    "1 of 10 strips": (in_strips(1, 1), np.s_[6:], "9 of 10"),
+    "9 of 10 strips, deflate": (in_strips(9, 9, True), np.s_[54:], "1 of 10"),
+    "10 offsets, 3 counts": (in_strips(10, 3), np.s_[18:], "7 of 10"),
+    "9 offsets, 10 counts": (in_strips(9, 10), np.s_[54:], "1 of 10"),
+    "offset 0": (with_numbers(in_strips(10, 10), 273, n2=0), np.s_[12:18], "1 of 10"),
+    "count 0": (with_numbers(in_strips(10, 10), 279, n2=0), np.s_[12:18], "1 of 10"),
+    "count 0, deflate": (with_numbers(in_strips(10, 10, True), 279, n2=0), np.s_[12:18], "1 of 10"),
+    "offset beyond the end": (with_numbers(in_strips(10, 10), 273, n9=10**6), np.s_[54:], "1 of 10"),
+    "a count that is too small": (with_numbers(in_strips(10, 10), 279, n0=100), np.s_[:6], "1 of 10"),
+    "5 of 6 tiles": (with_count(in_tiles(), 324, 5), np.s_[32:, 64:], "1 of 6"),
+    "5 of 6 tiles, zstd": (
+        with_count(with_count(in_tiles(compression="zstd"), 324, 5), 325, 5), np.s_[32:, 64:], "1 of 6"
+    ),
+    "rows that no strip holds": (
+        tiff(image_tags(height=90, t278=[60], t279=[SKY.nbytes]), data=SKY.tobytes()), np.s_[60:], "1 of 2"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MISSING)
+def test_strips_and_tiles_that_are_not_in_the_file_are_missing(tmp_path: Path, case: str) -> None:
+    content, missing, said = MISSING[case]
+    (tmp_path / "a.tif").write_bytes(content)
+    images = [read(tmp_path / "a.tif") for _ in range(3)]
+    expected = np.full(images[0].shape, np.nan, np.float32)
+    expected[:HEIGHT] = SKY
+    expected[missing] = np.nan
+    for image in images:
+        assert np.array_equal(image.pixels, expected, equal_nan=True)
+        assert image.remarks == (f"{said} strips or tiles are not in the file: their pixels are missing",)
+
+
+@pytest.mark.parametrize("deflate", [False, True])
+def test_a_file_that_was_cut_between_its_strips(tmp_path: Path, deflate: bool) -> None:
+    """The directory comes first, as libtiff can write it."""
+    strips = [zlib.compress(strip) for strip in STRIPS] if deflate else STRIPS
+    begin = len(tiff(image_tags(t273=[0] * 10, t279=[0] * 10)))
+    positions = [begin + sum(map(len, strips[:i])) for i in range(10)]
+    tags = image_tags(t259=[8 if deflate else 1], t278=[6], t273=positions, t279=[len(strip) for strip in strips])
+    (tmp_path / "a.tif").write_bytes((tiff(tags) + b"".join(strips))[: positions[4] + 100])
+    image = read(tmp_path / "a.tif")
+    assert np.array_equal(image.pixels[:24], SKY[:24])
+    assert np.isnan(image.pixels[24:]).all()
+    assert image.remarks == ("6 of 10 strips or tiles are not in the file: their pixels are missing",)
+
+
+def test_a_file_without_any_of_its_strips_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").write_bytes(with_numbers(in_strips(10, 10), 273, **{f"n{i}": 0 for i in range(10)}))
+    with pytest.raises(InputError, match="none of the strips and tiles of the image are in it"):
+        read(tmp_path / "a.tif")
+
+
+def test_a_plane_of_an_ome_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.ome.tif", SKY, description=ome([("a", OWN)], C="3"), metadata=None)
+    with pytest.raises(InputError, match="the plane is not in the TIFF file; choose another one with --plane K"):
+        read(path, 2)
+
+
+def test_missing_pixels_are_masked_and_said(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").write_bytes(in_strips(9, 9))
+    said = succeed(tmp_path / "a.tif", "--outputs", "catalog.tsv", folder=tmp_path)
+    assert "1 of 10 strips or tiles are not in the file: their pixels are missing\n" in said
+    assert "Masked pixels: 420 " in said
+
+
+def test_what_tifffile_logs_is_not_for_the_terminal(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").write_bytes(HOSTILE["a tag of 2^32 - 1 values"])
+    said = succeed(tmp_path / "a.tif", "--outputs", "catalog.tsv", folder=tmp_path)
+    assert "Tags of the TIFF file are damaged and were passed over (number 65000)\n" in said
+
+
+# --- Ordinary files
+
+
+KINDS = ["uint8", "uint16", "uint32", "int8", "int16", "int32", "float16", "float32", "float64"]
+ORDINARY: dict[str, dict[str, Any]] = {
+    "plain": {}, "strips": {"rowsperstrip": 7}, "tiles": {"tile": (32, 32)}, "big": {"bigtiff": True},
+    "big-endian": {"byteorder": ">"}, "big-endian tiles": {"byteorder": ">", "tile": (16, 16), "bigtiff": True},
+    "lzw": {"compression": "lzw"}, "lzw predictor": {"compression": "lzw", "predictor": True, "rowsperstrip": 5},
+    "deflate": {"compression": "deflate", "byteorder": ">"}, "zstd": {"compression": "zstd", "tile": (32, 32)},
+    "packbits": {"compression": "packbits"}, "OME": {"ome": True}, "LZMA": {"compression": "lzma", "rowsperstrip": 1},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ordinary_files_give_what_was_written(tmp_path: Path, kind: str) -> None:
+    pixels = (SKY / 5).astype(kind)
+    for name, options in ORDINARY.items():
+        if kind == "float16" and name in ("OME", "lzw predictor"):
+            continue
+        tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="minisblack", **options)
+        image = read(tmp_path / "a.tif")
+        assert np.array_equal(image.pixels, pixels), name
+        assert image.pixels.dtype == kind
+        assert (image.remarks, image.origin) == ((), "page 0"), name
+
+
+STACKS: dict[str, Callable[[Path, np.ndarray], None]] = {
+    "pages": lambda path, cube: tifffile.imwrite(path, cube, photometric="minisblack"),
+    "pages, lzw": lambda path, cube: tifffile.imwrite(path, cube, photometric="minisblack", compression="lzw"),
+    "pages, tiles": lambda path, cube: tifffile.imwrite(path, cube, photometric="minisblack", tile=(16, 16)),
+    "pages without a word": lambda path, cube: tifffile.imwrite(path, cube, photometric="minisblack", metadata=None),
+    "truncated": lambda path, cube: tifffile.imwrite(path, cube, photometric="minisblack", metadata={"truncate": True}),
+    "ImageJ": lambda path, cube: tifffile.imwrite(path, cube, imagej=True),
+    "ImageJ, lzw": lambda path, cube: tifffile.imwrite(path, cube, imagej=True, compression="lzw"),
+    "OME": lambda path, cube: tifffile.imwrite(path, cube, ome=True, metadata={"axes": "CYX"}),
+    "OME, tiles": lambda path, cube: tifffile.imwrite(path, cube, ome=True, metadata={"axes": "ZYX"}, tile=(32, 32)),
+    "planar": lambda path, cube: tifffile.imwrite(path, cube, photometric="rgb", planarconfig="separate"),
+    "planar, zstd": lambda path, cube: tifffile.imwrite(
+        path, cube, photometric="rgb", planarconfig="separate", compression="zstd"
+    ),
+    "RGB": lambda path, cube: tifffile.imwrite(path, np.moveaxis(cube, 0, -1).copy(), photometric="rgb"),
+    "RGB, tiles": lambda path, cube: tifffile.imwrite(
+        path, np.moveaxis(cube, 0, -1).copy(), photometric="rgb", tile=(16, 16), compression="deflate"
+    ),
+    "volume": lambda path, cube: tifffile.imwrite(
+        path, cube, photometric="minisblack", volumetric=True, tile=(1, 16, 16)
+    ),
+    "five axes": lambda path, cube: tifffile.imwrite(path, cube[:, None, None], ome=True, metadata={"axes": "TZCYX"}),
+}
+
+
+@pytest.mark.parametrize("case", STACKS)
+def test_planes_of_stacks_are_what_tifffile_gives(tmp_path: Path, case: str) -> None:
+    cube = np.stack([COUNTS, COUNTS + 1, COUNTS * 2])
+    STACKS[case](tmp_path / "a.tif", cube)
+    for plane in range(3):
+        image = read(tmp_path / "a.tif", plane)
+        assert np.array_equal(image.pixels, cube[plane])
+        assert (image.remarks, image.origin) == ((), f"plane {plane}")
+
+
+def test_bits_that_fill_no_bytes(tmp_path: Path) -> None:
+    assert np.array_equal(read(written(tmp_path / "1.tif", DIM > 30, photometric="minisblack")).pixels, DIM > 30)
+    packed = tifffile.imread(written(tmp_path / "12.tif", COUNTS % 4096, bitspersample=12, photometric="minisblack"))
+    assert np.array_equal(read(tmp_path / "12.tif").pixels, packed)
+    inverted = read(written(tmp_path / "w.tif", COUNTS % 4096, bitspersample=12, photometric="miniswhite")).pixels
+    assert np.array_equal(inverted, 4095 - packed)

@@ -8,6 +8,7 @@ memory that follow from its size.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import io
 import logging
 import os
@@ -127,7 +128,8 @@ def _said(source: str) -> Iterator[None]:
 
 
 def _silence() -> None:
-    """What the C library or a codec writes before it dies is not for the user."""
+    """What Python, the C library or a codec writes before it dies is not for the user."""
+    faulthandler.disable()
     with contextlib.suppress(OSError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 2)
