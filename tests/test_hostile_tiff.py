@@ -189,7 +189,10 @@ def test_no_file_is_opened_that_ome_metadata_name(tmp_path: Path) -> None:
                 description = ome([(name.replace("\0", "/"), OTHER) for name in names])
                 written(path, SKY, description=description, metadata=None)
                 files.append((path, 0 if len(names) > 1 else None))
-    answers = read_apart(files, tmp_path, tmp_path / "opened")
+    companion = ome([]).replace("<Image", f'<BinaryOnly MetadataFile="{secret}/plain.tif" UUID="{OTHER}"/><Image')
+    files.append((written(upload / "companion.ome.tif", SKY, description=companion, metadata=None), None))
+    *answers, beside = read_apart(files, tmp_path, tmp_path / "opened")
+    assert np.array_equal(pixels_of(beside), SKY.ravel())
     for answer in answers:
         assert "its planes lie in other files (" in answer["sentence"]
         assert "and only the file that is given is read; give a file that holds all of its" in answer["sentence"]
@@ -277,6 +280,14 @@ def one_tile(side: int, width: int) -> bytes:
     return tiff([*tags, *more], data=stream + position + sizes)
 
 
+def zeros(size: int, damage: int = 0) -> bytes:
+    """As many pixels of 0 as deflate packs into so many bytes, in one strip; the last bytes may be wrong."""
+    side = int((size * 1000 / 4) ** 0.5)
+    stream = zlib.compress(bytes(side * side * 4), 9)
+    stream = stream[: len(stream) - damage] + bytes(damage)
+    return tiff(image_tags(height=side, width=side, t259=[8], t279=[len(stream)]), data=stream)
+
+
 def described_in_itself() -> bytes:
     """A directory whose SubIFD it is."""
     data = SKY.tobytes()
@@ -304,6 +315,8 @@ HOSTILE: dict[str, bytes] = {
         image_tags(height=2**15, width=2**15, t259=[8], t279=[len(zlib.compress(bytes(10**6)))]),
         data=zlib.compress(bytes(10**6)),
     ),
+    "zeros by the hundred million": zeros(1_000_000),
+    "zeros by the hundred million, damaged": zeros(1_000_000, 7),
     "samples by the billion": tiff(
         [tag for tag in image_tags() if tag.code != 277] + [Tag(277, 4, [2**31])], data=SKY.tobytes()
     ),
@@ -825,6 +838,13 @@ def test_planes_of_stacks_are_what_tifffile_gives(tmp_path: Path, case: str) -> 
         image = read(tmp_path / "a.tif", plane)
         assert np.array_equal(image.pixels, cube[plane])
         assert (image.remarks, image.origin) == ((), f"plane {plane}")
+
+
+def test_a_palette_of_two_colours(tmp_path: Path) -> None:
+    tags = image_tags(without=(339,), t258=[1], t262=[3], t279=[HEIGHT * 9])
+    tags.append(Tag(320, 3, [0, 65535] * 3))
+    (tmp_path / "a.tif").write_bytes(tiff(tags, data=np.packbits(DIM > 30, axis=1).tobytes()))
+    assert np.array_equal(read(tmp_path / "a.tif").pixels, 65535.0 * (DIM > 30))
 
 
 def test_bits_that_fill_no_bytes(tmp_path: Path) -> None:

@@ -27,10 +27,10 @@ from .memory import require_memory
 from .tiff_series import DAMAGED, Layout, decode, examine
 from .tiff_values import brightness
 
-# Limits of the process: a file of 1 MB stays below 10 s and 1 GB in all it can think of.
-SECONDS, SECONDS_A_MB, SECONDS_A_GB_OF_PIXELS = 3, 2, 5
-MEMORY, MEMORY_A_BYTE, MEMORY_A_WORKER = 2**28, 4, 2**28
-WORKERS = 8
+# Limits of the process: a file of 1 MB stays below 10 s and 1 GB, with its pixels (`tiff_series.BYTES_ALLOWED`).
+SECONDS, SECONDS_A_MB, SECONDS_A_GB_OF_PIXELS = 3, 1, 10
+MEMORY, MEMORY_A_BYTE, MEMORY_A_BYTE_OF_PIXELS, MEMORY_A_WORKER = 200_000_000, 4, 2, 2**27
+WORKERS, BYTES_A_WORKER = 8, 2**21
 COMPLAINTS_KEPT = 1000
 
 Result = TypeVar("Result")
@@ -46,7 +46,7 @@ def read_tiff(given: Path | BinaryIO, source: str, plane: int | None) -> Image:
 
 def _read(file: BinaryIO, size: int, source: str, plane: int | None, layout: Layout, remarks: tuple[str, ...]) -> Image:
     require_memory(source, "the TIFF image", layout.decoded, layout.dtype.itemsize + layout.meaning.bytes_more)
-    workers = min(default_number(), WORKERS)
+    workers = max(min(default_number(), WORKERS, size // BYTES_A_WORKER), 1)
     pixels = shared_array((layout.decoded,), layout.dtype.type)
     # Nothing is written to it where nothing is missing, and then it takes no memory.
     missing = shared_array((layout.decoded,), bool)
@@ -81,7 +81,7 @@ def _apart(
 ) -> tuple[Result, tuple[str, ...]]:
     """What a function makes of a file of that size, in a process of its own; and what tifffile complained of."""
     seconds = SECONDS + SECONDS_A_MB * size / 1e6 + SECONDS_A_GB_OF_PIXELS * pixel_bytes / 1e9
-    memory = MEMORY + MEMORY_A_BYTE * (size + pixel_bytes) + MEMORY_A_WORKER * workers
+    memory = MEMORY + MEMORY_A_BYTE * size + MEMORY_A_BYTE_OF_PIXELS * pixel_bytes + MEMORY_A_WORKER * workers
 
     def guarded() -> tuple[Result, tuple[str, ...]]:
         with _complaints() as complaints, _said(source), warnings.catch_warnings():

@@ -28,9 +28,9 @@ from .tiff_values import Meaning, meaning_of
 REDUCED, MASK = 1, 4
 UNCOMPRESSED = 1
 JPEG = (6, 7, 34892, 33007)  # codecs that need the tables in the directory
-# What a file may claim: enough for any small file, and for larger ones what deflate makes of zeros. Without a bound, a
-# sparse file of 1 kB takes all memory.
-BYTES_ALLOWED, BYTES_A_BYTE = 2**29, 1100
+# What a file may claim, in small files and by what they hold: sky has noise, which no codec makes much smaller. Without
+# a bound, a sparse file of 1 kB, or one of zeros, takes all memory.
+BYTES_ALLOWED, BYTES_A_BYTE = 200_000_000, 200
 SEGMENTS_AT_A_TIME = 64
 DAMAGED = "the TIFF file is damaged or truncated"
 
@@ -299,7 +299,7 @@ def _require_believable(found: _Found, size: int, source: str) -> None:
         raise InputError(
             source,
             f"{DAMAGED} ({stored} bytes claim to be {claimed / 1e9:.1f} GB of pixels)",
-            "fetch it again",
+            "fetch it again, or save it without compression if it is right",
         )
 
 

@@ -104,7 +104,9 @@ def _inverted(pixels: np.ndarray, missing: np.ndarray | None, bits: int) -> np.n
 
 def _grey(stored: np.ndarray, greys: np.ndarray) -> np.ndarray:
     # A number beyond the palette has no colour.
-    return np.append(greys, np.float32(np.nan))[np.minimum(stored.astype(np.int64), len(greys))]
+    return np.take(
+        np.append(greys, np.float32(np.nan)), stored.astype(np.uint8) if stored.dtype == bool else stored, mode="clip"
+    )
 
 
 def _greys(page: tifffile.TiffPage) -> np.ndarray:
