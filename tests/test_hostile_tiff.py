@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import imagecodecs
 import numpy as np
 import pytest
+import rasterio
 import tifffile
 
 from source_extraction.core.image import Image
@@ -197,6 +198,14 @@ def test_no_file_is_opened_that_ome_metadata_name(tmp_path: Path) -> None:
         assert "its planes lie in other files (" in answer["sentence"]
         assert "and only the file that is given is read; give a file that holds all of its" in answer["sentence"]
     assert {Path(line) for line in (tmp_path / "opened").read_text().splitlines()} == {path for path, _ in files}
+
+
+def test_a_name_in_ome_metadata_commands_no_terminal(tmp_path: Path) -> None:
+    description = ome([("\x9b31m&#10;a" + "b" * 1000, OTHER)])
+    with pytest.raises(InputError) as refused:
+        read(written(tmp_path / "a.ome.tif", SKY, description=description.encode(), metadata=None))
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 300
 
 
 def test_no_file_is_opened_that_lies_beside_a_micro_manager_file(tmp_path: Path) -> None:
@@ -521,6 +530,21 @@ def test_a_decoder_that_takes_all_memory_is_a_sentence(tmp_path: Path, monkeypat
         read(path)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps to a limit of address space")
+def test_memory_that_the_machine_lacks_is_not_the_fault_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path / "a.tif", SKY, compression="zstd")
+    monkeypatch.setattr("source_extraction.readers.tiff._limit_memory", lambda _: False)
+
+    def lacking(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(imagecodecs, "zstd_decode", lacking)
+    with pytest.raises(MemoryError):
+        read(path)
+
+
 # --- MinIsWhite, palettes, GDAL's scale
 
 
@@ -777,6 +801,30 @@ def test_what_tifffile_logs_is_not_for_the_terminal(tmp_path: Path) -> None:
     (tmp_path / "a.tif").write_bytes(HOSTILE["a tag of 2^32 - 1 values"])
     said = succeed(tmp_path / "a.tif", "--outputs", "catalog.tsv", folder=tmp_path)
     assert "Tags of the TIFF file are damaged and were passed over (number 65000)\n" in said
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_gdal_agrees_on_what_is_missing(tmp_path: Path) -> None:
+    """Sparse files, masks in the file, nodata: as GDAL writes and reads them."""
+    profile = {"driver": "GTiff", "width": WIDTH, "height": HEIGHT, "count": 1, "dtype": "uint16"}
+    tiles = {"tiled": True, "blockxsize": 32, "blockysize": 32}
+    with rasterio.open(tmp_path / "sparse.tif", "w", **profile, **tiles, SPARSE_OK=True, nodata=7) as to:
+        to.write(COUNTS[:32, :32], 1, window=((0, 32), (0, 32)))
+    good = COUNTS > 1000
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(tmp_path / "mask.tif", "w", **profile) as to:
+        to.write(COUNTS, 1)
+        to.write_mask(good)
+    with rasterio.open(
+        tmp_path / "white.tif", "w", **profile, photometric="MINISWHITE", nodata=int(COUNTS[0, 0])
+    ) as to:
+        to.write(COUNTS, 1)
+    for name in ("sparse.tif", "mask.tif", "white.tif"):
+        with rasterio.open(tmp_path / name) as file:
+            expected = file.read(1, masked=True)
+        pixels = read(tmp_path / name).pixels
+        assert np.array_equal(np.isnan(pixels), np.ma.getmaskarray(expected)), name
+        there = ~np.isnan(pixels)
+        assert np.array_equal(pixels[there], (65535 - expected if name == "white.tif" else expected)[there]), name
 
 
 # --- Ordinary files

@@ -8,6 +8,7 @@ memory that follow from its size.
 from __future__ import annotations
 
 import contextlib
+import errno
 import faulthandler
 import io
 import logging
@@ -24,6 +25,7 @@ from ..core.image import Image
 from ..core.processes import can_fork, default_number, isolated, shared_array
 from ..errors import InputError
 from .memory import require_memory
+from .tiff_ome import plain
 from .tiff_series import DAMAGED, Layout, decode, examine
 from .tiff_values import brightness
 
@@ -84,11 +86,12 @@ def _apart(
     memory = MEMORY + MEMORY_A_BYTE * size + MEMORY_A_BYTE_OF_PIXELS * pixel_bytes + MEMORY_A_WORKER * workers
 
     def guarded() -> tuple[Result, tuple[str, ...]]:
-        with _complaints() as complaints, _said(source), warnings.catch_warnings():
+        bounded = False
+        if can_fork():
+            _silence()
+            bounded = _limit_memory(memory)
+        with _complaints() as complaints, _said(source, bounded), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if can_fork():
-                _silence()
-                _limit_memory(memory)
             result = function()
         return result, tuple(_remarks(complaints))
 
@@ -113,18 +116,33 @@ def _number(name: str) -> int | None:
 
 
 @contextlib.contextmanager
-def _said(source: str) -> Iterator[None]:
-    """Where tifffile and the codecs are called: they meet damage with every kind of exception."""
+def _said(source: str, bounded: bool) -> Iterator[None]:
+    """Where tifffile and the codecs are called: they meet damage with every kind of exception.
+
+    Where memory is `bounded` by us, and not by the machine or whoever started the tool, it is the file that takes it.
+    """
     try:
         yield
     except InputError:
         raise
-    except MemoryError as problem:
+    except Exception as problem:
+        if not _lacks_memory(problem):
+            raise InputError(source, f"{DAMAGED} ({plain(str(problem), 200)})", "fetch it again") from problem
+        if not bounded:
+            raise MemoryError(f"reading {source}") from problem
         raise InputError(
             source, "reading the TIFF file takes far more memory than files of its size do", "save it again as TIFF"
         ) from problem
-    except Exception as problem:
-        raise InputError(source, f"{DAMAGED} ({problem})", "fetch it again") from problem
+
+
+def _lacks_memory(problem: Exception) -> bool:
+    """Whether it is memory that an exception is for: libraries and threads take some too."""
+    return (
+        isinstance(problem, MemoryError)
+        or (isinstance(problem, OSError) and problem.errno == errno.ENOMEM)
+        or (isinstance(problem, ImportError) and "failed to map" in str(problem))
+        or (isinstance(problem, RuntimeError) and "start new thread" in str(problem))
+    )
 
 
 def _silence() -> None:
@@ -136,10 +154,13 @@ def _silence() -> None:
         os.close(nowhere)
 
 
-def _limit_memory(more: int) -> None:
-    """Let this process take so many bytes more than it has. Only Linux tells and keeps this."""
+def _limit_memory(more: int) -> bool:
+    """Let this process take so many bytes more than it has, if not less is left to it; whether that is the limit.
+
+    Only Linux tells what a process has, and keeps to this.
+    """
     if sys.platform != "linux":
-        return
+        return False
     import resource
 
     with contextlib.suppress(OSError, ValueError):
@@ -148,6 +169,8 @@ def _limit_memory(more: int) -> None:
         limit = pages * resource.getpagesize() + more
         if soft == resource.RLIM_INFINITY or limit < soft:
             resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+            return True
+    return False
 
 
 class _Listener(logging.Handler):

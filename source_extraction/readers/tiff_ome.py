@@ -37,6 +37,12 @@ def own_name(xml: str, pages: int, source: str) -> str | None:
     return _name(root, source)
 
 
+def plain(text: str, length: int = 80) -> str:
+    """Text of a file as a message can show it: characters that a terminal obeys are left out, and it ends."""
+    shown = "".join(letter if letter.isprintable() else " " for letter in text[: 2 * length]).strip()
+    return shown if len(shown) <= length else f"{shown[:length]}..."
+
+
 def _named(root: ElementTree.Element, ending: str) -> Iterator[ElementTree.Element]:
     """Elements by the end of their name, which begins with a version of the namespace; as tifffile finds them."""
     return (element for element in root.iter() if element.tag.endswith(ending))
@@ -50,7 +56,7 @@ def _name(root: ElementTree.Element, source: str) -> str | None:
     if own is None and len({text for text, _ in places}) == 1:
         # The only file there is must be this one, whatever it is called now.
         return places[0][1] or None
-    others = sorted({name or "a file without a name" for text, name in places if text != own})
+    others = sorted({plain(name) or "a file without a name" for text, name in places if text != own})
     if others:
         named = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
         raise InputError(
