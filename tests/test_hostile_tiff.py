@@ -7,6 +7,7 @@ Hostile files are read in processes that write down every file they open, how lo
 import io
 import json
 import os
+import resource
 import struct
 import subprocess
 import sys
@@ -901,3 +902,16 @@ def test_bits_that_fill_no_bytes(tmp_path: Path) -> None:
     assert np.array_equal(read(tmp_path / "12.tif").pixels, packed)
     inverted = read(written(tmp_path / "w.tif", COUNTS % 4096, bitspersample=12, photometric="miniswhite")).pixels
     assert np.array_equal(inverted, 4095 - packed)
+
+
+def test_without_processes_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows: nothing is limited, and nothing of this process is changed."""
+    for module in ("source_extraction.core.processes", "source_extraction.readers.tiff"):
+        monkeypatch.setattr(f"{module}.can_fork", lambda: False)
+    limit = resource.getrlimit(resource.RLIMIT_AS)
+    image = read(written(tmp_path / "a.tif", SKY, compression="lzw", rowsperstrip=9))
+    assert np.array_equal(image.pixels, SKY)
+    assert resource.getrlimit(resource.RLIMIT_AS) == limit
+    (tmp_path / "b.tif").write_bytes(HOSTILE["100,000 SubIFDs"])
+    with pytest.raises(InputError, match="damaged or truncated"):
+        read(tmp_path / "b.tif")
