@@ -153,6 +153,8 @@ class Option:
         if isinstance(value, InMemory) and InMemory in self.kinds:
             return value
         if Path in self.kinds and isinstance(value, str | os.PathLike):
+            if "\0" in str(value):
+                raise InputError(self.name, f"{shown} is no path: it holds a NUL character", "give the path of a file")
             return Path(value)
         if str in self.kinds and isinstance(value, str) and (value.strip() or self.default is not None):
             return value.strip() if self.default is None else value

@@ -5,24 +5,45 @@ from __future__ import annotations
 import argparse
 import gc
 import io
+import logging
+import os
 import signal
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from ..errors import InputError
+from .. import __version__
+from ..run.log import visible
+from .failures import NO_MEMORY, UNUSABLE, WRONG_OPTION, failure
+from .streams import Lasting, make_lasting
 
-WRONG_INPUT, WRONG_OPTION = 1, 2
 # What a shell reports for a process that a signal ended.
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+DEBUG = "--debug"
+EXIT_CODES = (
+    "Exit codes: 0 the products are made; 1 the input, the folder or the machine cannot be used, as the line on "
+    "standard error says; 2 an option is wrong; 70 a fault of source-extraction itself; 128 + N ended by signal N."
+)
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse whose last line is a sentence like every other error's."""
+    """argparse whose last line is a sentence like every other error's, with the switches that all programs have."""
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
-        self.exit(WRONG_OPTION, f"error: {message.removeprefix('argument ')}\n")
+        self.exit(WRONG_OPTION, f"error: {visible(message.removeprefix('argument '))}\n")
+
+    def add_switches(self) -> None:
+        """After the program's own options: they say nothing of a run."""
+        self.add_argument(
+            DEBUG,
+            action="store_true",
+            default=argparse.SUPPRESS,
+            dest=argparse.SUPPRESS,
+            help="after an error, show where in the program it was met (the traceback)",
+        )
+        self.add_argument("--version", action="version", version=f"source-extraction {__version__}")
 
 
 def end_with(main: Callable[[], int]) -> NoReturn:
@@ -30,13 +51,54 @@ def end_with(main: Callable[[], int]) -> NoReturn:
     # Its life is too short to search for garbage: a fifth of the time of a small image, while modules are imported and
     # at the end.
     gc.disable()
-    code = main()
+    _leave_out_the_user_s_settings()
+    output, _ = make_lasting()
+    try:
+        code = main()
+    except SystemExit as asked:
+        # --help and --version are answered, or an option is wrong, or a signal came.
+        code = asked.code if isinstance(asked.code, int) else 0
+        if code == 0 and output.lost:
+            code = UNUSABLE
+    if output.lost and code in (0, UNUSABLE):
+        _say_the_loss(output, code)
     gc.freeze()
     sys.exit(code)
 
 
-def execute(program: Callable[[], None]) -> int:
-    """Run a program; the exit code. Input that cannot be used becomes one line on standard error."""
+def _say_the_loss(output: Lasting, code: int) -> None:
+    """The products were asked for, not what is said on the way to them."""
+    made = "what was said is lost; the products are made" if code == 0 else "what was to be said is lost"
+    print(f"Warning: standard output is gone ({output.lost}): {made}", file=sys.stderr)
+
+
+def _leave_out_the_user_s_settings() -> None:
+    """What is in the environment for other programs, and would change this one; before the libraries are loaded."""
+    # Threads that numpy's linear algebra would start take 30 MB of address space each, and nothing of ours uses them:
+    # under `ulimit -v`, OpenBLAS gives up with a message of its own, or spins for ever.
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    # Pictures are made without a window, and not within the notebook that a process was started from.
+    os.environ["MPLBACKEND"] = "agg"
+    # What it says of a matplotlibrc and of folders that cannot be written, which no picture depends on.
+    logging.getLogger("matplotlib").setLevel(logging.CRITICAL)
+    # An account without a home: libraries look for their settings there and need find none.
+    if os.path.expanduser("~") == "~":
+        os.environ["HOME"] = os.path.join(os.sep, "nonexistent")
+    # Memory that runs out in a destructor is said where it runs out otherwise, or does no harm.
+    sys.unraisablehook = _say_no_memory_error
+
+
+def _say_no_memory_error(unraisable: sys.UnraisableHookArgs) -> None:
+    if not isinstance(unraisable.exc_value, MemoryError):
+        sys.__unraisablehook__(unraisable)
+
+
+def execute(program: Callable[[], None], arguments: Sequence[str] | None = None) -> int:
+    """Run a program; the exit code. An exception becomes one line on standard error.
+
+    `arguments` are those of the command line, in which --debug may be.
+    """
     # An exception, so that what is half made is taken away: batch systems end a job this way.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     for stream in (sys.stdout, sys.stderr):
@@ -45,9 +107,22 @@ def execute(program: Callable[[], None]) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         program()
-    except InputError as problem:
-        print(f"error: {problem}", file=sys.stderr)
-        return WRONG_INPUT
     except KeyboardInterrupt:
         return INTERRUPTED
+    except Exception as problem:
+        return _refuse(problem, debug=DEBUG in (sys.argv[1:] if arguments is None else arguments))
     return 0
+
+
+def _refuse(problem: Exception, *, debug: bool) -> int:
+    """Say in one line why there is nothing; the exit code."""
+    try:
+        if debug:
+            lines = "".join(traceback.format_exception(problem)).splitlines()
+            print(*map(visible, lines), sep="\n", file=sys.stderr)
+        sentence, code = failure(problem)
+        print(f"error: {visible(sentence)}", file=sys.stderr)
+    except MemoryError:
+        print("error: " + NO_MEMORY, file=sys.stderr)
+        return UNUSABLE
+    return code

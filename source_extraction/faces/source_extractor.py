@@ -7,18 +7,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from .. import __version__
 from ..errors import InputError
 from ..run.products import PRODUCTS, chosen_products
 from ..settings import OPTIONS, SECTIONS, Option, OutputOptions, Settings, as_typed, options_of
-from .command_line import Parser, end_with, execute
+from .command_line import EXIT_CODES, Parser, end_with, execute
 
 
 def build_parser() -> Parser:
     """The options of `settings`, in its order and with its defaults, bounds and help."""
     parser = Parser(
         description="Find the sources in an image: catalog, background and segmentation maps, pictures.",
-        epilog=f"Products: {', '.join(PRODUCTS)}.",
+        epilog=f"Products: {', '.join(PRODUCTS)}. {EXIT_CODES}",
         allow_abbrev=False,
     )
     parser.add_argument("image", metavar="IMAGE", type=Path, help="FITS or TIFF image")
@@ -26,7 +25,7 @@ def build_parser() -> Parser:
     for option in OPTIONS.values():
         default = "" if option.default in (None, "", ()) else f" (default: {as_typed(option.default)})"
         groups[option.section].add_argument(f"--{option.name}", help=option.help + default, **_keywords(option))
-    parser.add_argument("--version", action="version", version=f"source-extraction {__version__}")
+    parser.add_switches()
     return parser
 
 
@@ -78,7 +77,7 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[Settings, OutputOptio
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; the exit code."""
-    return execute(lambda: _run(*parse(arguments)))
+    return execute(lambda: _run(*parse(arguments)), arguments)
 
 
 def _run(settings: Settings, output: OutputOptions) -> None:

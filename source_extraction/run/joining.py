@@ -1,16 +1,17 @@
-"""Catalogs of many images -> one, some rows at a time, so that a survey needs no more memory than an image."""
+"""Catalogs of many images -> one, a row at a time, so that a survey needs no more memory than an image."""
 
 from __future__ import annotations
 
-import csv
+import codecs
+import io
 import os
-import re
+import select
+import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import pandas as pd
+from typing import BinaryIO, NamedTuple
 
 from ..errors import InputError
 from ..writers.staging import staged, writing_to
@@ -20,9 +21,10 @@ JOINED_CATALOG = "joined_catalog.tsv"
 # Every catalog has these: which source of which image a row is.
 IDENTITY = ("label", "image")
 NOT_THERE = "nan"
-ROWS_AT_A_TIME = 50_000
-# Text as it is: no field is quoted, and none is taken for missing.
-TSV = {"sep": "\t", "quoting": csv.QUOTE_NONE, "lineterminator": "\n", "encoding": "utf-8"}
+# No line of a catalog comes near it; a file without lines is not read to its end.
+LONGEST_LINE = 64 * 2**20
+# How long somebody may take to begin to write to a pipe that has a name.
+PATIENCE = 10.0
 
 
 class CatalogFile(NamedTuple):
@@ -77,88 +79,140 @@ def join(catalogs: list[CatalogFile], output_dir: Path, log: Log) -> JoinedCatal
     if not catalogs:
         raise InputError("catalogs", "there is none to join", "give one or more")
     with closing(log):
-        columns = list(dict.fromkeys(column for catalog in catalogs for column in _columns(catalog)))
+        opened = [_Catalog(catalog) for catalog in catalogs]
+        columns = list(dict.fromkeys(column for catalog in opened for column in catalog.columns))
         with log.step("Joining the catalogs") as said, staged(output_dir) as folder:
             with writing_to(output_dir):
-                number = _write(catalogs, columns, folder / JOINED_CATALOG, log)
+                number = _write(opened, columns, folder / JOINED_CATALOG, log)
             said.append(f"Catalogs: {len(catalogs)}, sources: {number}, columns: {len(columns)}")
     log.finish()
     return JoinedCatalog(output_dir / JOINED_CATALOG, number, len(catalogs), columns, log.warnings)
 
 
-def _write(catalogs: list[CatalogFile], columns: list[str], path: Path, log: Log) -> int:
+def listed(path: Path) -> list[CatalogFile]:
+    """The catalogs that a text file lists: one a line, and after a tab what messages call it."""
+    try:
+        lines = list(_lines(CatalogFile(path, str(path))))
+    except InputError as problem:
+        raise InputError(
+            path, f"the list of catalogs cannot be read: {problem.problem}", "give a text file with one path per line"
+        ) from problem
+    parts = [line.partition("\t") for line in lines if line.strip()]
+    return [CatalogFile(Path(file), name or file) for file, _, name in parts]
+
+
+class _Catalog:
+    """A catalog whose columns are known; its rows are read when they are asked for."""
+
+    def __init__(self, file: CatalogFile) -> None:
+        self.file = file
+        # What comes through a pipe can be read once only.
+        self._content = None if _can_be_read_again(file) else _content(file)
+        self.columns = _columns(file, next(_lines(file, self._content), "").split("\t"))
+
+    def rows(self) -> Iterator[list[str]]:
+        """The fields of every row."""
+        lines, own = _lines(self.file, self._content), len(self.columns)
+        next(lines, None)
+        for number, line in enumerate(lines, start=2):
+            fields = line.split("\t")
+            if len(fields) != own or not fields[-1]:
+                raise InputError(
+                    self.file.name,
+                    f"line {number} has {len(fields) - (not fields[-1])} fields, the first has {own}",
+                    "the file is damaged: make it again",
+                )
+            yield fields
+
+
+def _write(catalogs: list[_Catalog], columns: list[str], path: Path, log: Log) -> int:
     """Write the joined catalog; the number of its sources."""
     number = 0
     seen: dict[str, str] = {}
-    pd.DataFrame(columns=columns).to_csv(path, index=False, **TSV)
-    for catalog in catalogs:
-        images: dict[str, None] = {}
-        for rows in _rows(catalog):
-            rows.reindex(columns=columns, fill_value=NOT_THERE).to_csv(path, mode="a", header=False, index=False, **TSV)
-            images |= dict.fromkeys(rows["image"])
-            number += len(rows)
-        for image in images:
-            if image in seen:
-                log.warn(
-                    f"{seen[image]} and {catalog.name} both have sources of the image {image}; "
-                    "image and label do not tell them apart"
-                )
-            seen[image] = catalog.name
+    with path.open("w", encoding="utf-8", newline="") as joined:
+        joined.write("\t".join(columns) + "\n")
+        for catalog in catalogs:
+            images: dict[str, None] = {}
+            place = {column: index for index, column in enumerate(catalog.columns)}
+            of_image = place["image"]
+            # Behind its own fields a row gets one more: what a catalog does not have is nan.
+            order = [place.get(column, len(place)) for column in columns]
+            as_it_is = order == list(range(len(place)))
+            for fields in catalog.rows():
+                images[fields[of_image]] = None
+                fields.append(NOT_THERE)
+                row = fields[:-1] if as_it_is else [fields[index] for index in order]
+                joined.write("\t".join(row) + "\n")
+                number += 1
+            for image in images:
+                if image in seen:
+                    log.warn(
+                        f"{seen[image]} and {catalog.file.name} both have sources of the image {image}; "
+                        "image and label do not tell them apart"
+                    )
+                seen[image] = catalog.file.name
     return number
 
 
-def _columns(catalog: CatalogFile) -> list[str]:
-    first = next(_read(catalog, nrows=1), None)
-    columns = [] if first is None else first.iloc[0].tolist()
+def _columns(file: CatalogFile, columns: list[str]) -> list[str]:
+    """The columns that a catalog's first line names; refused where it is none."""
     if not set(IDENTITY) <= set(columns):
         raise InputError(
-            catalog.name,
+            file.name,
             "this is no catalog of source-extractor: its first line does not name the columns label and image",
             "give files as its catalog.tsv",
         )
     if len(set(columns)) < len(columns):
-        twice = next(column for column in columns if columns.count(column) > 1)
-        raise InputError(catalog.name, f"its first line names the column {twice} twice", "make it again")
+        (twice, _), *_ = Counter(columns).most_common(1)
+        raise InputError(file.name, f"its first line names the column {twice} twice", "make it again")
     return columns
 
 
-def _rows(catalog: CatalogFile) -> Iterator[pd.DataFrame]:
-    """The rows of a catalog, as text, some at a time."""
-    columns = _columns(catalog)
-    own = len(columns)
-    # One field more than there should be; fields that are not there are empty, which none of a catalog is.
-    for rows in _read(catalog, skiprows=1, names=range(own + 1), chunksize=ROWS_AT_A_TIME):
-        damaged = (rows[own - 1] == "") | (rows[own] != "")
-        if damaged.any():
-            line = rows[damaged].iloc[0]
-            raise _damage(catalog, int(line.name) + 2, int((line != "").sum()), own)
-        yield rows.drop(columns=own).set_axis(columns, axis=1)
-
-
-def _read(catalog: CatalogFile, **options: Any) -> Iterator[pd.DataFrame]:
-    """A catalog as text, without its header being one."""
-    options = {"chunksize": 1} | options
+def _lines(file: CatalogFile, content: bytes | None = None) -> Iterator[str]:
+    """The lines of a text file without their ends and without a byte order mark, which editors of Windows put first."""
     try:
-        with pd.read_csv(
-            catalog.path, header=None, dtype=str, keep_default_na=False, skip_blank_lines=False, **TSV, **options
-        ) as parts:
-            yield from parts
-    except pd.errors.EmptyDataError:
-        return
-    except OSError as problem:
-        raise InputError(catalog.name, f"it cannot be read ({problem.strerror})", "check the path") from problem
-    except pd.errors.ParserError as problem:
-        if found := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(problem)):
-            expected, line, saw = map(int, found.groups())
-            raise _damage(catalog, line, saw, expected - 1) from problem
-        raise InputError(catalog.name, "this is not a table of text", "give files as its catalog.tsv") from problem
+        with _open(file.path) if content is None else io.BytesIO(content) as stream:
+            first = True
+            while line := stream.readline(LONGEST_LINE):
+                if b"\0" in line or len(line) == LONGEST_LINE:
+                    raise _no_table(file)
+                if first:
+                    line, first = line.removeprefix(codecs.BOM_UTF8), False
+                yield line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
+    except InputError:
+        raise
     except UnicodeDecodeError as problem:
-        raise InputError(catalog.name, "this is not a table of text", "give files as its catalog.tsv") from problem
+        raise _no_table(file) from problem
+    except (OSError, ValueError) as problem:
+        reason = getattr(problem, "strerror", None) or problem
+        raise InputError(file.name, f"it cannot be read ({reason})", "check the path") from problem
 
 
-def _damage(catalog: CatalogFile, line: int, fields: int, expected: int) -> InputError:
-    return InputError(
-        catalog.name,
-        f"line {line} has {fields} fields, the first has {expected}",
-        "the file is damaged: make it again",
-    )
+def _no_table(file: CatalogFile) -> InputError:
+    return InputError(file.name, "this is not a table of text", "give files as its catalog.tsv")
+
+
+def _can_be_read_again(file: CatalogFile) -> bool:
+    """Whether it is no pipe and no device; what is not there is met when it is read."""
+    try:
+        return stat.S_ISREG(file.path.stat().st_mode) or file.path.is_dir()
+    except (OSError, ValueError):
+        return True
+
+
+def _content(file: CatalogFile) -> bytes:
+    """All that comes through a pipe, line by line, so that what is no text is refused before it fills the memory."""
+    return b"".join(line.encode() + b"\n" for line in _lines(file))
+
+
+def _open(path: Path) -> BinaryIO:
+    """A file to read. A pipe with a name is one that somebody must open for writing; nobody waits for that for ever."""
+    if stat.S_ISFIFO(path.stat().st_mode) and Path(os.path.realpath(path)).exists():
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        ready, _, _ = select.select([descriptor], [], [], PATIENCE)
+        if not ready:
+            os.close(descriptor)
+            raise OSError(None, "it is a pipe, and nobody writes to it")
+        os.set_blocking(descriptor, True)
+        return os.fdopen(descriptor, "rb")
+    return path.open("rb")

@@ -4,9 +4,26 @@ from __future__ import annotations
 
 import sys
 import time
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+# Controls, and formats such as those that turn the direction of writing; halves of pairs, which no encoding has.
+HARMFUL = frozenset({"Cc", "Cf", "Cs"})
+# Those join letters, in emoji and in the scripts of Persia and India; a tab moves the cursor forward only.
+HARMLESS = "\u200c\u200d\t"
+
+
+def visible(line: str) -> str:
+    """A text on one line in which what a terminal would obey is shown escaped, as \\x1b: names come from strangers."""
+    line = " ".join(line.splitlines())
+    if line.isprintable():
+        return line
+    return "".join(
+        c.encode("unicode_escape").decode() if unicodedata.category(c) in HARMFUL and c not in HARMLESS else c
+        for c in line
+    )
 
 
 class Log:
@@ -43,10 +60,9 @@ class Log:
         """Print a line (a name with a line break in it stays one)."""
         if self._quiet:
             return
-        line = " ".join(line.splitlines())
         if self._bar:
             self._bar.clear()
-        print(line, flush=bool(self._bar))
+        print(visible(line), flush=bool(self._bar))
 
     def warn(self, line: str) -> None:
         """Print a line that the user should act on."""

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from ..core.catalog import Catalog
 from ..core.image import Image
 from ..core.sky import Sky
 from ..core.threshold import Threshold
-from .pictures import save, shortened
+from .pictures import own_style, save, shortened
 from .thumbnails import average
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 SIZE, DOTS_PER_INCH = (13, 8), 120
 BLUE, RED, GREY = "#2b5c8a", "#c1442e", "#8a8a8a"
@@ -22,6 +23,7 @@ GOOD_SNR = 5  # where one commonly cuts a catalog
 MOST_BINS = 40
 
 
+@own_style()
 def draw_diagnostics(
     path: Path,
     catalog: Catalog,
@@ -38,6 +40,8 @@ def draw_diagnostics(
     `flux_unit` is that of the catalog's fluxes; `subtracted` whether the background was, so that the threshold counts
     from it.
     """
+    from matplotlib.figure import Figure
+
     figure = Figure(SIZE, dpi=DOTS_PER_INCH, layout="constrained")
     figure.suptitle(shortened(title), parse_math=False)
     axes = figure.subplot_mosaic("AABBCC;DDDEEE")
@@ -47,6 +51,8 @@ def draw_diagnostics(
 
 
 def _draw_sources(counts: Axes, snr: Axes, size: Axes, catalog: Catalog, flux_unit: str) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     positive = np.isfinite(catalog["flux_auto"]) & (catalog["flux_auto"] > 0)
     flagged = ((catalog["flag"] != 0) | (catalog["flag_phot"] != 0))[positive]
     if "mag_auto" in catalog:

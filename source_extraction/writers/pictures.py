@@ -6,15 +6,27 @@ picture has row 0 at the top. Large images are averaged to the pixels that the p
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
+
+try:
+    import matplotlib
+except UnicodeDecodeError:
+    # A matplotlibrc of the user that is no text. In the folder of matplotlib's own data it finds its own one first.
+    found = importlib.util.find_spec("matplotlib")
+    with contextlib.chdir(Path(found.origin if found and found.origin else "").parent / "mpl-data"):
+        import matplotlib
+
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import EllipseCollection
-from matplotlib.colors import AsinhNorm, ListedColormap, Normalize
+from matplotlib.colors import AsinhNorm, LinearSegmentedColormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
 from PIL.Image import frombuffer
 
@@ -52,7 +64,22 @@ AXIS_NAMES = {
     "ELAT": "Ecliptic latitude",
 }
 
+# matplotlib makes its own when it is imported, with as many shades as a user's settings say.
+GREYS = LinearSegmentedColormap.from_list("greys", ["black", "white"], N=256)
 
+
+@contextlib.contextmanager
+def own_style() -> Iterator[None]:
+    """Draw as matplotlib does by default, whatever the user's settings are, which are the same again afterwards."""
+    # The backend is that of the canvas which a figure is given.
+    defaults: dict[Any, Any] = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # settings that a version of matplotlib no longer has
+        with matplotlib.rc_context(defaults):
+            yield
+
+
+@own_style()
 def draw_image(path: Path, thumbnail: np.ndarray, image: Image, title: str) -> None:
     """The image itself (its `thumbnail`), in greys that show faint and bright sources alike."""
     figure, axes = _frame(image, title)
@@ -60,6 +87,7 @@ def draw_image(path: Path, thumbnail: np.ndarray, image: Image, title: str) -> N
     save(figure, path)
 
 
+@own_style()
 def draw_map(path: Path, thumbnail: np.ndarray, image: Image, title: str, meaning: str) -> None:
     """A smooth map (its `thumbnail`) with a colour bar that says `meaning` and the image's unit."""
     figure, axes = _frame(image, title, MARGINS | {"right": COLOR_BAR_MARGIN})
@@ -70,6 +98,7 @@ def draw_map(path: Path, thumbnail: np.ndarray, image: Image, title: str, meanin
     save(figure, path)
 
 
+@own_style()
 def draw_segmentation(path: Path, segmentation: np.ndarray, image: Image, title: str) -> None:
     """The segmentation map; sources that touch have different colours."""
     labels = downsample_labels(segmentation)
@@ -84,6 +113,7 @@ def draw_segmentation(path: Path, segmentation: np.ndarray, image: Image, title:
     save(figure, path)
 
 
+@own_style()
 def draw_sources(
     path: Path | BinaryIO,
     thumbnail: np.ndarray,
@@ -163,7 +193,7 @@ def _show(axes: Axes, pixels: np.ndarray, image: Image) -> None:
     noise = sky - below
     top = max(brightest - sky, 10 * noise) or float(np.ptp(finite)) or 1.0
     norm = AsinhNorm(linear_width=4 * noise or top, vmin=-noise, vmax=top)
-    axes.imshow(pixels - sky, cmap="gray", norm=norm, **_placement(image))
+    axes.imshow(pixels - sky, cmap=GREYS, norm=norm, **_placement(image))
 
 
 def _frame(image: Image, title: str, margins: dict[str, float] = MARGINS) -> tuple[Figure, Axes]:
@@ -200,7 +230,7 @@ def _label_sky(axes: WCSAxes, wcs: WCS) -> None:
     along_x = int(np.argmax(np.abs(wcs.pixel_scale_matrix[:, 0])))
     for number, kind in ((wcs.wcs.lng, wcs.wcs.lngtyp), (wcs.wcs.lat, wcs.wcs.lattyp)):
         coordinate, side = axes.coords[number], "b" if number == along_x else "l"
-        coordinate.set_axislabel(AXIS_NAMES.get(kind.strip(), kind.strip()))
+        coordinate.set_axislabel(AXIS_NAMES.get(kind.strip(), kind.strip()), parse_math=False)
         for place in (coordinate.set_ticks_position, coordinate.set_ticklabel_position):
             place(side)
         coordinate.set_axislabel_position(side)
