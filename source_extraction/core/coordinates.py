@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +25,7 @@ def sky_positions(wcs: WCS, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, n
     from astropy.coordinates import ICRS, SkyCoord
     from astropy.wcs.utils import wcs_to_celestial_frame
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), offline():
         warnings.simplefilter("ignore")
         try:
             frame = wcs_to_celestial_frame(wcs)
@@ -36,6 +38,25 @@ def sky_positions(wcs: WCS, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, n
         except Exception:
             # wcslib and astropy raise a dozen types for frames and projections that they cannot follow.
             return None
+
+
+@contextlib.contextmanager
+def offline() -> Iterator[None]:
+    """Have astropy use the tables of the Earth's rotation and of leap seconds that it comes with, and fetch none.
+
+    For dates that they do not reach it is off by less than a second of time. The user's settings are the same again
+    afterwards.
+    """
+    from astropy.utils import data, iers
+
+    with (
+        data.conf.set_temp("allow_internet", False),
+        iers.conf.set_temp("auto_download", False),
+        # Else it raises an error for tables that are older than this.
+        iers.conf.set_temp("auto_max_age", None),
+        iers.conf.set_temp("iers_degraded_accuracy", "warn"),
+    ):
+        yield
 
 
 def local_scales(wcs: WCS, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:

@@ -27,6 +27,13 @@ EXIT_CODES = (
 )
 
 
+class _Known(argparse.Action):
+    """A switch that is no option of a run: `execute` looks for it, since what is wrong may be the parsing."""
+
+    def __call__(self, *_: object) -> None:
+        """Accept it."""
+
+
 class Parser(argparse.ArgumentParser):
     """argparse whose last line is a sentence like every other error's, with the switches that all programs have."""
 
@@ -38,9 +45,9 @@ class Parser(argparse.ArgumentParser):
         """After the program's own options: they say nothing of a run."""
         self.add_argument(
             DEBUG,
-            action="store_true",
+            action=_Known,
+            nargs=0,
             default=argparse.SUPPRESS,
-            dest=argparse.SUPPRESS,
             help="after an error, show where in the program it was met (the traceback)",
         )
         self.add_argument("--version", action="version", version=f"source-extraction {__version__}")

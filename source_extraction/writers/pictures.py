@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +19,11 @@ import numpy as np
 try:
     import matplotlib
 except UnicodeDecodeError:
-    # A matplotlibrc of the user that is no text. In the folder of matplotlib's own data it finds its own one first.
-    found = importlib.util.find_spec("matplotlib")
-    with contextlib.chdir(Path(found.origin if found and found.origin else "").parent / "mpl-data"):
+    # A matplotlibrc of the user that is no text. In the folder of its own data, matplotlib finds its own one first.
+    for name in [name for name in sys.modules if name.startswith("matplotlib")]:
+        del sys.modules[name]
+    own = importlib.util.find_spec("matplotlib")
+    with contextlib.chdir(Path(own.origin if own and own.origin else "").parent / "mpl-data"):
         import matplotlib
 
 from matplotlib.axes import Axes
