@@ -99,7 +99,7 @@ def test_maths_as_an_axis(tmp_path: Path, prefix: str) -> None:
 
 NAMES = (
     *("sky.fits", "x" * 255, "漢" * 100 + ".fits", "漢" * 86, "漢" * 85, "é" * 127 + ".fits", "😀" * 255, "ﷺ" * 100),
-    "Galaxie d'Andromède M31, très longue pose, filtre H\N{GREEK SMALL LETTER ALPHA}, nuit du 14 août 2025, télescope de 60 cm.fits",
+    "Galaxie d'Andromède M31, très longue pose, filtre rouge, nuit du 14 août 2025, télescope de 60 cm.fits",
     *("名前" * 30, "", ".", "..", "...", "-", "--help", ".-.-", "/", "a\nb", "a\tb", "\x1b[31m", "\u202e txt.fits"),
     *("$(touch gone)", "`touch gone`", "'; touch gone; '", '"; touch gone; "', "\\", "\\'", "${HOME}", "*", "~", "#"),
     *("\u0301" * 80, "ß" * 200, "a" * 99 + "é", "\u2028\u2029", "%s%n", "\u0e33" * 90, "\U00020000" * 70, "&|;<>()!"),
