@@ -143,6 +143,6 @@ def test_more_than_fits_into_memory(tmp_path: Path) -> None:
     limited = ["bash", "-c", 'ulimit -v 300000; exec "$@"', "bash", sys.executable, JOIN, wide]
     run = subprocess.run([*limited, "--output_dir", tmp_path / "out"], check=False, capture_output=True, text=True)
     assert (run.returncode, run.stderr) == (
-        1, "error: memory ran out; use a machine with more memory or cut the image\n"
+        1, "error: memory ran out; use a machine with more memory or give less at once\n"
     )  # fmt: skip
     assert not (tmp_path / "out").exists()

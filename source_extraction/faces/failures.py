@@ -20,7 +20,7 @@ UNUSABLE, WRONG_OPTION, BUG = 1, 2, 70
 TRACKER = "https://github.com/esg-epfl-apc/tools-astro/issues"
 PACKAGE = Path(__file__).resolve().parents[1]
 
-NO_MEMORY = "memory ran out; use a machine with more memory or cut the image"
+NO_MEMORY = "memory ran out; use a machine with more memory or give less at once"
 # What the machine refuses, whatever was to be read or written then.
 MACHINE = {
     errno.EMFILE: "too many files are open in this process; raise its limit (ulimit -n)",
