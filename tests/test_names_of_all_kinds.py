@@ -66,6 +66,17 @@ def test_nothing_harmful_is_refused_aloud(tmp_path: Path, arguments: tuple[objec
     assert "Traceback" not in run.stderr
 
 
+def test_a_terminal_without_the_letters(tmp_path: Path) -> None:
+    """Of old systems, and of jobs without a locale."""
+    command = [sys.executable, SCRIPT, SKY, "--name", "漢字 été", "--outputs", "catalog.tsv", "--output_dir", tmp_path]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    run = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.startswith(r"Image: \u6f22\u5b57 \xe9t\xe9, HDU 0")
+    run = subprocess.run([*command, "--hdu", "漢"], check=False, capture_output=True, text=True, env=environment)
+    assert run.stderr.startswith(r"error: \u6f22\u5b57 \xe9t\xe9: there is no image HDU '\u6f22'")
+
+
 def test_names_of_catalogs(tmp_path: Path) -> None:
     command = [sys.executable, str(REPOSITORY / "join_catalogs.py"), str(tmp_path / HARMFUL)]
     run = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)

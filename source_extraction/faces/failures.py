@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import platform
+import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,6 +91,8 @@ def _chain(problem: BaseException) -> Iterator[BaseException]:
 
 def _address_space_is_spent() -> bool:
     """Whether this process had almost as much as `ulimit -v` allows it."""
+    if sys.platform == "win32":
+        return False
     try:
         import resource
 

@@ -7,6 +7,7 @@ import io
 import os
 import select
 import stat
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -207,8 +208,8 @@ def _content(file: CatalogFile) -> bytes:
 
 def _open(path: Path) -> BinaryIO:
     """A file to read. A pipe with a name is one that somebody must open for writing; nobody waits for that for ever."""
-    if stat.S_ISFIFO(path.stat().st_mode) and Path(os.path.realpath(path)).exists():
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    if sys.platform != "win32" and stat.S_ISFIFO(path.stat().st_mode) and Path(os.path.realpath(path)).exists():
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         ready, _, _ = select.select([descriptor], [], [], PATIENCE)
         if not ready:
             os.close(descriptor)

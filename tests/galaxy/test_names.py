@@ -12,6 +12,8 @@ NAMES = [
     'it\'s "quoted"; touch gone $(touch gone) `touch gone` ${HOME} $HOME',
     "../a & b | c > d < e * ? [x] {y} ~ ! # \\ %",
     "-rf M\N{LATIN SMALL LETTER U WITH DIAERESIS}nchen \N{GREEK SMALL LETTER BETA} \N{TELESCOPE}\ntwo lines\ta tab",
+    # Letters of two, three and four bytes: more of them than a file's name may have.
+    "\N{LATIN SMALL LETTER E WITH ACUTE}" * 20 + "\u6f22" * 86 + "\N{TELESCOPE}" * 9,
 ]
 HDUS = ["SCI'; touch gone; '\"$(touch gone)\" `id`", "--thresh=3 \N{GREEK SMALL LETTER BETA}"]
 
