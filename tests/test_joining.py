@@ -85,6 +85,9 @@ def test_images_of_one_name(runs: dict[str, Path], tmp_path: Path) -> None:
         (b"\x1f\x8b\x08\x00\xff\xfe", "this is not a table of text"),
         (b"label\tx\timage\n1\t2.5\n", "line 2 has 2 fields, the first has 3; the file is damaged"),
         (b"label\tx\timage\n1\t2\ta\n2\t2\ta\t4\n", "line 3 has 4 fields, the first has 3"),
+        (b"label\tx\timage\n1\t2\ta\t4\t5\n2\t2\ta\n", "line 2 has 5 fields, the first has 3"),
+        (b"label\tx\timage\n1\t2\ta\t4\t5\t6\n2\t2\ta\n", "line 2 has 6 fields, the first has 3"),
+        (b"label\tx\timage\n1\t\n", "line 2 has 2 fields, the first has 3"),
         (b"label\tx\tx\timage\n1\t2\t3\ta\n", "its first line names the column x twice; make it again"),
         (b"label\tx\timage\tlabel\n1\t2\ta\t1\n", "its first line names the column label twice; make it again"),
     ],
@@ -148,7 +151,7 @@ def test_what_stands_in_a_field_stays(tmp_path: Path) -> None:
     assert joined.path.read_text() == content
 
 
-@pytest.mark.parametrize(("line", "number"), [("8\t1.5", 2), ("8\t1.5\ta\t4", 4)])
+@pytest.mark.parametrize(("line", "number"), [("8\t1.5", 2), ("8\t1.5\ta\t4", 4), ("8\t1.5\ta\t4\t5\t6", 6)])
 @pytest.mark.parametrize("rows_at_a_time", [7, 3, 4])
 def test_damage_far_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, number: int, rows_at_a_time: int
@@ -185,3 +188,17 @@ def test_warnings_and_refusals_in_python(runs: dict[str, Path], tmp_path: Path, 
     with pytest.raises(InputError, match="there is none to join"):
         source_extraction.join_catalogs([], tmp_path)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("first", ["label\tx\timage", "label\timage\tx"])
+def test_ends_of_lines_as_on_windows(tmp_path: Path, first: str) -> None:
+    rows = f"{first}\n1\t2\t3\n4\t5\t6\n"
+    (tmp_path / "catalog.tsv").write_bytes(rows.replace("\n", "\r\n").encode())
+    assert source_extraction.join_catalogs([tmp_path / "catalog.tsv"], tmp_path).path.read_bytes() == rows.encode()
+
+
+@pytest.mark.parametrize("name", ["a.gz", "a.zip", "a.xz", "a.zst", "a.tar", "http:a"])
+def test_a_name_says_nothing_of_the_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_text("label\tx\timage\n1\t2\ta\n")
+    assert source_extraction.join_catalogs([name], "out").path.read_text() == Path(name).read_text()
