@@ -451,7 +451,7 @@ def test_gzip_of_more_than_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     """Decompressing stops where memory would: here 100 MB for file and image, and 64 MB of zeros."""
-    monkeypatch.setattr("source_extraction.readers.fits.available_memory", lambda: 100_000_000)
+    monkeypatch.setattr("source_extraction.readers.content.available_memory", lambda: 100_000_000)
     write_fits(np.zeros((4000, 4000), dtype=np.float32))(tmp_path / "image.fits")
     (tmp_path / "image.gz").write_bytes(gzip.compress((tmp_path / "image.fits").read_bytes(), 1))
     status, _, wrong = run(capsys, tmp_path / "image.gz", "--output_dir", tmp_path / "out")

@@ -9,6 +9,7 @@ import pytest
 
 import source_extraction
 from source_extraction import InputError, JoinedCatalog
+from source_extraction.core.columns import DETECTION_COLUMNS
 from source_extraction.run import joining
 from tests.conftest import REPOSITORY, TEST_DATA, read_catalog, succeed
 
@@ -114,7 +115,7 @@ def test_some_rows_at_a_time(
     runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows_at_a_time: int
 ) -> None:
     """Every digit of every row is there, in the order of the catalogs and of their rows."""
-    monkeypatch.setattr(joining, "ROWS_AT_A_TIME", rows_at_a_time)
+    monkeypatch.setattr(joining, "FIELDS_AT_A_TIME", len(DETECTION_COLUMNS) * rows_at_a_time)
     catalogs = [folder / "catalog.tsv" for folder in runs.values()]
     joined = source_extraction.join_catalogs(catalogs, tmp_path)
     header, *rows = (line.split("\t") for line in joined.path.read_text().splitlines())
@@ -157,7 +158,7 @@ def test_damage_far_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, number: int, rows_at_a_time: int
 ) -> None:
     """The first line of some that are read at a time, in their middle, the last: the message names it."""
-    monkeypatch.setattr(joining, "ROWS_AT_A_TIME", rows_at_a_time)
+    monkeypatch.setattr(joining, "FIELDS_AT_A_TIME", 3 * rows_at_a_time)
     rows = [f"{label}\t1.5\ta" for label in range(1, 13)]
     rows[7] = line
     (tmp_path / "odd.tsv").write_text("\n".join(["label\tx\timage", *rows, ""]))

@@ -45,5 +45,5 @@ def _read_file(path: Path, source: str, hdu: str | None, plane: int | None) -> I
 
         if hdu is not None:
             raise InputError(source, f"a TIFF file has no HDU {hdu!r}", "leave out --hdu")
-        return read_tiff(content, source, plane)  # type: ignore[arg-type]
+        return read_tiff(content, source, plane)
     raise InputError(source, f"this is {kind_of(beginning)}, not a FITS or TIFF image", "convert it to one of these")

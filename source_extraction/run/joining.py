@@ -1,8 +1,9 @@
-"""Catalogs of many images -> one, a row at a time, so that a survey needs no more memory than an image."""
+"""Catalogs of many images -> one, some rows at a time, so that a survey needs no more memory than an image."""
 
 from __future__ import annotations
 
 import codecs
+import csv
 import io
 import os
 import select
@@ -11,8 +12,11 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
+
+import pandas as pd
 
 from ..errors import InputError
 from ..writers.staging import staged, writing_to
@@ -22,6 +26,10 @@ JOINED_CATALOG = "joined_catalog.tsv"
 # Every catalog has these: which source of which image a row is.
 IDENTITY = ("label", "image")
 NOT_THERE = "nan"
+# As it is: no field is quoted.
+TSV: dict[str, Any] = {"sep": "\t", "quoting": csv.QUOTE_NONE, "lineterminator": "\n"}
+# Of rows that are in memory together.
+FIELDS_AT_A_TIME = 500_000
 # No line of a catalog comes near it; a file without lines is not read to its end.
 LONGEST_LINE = 64 * 2**20
 # How long somebody may take to begin to write to a pipe that has a name.
@@ -111,16 +119,22 @@ class _Catalog:
         self._content = None if _can_be_read_again(file) else _content(file)
         self.columns = _columns(file, next(_lines(file, self._content), "").split("\t"))
 
-    def rows(self) -> Iterator[list[str]]:
-        """The fields of every row."""
+    def tables(self) -> Iterator[pd.DataFrame]:
+        """The rows, as text, some at a time."""
+        rows, some = self._rows(), max(1, FIELDS_AT_A_TIME // len(self.columns))
+        while table := list(islice(rows, some)):
+            yield pd.DataFrame(table, columns=self.columns, dtype=object)
+
+    def _rows(self) -> Iterator[list[str]]:
+        """The fields of every row. Not by pandas: it cuts fields at a NUL, and does not tell how many a line has."""
         lines, own = _lines(self.file, self._content), len(self.columns)
         next(lines, None)
         for number, line in enumerate(lines, start=2):
-            fields = line.split("\t")
-            if len(fields) != own or not fields[-1]:
+            fields = line.split("\t") if line else []
+            if len(fields) != own:
                 raise InputError(
                     self.file.name,
-                    f"line {number} has {len(fields) - (not fields[-1])} fields, the first has {own}",
+                    f"line {number} has {len(fields)} fields, the first has {own}",
                     "the file is damaged: make it again",
                 )
             yield fields
@@ -131,20 +145,14 @@ def _write(catalogs: list[_Catalog], columns: list[str], path: Path, log: Log) -
     number = 0
     seen: dict[str, str] = {}
     with path.open("w", encoding="utf-8", newline="") as joined:
-        joined.write("\t".join(columns) + "\n")
+        pd.DataFrame(columns=columns).to_csv(joined, index=False, **TSV)
         for catalog in catalogs:
             images: dict[str, None] = {}
-            place = {column: index for index, column in enumerate(catalog.columns)}
-            of_image = place["image"]
-            # Behind its own fields a row gets one more: what a catalog does not have is nan.
-            order = [place.get(column, len(place)) for column in columns]
-            as_it_is = order == list(range(len(place)))
-            for fields in catalog.rows():
-                images[fields[of_image]] = None
-                fields.append(NOT_THERE)
-                row = fields[:-1] if as_it_is else [fields[index] for index in order]
-                joined.write("\t".join(row) + "\n")
-                number += 1
+            for rows in catalog.tables():
+                # What the catalog does not have is not there.
+                rows.reindex(columns=columns, fill_value=NOT_THERE).to_csv(joined, header=False, index=False, **TSV)
+                images |= dict.fromkeys(rows["image"])
+                number += len(rows)
             for image in images:
                 if image in seen:
                     log.warn(
