@@ -49,9 +49,12 @@ def read_tiff(given: Path | BinaryIO, source: str, plane: int | None) -> Image:
 def _read(file: BinaryIO, size: int, source: str, plane: int | None, layout: Layout, remarks: tuple[str, ...]) -> Image:
     require_memory(source, "the TIFF image", layout.decoded, layout.dtype.itemsize + layout.meaning.bytes_more)
     workers = max(min(default_number(), WORKERS, size // BYTES_A_WORKER), 1)
-    pixels = shared_array((layout.decoded,), layout.dtype.type)
-    # Nothing is written to it where nothing is missing, and then it takes no memory.
-    missing = shared_array((layout.decoded,), bool)
+    try:
+        pixels = shared_array((layout.decoded,), layout.dtype.type)
+        # Nothing is written to it where nothing is missing, and then it takes no memory.
+        missing = shared_array((layout.decoded,), bool)
+    except OSError as problem:
+        raise MemoryError(f"reading {source}") from problem
     (lacking, segments), _ = _apart(
         lambda: decode(_own(file), size, source, plane, workers, pixels, missing), source, size, pixels.nbytes, workers
     )
@@ -102,7 +105,9 @@ def _apart(
             )
         if number == _number("SIGKILL"):
             return InputError(
-                source, "the process that read the TIFF file was killed, as when memory runs out", "free memory"
+                source,
+                "the process that read the TIFF file was killed, as when memory runs out",
+                "use a machine with more memory",
             )
         return InputError(source, f"{DAMAGED} (its pixels bring the decoder down)", "fetch it again")
 

@@ -312,8 +312,10 @@ def _decode_page(page: Any, size: int, pixels: np.ndarray, missing: np.ndarray, 
         page.asarray(out=whole)
         return 0, number
     there = sorted(_there(page, size), key=lambda segment: segment[1])
-    # Those that are not listed are never looked at: there may be any number of them.
-    gaps[:] = len(there) < number
+    lacking = len(there) < number
+    if lacking:
+        # Those that are not listed are never looked at: there may be any number of them.
+        gaps[:] = True
     found = 0
     with ThreadPoolExecutor(workers) as executor:
         run = executor.map if workers > 1 and keyframe.compression != 1 else map
@@ -329,7 +331,8 @@ def _decode_page(page: Any, size: int, pixels: np.ndarray, missing: np.ndarray, 
                     slice(row, row + shape[1]),
                     slice(column, column + shape[2]),
                 )
-                gaps[here] = segment is None
+                if lacking or segment is None:
+                    gaps[here] = segment is None
                 if segment is not None:
                     inside = keyframe.imagedepth - depth, keyframe.imagelength - row, keyframe.imagewidth - column
                     whole[here] = segment[: inside[0], : inside[1], : inside[2]]
