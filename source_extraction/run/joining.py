@@ -20,6 +20,7 @@ import pandas as pd
 
 from ..errors import InputError
 from ..writers.staging import staged, writing_to
+from ..writers.whole import whole_text
 from .log import Log
 
 JOINED_CATALOG = "joined_catalog.tsv"
@@ -144,7 +145,7 @@ def _write(catalogs: list[_Catalog], columns: list[str], path: Path, log: Log) -
     """Write the joined catalog; the number of its sources."""
     number = 0
     seen: dict[str, str] = {}
-    with path.open("w", encoding="utf-8", newline="") as joined:
+    with whole_text(path) as joined:
         pd.DataFrame(columns=columns).to_csv(joined, index=False, **TSV)
         for catalog in catalogs:
             images: dict[str, None] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from astropy.io import fits
 from .. import __version__
 from ..core.image import Image
 from ..settings import Settings
+from .whole import whole
 
 ROWS_AT_A_TIME = 256
+FITS_BLOCK = 2880  # bytes, of which every part of a file is a multiple (FITS standard 4.0, 3.1)
 PROGRAM = "source-extraction"
 
 
@@ -30,14 +33,27 @@ def write_map(
     for keyword, value, comment in provenance(settings, unit):
         header[keyword] = (value, comment)
     header = fits.PrimaryHDU(np.broadcast_to(data.dtype.type(0), data.shape), header).header
-    # Rows at a time: astropy would turn the bytes of the whole map, in memory that other processes read.
-    stream = fits.StreamingHDU(path, header)
-    for first in range(0, len(data), ROWS_AT_A_TIME):
-        rows = data[first : first + ROWS_AT_A_TIME]
-        stream.write(rows if scale is None else rows * data.dtype.type(scale))
-    stream.close()
-    for hdu in wcs_hdus[1:]:
-        fits.append(path, hdu.data, hdu.header)
+    with whole(path) as file:
+        file.write(header.tostring().encode("ascii"))
+        # Rows at a time: the bytes of the whole map would be turned in memory that other processes read.
+        for first in range(0, len(data), ROWS_AT_A_TIME):
+            rows = data[first : first + ROWS_AT_A_TIME]
+            file.write(_most_significant_first(rows if scale is None else rows * data.dtype.type(scale)))
+        file.write(bytes(-data.nbytes % FITS_BLOCK))
+        for hdu in wcs_hdus[1:]:
+            file.write(_as_extension(hdu))
+
+
+def _most_significant_first(rows: np.ndarray) -> memoryview:
+    """The bytes of numbers in the order of FITS."""
+    return np.ascontiguousarray(rows, rows.dtype.newbyteorder(">")).data
+
+
+def _as_extension(hdu: Any) -> bytes:
+    """The bytes of an extension, which astropy writes after a primary HDU only: of one block, if it is empty."""
+    file = BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(file)
+    return file.getvalue()[FITS_BLOCK:]
 
 
 def provenance(settings: Settings, unit: str = "") -> list[tuple[str, Any, str]]:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import tifffile
 
+from .whole import whole
+
 MOST_UINT16 = 2**16 - 1
 SEED = 255
+ROWS_AT_A_TIME = 256
 
 
 def write_label_map(path: Path, segmentation: np.ndarray) -> None:
     """Write a segmentation map as uint16, as uint32 where a label is too large for it."""
     dtype = np.uint16 if segmentation.max(initial=0) <= MOST_UINT16 else np.uint32
-    tifffile.imwrite(path, segmentation.astype(dtype), photometric="minisblack", metadata=None)
+    _write_image(path, segmentation, dtype)
 
 
 def write_seeds(path: Path, x: np.ndarray, y: np.ndarray, shape: tuple[int, int]) -> None:
@@ -24,4 +28,20 @@ def write_seeds(path: Path, x: np.ndarray, y: np.ndarray, shape: tuple[int, int]
         np.clip(np.rint(position), 0, side - 1).astype(int) for position, side in zip((y, x), shape, strict=True)
     )
     seeds[rows, columns] = SEED
-    tifffile.imwrite(path, seeds, photometric="minisblack", metadata=None)
+    _write_image(path, seeds, np.uint8)
+
+
+def _write_image(path: Path, pixels: np.ndarray, dtype: type) -> None:
+    """Write pixels (height, width) as one of `dtype`.
+
+    tifffile leaves room for them, and they follow some rows at a time: it would take a copy of all to write them to
+    anything but a file of C's.
+    """
+    with whole(path) as file:
+        place = tifffile.imwrite(
+            file, shape=pixels.shape, dtype=dtype, photometric="minisblack", metadata=None, returnoffset=True
+        )
+        offset, _ = cast(tuple[int, int], place)
+        file.seek(offset)
+        for first in range(0, len(pixels), ROWS_AT_A_TIME):
+            file.write(np.ascontiguousarray(pixels[first : first + ROWS_AT_A_TIME], dtype).data)

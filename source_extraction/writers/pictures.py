@@ -11,6 +11,7 @@ import importlib.util
 import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -35,6 +36,7 @@ from PIL.Image import frombuffer
 
 from ..core.image import Image
 from .thumbnails import LONGEST_SIDE_IN_PIXELS, downsample_labels
+from .whole import whole
 
 if TYPE_CHECKING:
     from astropy.visualization.wcsaxes import WCSAxes
@@ -273,4 +275,5 @@ def save(figure: Figure, path: Path | BinaryIO) -> None:
         warnings.simplefilter("ignore")  # glyphs that the font lacks, grid lines beyond the sky
         pixels, size = FigureCanvasAgg(figure).print_to_buffer()
     picture = frombuffer("RGBA", size, pixels).convert("RGB")
-    picture.save(path, "PNG", compress_level=COMPRESSION, dpi=(figure.dpi, figure.dpi))
+    with whole(path) if isinstance(path, Path) else nullcontext(path) as file:
+        picture.save(file, "PNG", compress_level=COMPRESSION, dpi=(figure.dpi, figure.dpi))

@@ -20,11 +20,13 @@ from ..core.photometry import Calibration
 from ..core.sky import Sky
 from ..core.threshold import Threshold
 from ..settings import Settings
+from .whole import whole_text
 
 
 def write_summary(path: Path, summary: dict[str, Any]) -> None:
     """Write the facts of a run as JSON."""
-    path.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    with whole_text(path) as file:
+        file.write(json.dumps(summary, indent=2, allow_nan=False) + "\n")
 
 
 def summarize(

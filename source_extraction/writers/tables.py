@@ -12,6 +12,7 @@ from ..core.catalog import Catalog
 from ..core.columns import FLAGS
 from ..core.detections import Detections
 from ..settings import Settings
+from .whole import whole, whole_text
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -68,7 +69,7 @@ def write_regions(path: Path, catalog: Catalog) -> None:
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write text as it is, on every system."""
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with whole_text(path) as file:
         file.writelines(lines)
 
 
@@ -121,7 +122,8 @@ def write_fits_table(path: Path, catalog: Catalog, settings: Settings) -> None:
     for name, legend in FLAGS.items():
         for bit, meaning in legend.items():
             table.header["COMMENT"] = f"{name} {bit}: {meaning}"
-    fits.HDUList([fits.PrimaryHDU(), table]).writeto(path)
+    with whole(path) as file:
+        fits.HDUList([fits.PrimaryHDU(), table]).writeto(file)
 
 
 def _tform(values: np.ndarray) -> str:
