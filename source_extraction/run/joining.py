@@ -74,14 +74,16 @@ def join_catalogs(
     Raises
     ------
     InputError
-        Where a file is not a whole catalog; nothing is written then.
+        Where a file is not a whole catalog, or would be overwritten; nothing is written then.
     """
     given = [CatalogFile(Path(path), os.fspath(path)) for path in catalogs]
     return join(given, Path(output_dir), Log(quiet=True))
 
 
-def join(catalogs: list[CatalogFile], output_dir: Path, log: Log) -> JoinedCatalog:
+def join(catalogs: list[CatalogFile], output_dir: Path, log: Log, lists: Iterable[Path] = ()) -> JoinedCatalog:
     """Write the rows of all catalogs, in their order, to `joined_catalog.tsv` in `output_dir`.
+
+    It takes the place of no catalog, and of none of the `lists` that name them.
 
     It has every column that one of them has, in the order in which they appear first, and nan where a catalog
     does not have it.
@@ -91,7 +93,8 @@ def join(catalogs: list[CatalogFile], output_dir: Path, log: Log) -> JoinedCatal
     with closing(log):
         opened = [_Catalog(catalog) for catalog in catalogs]
         columns = list(dict.fromkeys(column for catalog in opened for column in catalog.columns))
-        with log.step("Joining the catalogs") as said, staged(output_dir) as folder:
+        inputs = {catalog.path: catalog.name for catalog in catalogs} | {path: str(path) for path in lists}
+        with log.step("Joining the catalogs") as said, staged(output_dir, [JOINED_CATALOG], inputs) as folder:
             with writing_to(output_dir):
                 number = _write(opened, columns, folder / JOINED_CATALOG, log)
             said.append(f"Catalogs: {len(catalogs)}, sources: {number}, columns: {len(columns)}")

@@ -52,7 +52,8 @@ def run(settings: Settings, output: OutputOptions) -> None:
     with contextlib.closing(log), memory_is_said(settings):
         if asked > workers.number:
             log.say("Processes: 1, because this system cannot fork")
-        with staged(output.output_dir) as folder:
+        names = [product.name for product in chosen]
+        with staged(output.output_dir, names, files_of(settings)) as folder:
             # What is alongside comes when the image is there.
             steps = Steps(settings, workers, log, wanted, [lambda: import_modules(chosen, steps)])
             take_steps(steps, wanted)
@@ -62,6 +63,11 @@ def run(settings: Settings, output: OutputOptions) -> None:
                 make_products(folder, chosen, steps)
     log.say(f"{len(chosen)} file{'s' if len(chosen) != 1 else ''} in {output.output_dir}.")
     log.finish()
+
+
+def files_of(settings: Settings) -> dict[Path, str]:
+    """The files that are read, and what messages call them."""
+    return {file: str(file) for file in vars(settings.files).values() if isinstance(file, Path)}
 
 
 def steps_for(products: Iterable[Product]) -> frozenset[str]:

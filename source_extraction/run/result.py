@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .pipeline import make_products, memory_is_said, steps_for, take_steps
+from .pipeline import files_of, make_products, memory_is_said, steps_for, take_steps
 from .products import chosen_products
 from .steps import Steps
 
@@ -150,13 +150,15 @@ class Result:
         Raises
         ------
         InputError
-            Where there is no such product, or the folder cannot be written.
+            Where there is no such product, the folder cannot be written, or a product would overwrite a file that the
+            result was made of. What was there before stays then.
         """
         from ..writers.staging import staged, writing_to
 
-        names = outputs.split(",") if isinstance(outputs, str) else outputs
-        chosen, target, steps = chosen_products(names), Path(folder), self._steps
-        with memory_is_said(steps.settings), staged(target) as stage:
+        wanted = outputs.split(",") if isinstance(outputs, str) else outputs
+        chosen, target, steps = chosen_products(wanted), Path(folder), self._steps
+        names = [product.name for product in chosen]
+        with memory_is_said(steps.settings), staged(target, names, files_of(steps.settings)) as stage:
             take_steps(steps, steps_for(chosen))
             with writing_to(target):
                 make_products(stage, chosen, steps)
