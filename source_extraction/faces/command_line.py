@@ -18,7 +18,16 @@ from .failures import NO_MEMORY, UNUSABLE, WRONG_OPTION, failure
 from .streams import Lasting, make_lasting
 
 # What a shell reports for a process that a signal ended.
-INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+INTERRUPTED = 128 + signal.SIGINT
+# What terminals and batch systems end a job with, or warn it with before they kill it, where the system has it.
+ENDING = tuple(
+    getattr(signal, name)
+    for name in (
+        "SIGHUP", "SIGQUIT", "SIGTERM", "SIGXCPU", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGIO",
+        "SIGPWR", "SIGBREAK",
+    )
+    if hasattr(signal, name)
+)  # fmt: skip
 DEBUG = "--debug"
 EXIT_CODES = (
     "Exit codes: 0 the products are made; 1 the input, the folder or the machine cannot be used, as the line on "
@@ -100,13 +109,22 @@ def _say_no_memory_error(unraisable: sys.UnraisableHookArgs) -> None:
         sys.__unraisablehook__(unraisable)
 
 
+def _end(number: int, _: object) -> NoReturn:
+    """End by an exception, so that what is half made is taken away, which no second signal disturbs."""
+    for another in ENDING:
+        signal.signal(another, signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
 def execute(program: Callable[[], None], arguments: Sequence[str] | None = None) -> int:
     """Run a program; the exit code. An exception becomes one line on standard error.
 
     `arguments` are those of the command line, in which --debug may be.
     """
-    # An exception, so that what is half made is taken away: batch systems end a job this way.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    for number in ENDING:
+        # Not those that the caller has this process ignore, as nohup does.
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _end)
     for stream in (sys.stdout, sys.stderr):
         # File names need not be valid in the terminal's encoding.
         if reconfigure := getattr(stream, "reconfigure", None):
