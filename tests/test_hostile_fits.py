@@ -3,6 +3,7 @@
 Every run is a process of its own, limited to 10 seconds and to 1 GB more than the libraries have.
 """
 
+import errno
 import io
 import itertools
 import os
@@ -269,6 +270,23 @@ def test_a_decoder_that_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, de
     monkeypatch.setattr(fits_tiles, "SECONDS", 1.0)
     (tmp_path / "image.fits").write_bytes(compressed("RICE_1"))
     with pytest.raises(InputError, match="its compressed pixels cannot be decoded; fetch it again"):
+        read_image(tmp_path / "image.fits")
+
+
+def test_a_decoder_that_the_system_ends_is_not_the_file_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fits_tiles, "_decode", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    (tmp_path / "image.fits").write_bytes(compressed("RICE_1"))
+    with pytest.raises(InputError, match="ended by the system, most likely because memory ran out; use a machine"):
+        read_image(tmp_path / "image.fits")
+
+
+def test_no_process_to_decode_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "fork", none_left)
+    (tmp_path / "image.fits").write_bytes(compressed("RICE_1"))
+    with pytest.raises(InputError, match=r"no further process could be started; raise the limit \(ulimit -u\)"):
         read_image(tmp_path / "image.fits")
 
 

@@ -41,6 +41,7 @@ FAILURES = {
     errno.EMFILE: ("this process has too many open files", "raise its limit (ulimit -n) or close some"),
     errno.ENFILE: ("the system has too many open files", "try again when it is less busy"),
     errno.ENOMEM: ("the system has no memory left", "use a machine with more memory"),
+    errno.EAGAIN: ("no further process could be started", "raise the limit (ulimit -u) or try again later"),
     errno.EIO: ("the disk or network that holds it failed", "try again, or copy the file elsewhere"),
     errno.EINVAL: ("the system cannot read it", "copy it to a file"),
     errno.ENAMETOOLONG: ("its name is too long", "rename it"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import signal
 import struct
 import sys
 import warnings
@@ -69,24 +70,35 @@ def decoded(hdu: HDU, data: bytes, index: tuple[int | slice, ...], source: str) 
     tiles = math.prod(-(-side // tile) for side, tile in zip(hdu.shape, tile_shape, strict=True))
     seconds = SECONDS + SECONDS_A_PIXEL * pixels.size + SECONDS_A_TILE * tiles
     band = min(_rows_at_a_time(shape, tile_shape[_axis_of_rows(index)]), shape[0])
-    isolated(lambda: _decode(hdu, data, index, pixels, band, source), lambda _: _undecodable(source), seconds)
+    isolated(lambda: _decode(hdu, data, index, pixels, band, source), lambda number: _ended(source, number), seconds)
     return pixels
+
+
+def _ended(source: str, number: int) -> InputError:
+    """What to say where a signal ended the decoder: no decoder makes SIGKILL, but a system without memory does."""
+    if sys.platform != "win32" and number == signal.SIGKILL:
+        what = "the process that decodes its pixels was ended by the system, most likely because memory ran out"
+        return InputError(source, what, "use a machine with more memory")
+    return _undecodable(source)
 
 
 def _decode(hdu: HDU, data: bytes, index: tuple[int | slice, ...], pixels: np.ndarray, band: int, source: str) -> None:
     """Fill `pixels`, so many rows at a time. In a process of its own."""
     limited = _limit_memory(len(data) + band * math.prod(pixels.shape[1:]) * BYTES_A_PIXEL + BYTES_BESIDES)
-    warnings.simplefilter("ignore")
+    content = io.BytesIO(PRIMARY + _header_bytes(hdu) + data)
     try:
-        file = fits.open(io.BytesIO(PRIMARY + _header_bytes(hdu) + data), memmap=False, do_not_scale_image_data=True)
-        image = file[1]
-        if not isinstance(image, fits.CompImageHDU) or tuple(image.shape) != hdu.shape:
-            raise _undecodable(source)
-        axis = _axis_of_rows(index)
-        for start in range(0, pixels.shape[0], band):
-            stop = min(start + band, pixels.shape[0])
-            part = (*index[:axis], slice(start, stop), *index[axis + 1 :])
-            pixels[start:stop] = image.section[part]
+        with (
+            warnings.catch_warnings(action="ignore"),
+            fits.open(content, memmap=False, do_not_scale_image_data=True) as file,
+        ):
+            image = file[1]
+            if not isinstance(image, fits.CompImageHDU) or tuple(image.shape) != hdu.shape:
+                raise _undecodable(source)
+            axis = _axis_of_rows(index)
+            for start in range(0, pixels.shape[0], band):
+                stop = min(start + band, pixels.shape[0])
+                part = (*index[:axis], slice(start, stop), *index[axis + 1 :])
+                pixels[start:stop] = image.section[part]
     except MemoryError:
         # The limit is far above what the pixels that the header speaks of need.
         raise (_undecodable(source) if limited else MemoryError()) from None
