@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 import re
-import warnings
 from typing import BinaryIO
 
 import numpy as np
 from astropy.io import fits
 
 from ..core.image import Celestial
-from .fits_structure import BLOCK, CARD, HDU, numbers_in, text_of
+from .fits_structure import BLOCK, CARD, HDU, numbers_in, quiet, text_of
 from .fits_tiles import PRIMARY
 
 # Keywords of distortions that other HDUs hold (FITS WCS paper IV; -TAB: paper III), and what those are called.
@@ -31,13 +30,14 @@ def celestial_of_header(header: fits.Header, tables: fits.HDUList | None, axes: 
     `axes` are the FITS numbers of the two axes. They keep their order: some images have the declination first.
     """
     axes_there = min(int(header.get("NAXIS", 0)), MOST)
-    if not any(text_of(header, f"CTYPE{i}") for i in range(1, axes_there + 1)) or not _is_bounded(header):
+    if not any(text_of(header, f"CTYPE{i}") for i in range(1, axes_there + 1)):
         return Celestial()
     from astropy.wcs import WCS
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         try:
+            if not _is_bounded(header):
+                return Celestial()
             wcs = WCS(header, tables).sub(axes)
             if not wcs.has_celestial or not np.isfinite(wcs.wcs_pix2world([[0, 0]], 0)).all():
                 return Celestial()
@@ -64,8 +64,7 @@ def distortion_tables(header: fits.Header, hdus: list[HDU], file: BinaryIO) -> f
             for part, padding in ((hdu.text.encode("ascii") + b"END".ljust(CARD), b" "), (data, b"\0")):
                 content.write(part.ljust(-(-len(part) // BLOCK) * BLOCK, padding))
     content.seek(0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         return fits.open(content, memmap=False, lazy_load_hdus=False)
 
 

@@ -8,6 +8,7 @@ nobody knows which is meant.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import warnings
@@ -30,6 +31,11 @@ STORED_TYPES = {8: "uint8", 16: "int16", 32: "int32", 64: "int64", -32: "float32
 # What is a letter in a header; anything else is none, and must not reach a terminal.
 PRINTABLE = bytes(byte if 32 <= byte < 127 else b" "[0] if byte == 0 else b"?"[0] for byte in range(256))
 COMPRESSED_NAME = "COMPRESSED_IMAGE"  # what writers call an HDU of compressed pixels for want of a name
+
+
+def quiet() -> contextlib.AbstractContextManager[object]:
+    """Where headers are read: astropy warns of every card that is not to the letter, which is nobody's business."""
+    return warnings.catch_warnings(action="ignore")
 
 
 class _DamagedError(Exception):
@@ -73,11 +79,11 @@ class Keywords(Mapping[str, Any]):
         self.header = header
 
     def __getitem__(self, keyword: str) -> Any:
-        try:
-            value = self.header[keyword]
-        except fits.VerifyError:
-            card = self.header.cards[self.header.index(keyword)]
-            return _text_behind(str(card.image))
+        with quiet():
+            try:
+                value = self.header[keyword]
+            except fits.VerifyError:
+                return _text_behind(str(self.header.cards[self.header.index(keyword)].image))
         return None if isinstance(value, fits.card.Undefined) else value
 
     def __contains__(self, keyword: object) -> bool:
@@ -121,7 +127,8 @@ def hdus_of(file: BinaryIO, source: str) -> list[HDU]:
 def number_of(header: fits.Header, keyword: str, default: float) -> float | None:
     """A finite number of a header, quotes or none around it; None where there is something else."""
     try:
-        value = header.get(keyword, default)
+        with quiet():
+            value = header.get(keyword, default)
     except fits.VerifyError:
         return None
     if value is None or isinstance(value, fits.card.Undefined) or value == "":
@@ -136,7 +143,8 @@ def number_of(header: fits.Header, keyword: str, default: float) -> float | None
 def text_of(header: fits.Header, keyword: str) -> str:
     """A text of a header; "" where there is none that can be read."""
     try:
-        value = header.get(keyword)
+        with quiet():
+            value = header.get(keyword)
     except fits.VerifyError:
         return ""
     return "" if value is None or isinstance(value, fits.card.Undefined) else str(value).strip()
@@ -161,8 +169,7 @@ def _header_text(file: BinaryIO, start: int) -> tuple[str, int]:
 
 def _understood(number: int, text: str, data_start: int, source: str) -> HDU:
     """What a header says of its HDU."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         header = fits.Header.fromstring(text)
         claims = _Claims(header, number, source)
         axes = claims.whole("NAXIS", 0, MOST_AXES)

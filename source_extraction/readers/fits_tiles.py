@@ -13,7 +13,6 @@ import re
 import signal
 import struct
 import sys
-import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +20,7 @@ from astropy.io import fits
 
 from ..core.processes import isolated, shared_array
 from ..errors import InputError
-from .fits_structure import BLOCK, CARD, HDU, STORED_TYPES, number_of
+from .fits_structure import BLOCK, CARD, HDU, STORED_TYPES, number_of, quiet
 from .memory import of_the_process
 
 # Bytes of the types of a table's columns (FITS standard 4.0, table 18), but for bits.
@@ -48,8 +47,7 @@ class _Column(NamedTuple):
 
 def image_header(hdu: HDU, source: str) -> fits.Header:
     """The header of the image that is compressed in an HDU."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         try:
             with fits.open(io.BytesIO(PRIMARY + _header_bytes(hdu)), memmap=False) as file:
                 return file[1].header.copy()
@@ -88,7 +86,7 @@ def _decode(hdu: HDU, data: bytes, index: tuple[int | slice, ...], pixels: np.nd
     content = io.BytesIO(PRIMARY + _header_bytes(hdu) + data)
     try:
         with (
-            warnings.catch_warnings(action="ignore"),
+            quiet(),
             fits.open(content, memmap=False, do_not_scale_image_data=True) as file,
         ):
             image = file[1]
