@@ -36,7 +36,9 @@ The map of the house, from the bottom up; what is below knows nothing of what is
     writers/    what was found -> files
         tables, fits_maps, label_images, pictures, diagnostics, summary
         thumbnails     large arrays -> the pixels that a picture has
-        staging        files appear only when whole
+        whole          a file that is written to its end, or an error
+        staging        files appear only when all are whole
+        moves          they take their places all or not at all; locks say whose a hidden folder is
 
     run/        from an image to its products
         steps          what each step takes and makes

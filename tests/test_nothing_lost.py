@@ -423,6 +423,41 @@ def test_a_signal_leaves_nothing(tmp_path: Path, name: str) -> None:
     assert os.listdir(tmp_path) == []
 
 
+SIGNAL_WHILE_FORKING = """
+import os, signal, sys
+
+forks, name = [], sys.argv.pop()
+
+def interrupt():
+    forks.append(1)
+    if len(forks) == 2:
+        os.kill(os.getpid(), signal.Signals[name])
+
+os.register_at_fork(after_in_parent=interrupt)
+from source_extraction.faces.source_extractor import program
+program()
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGALRM"])
+def test_a_signal_while_forking_is_not_lost(tmp_path: Path, name: str) -> None:
+    """Python ignores exceptions there, and printed this one while the run went on."""
+    program = [
+        sys.executable,
+        "-c",
+        SIGNAL_WHILE_FORKING,
+        SKY,
+        "--threads",
+        "2",
+        "--output_dir",
+        tmp_path / "out",
+        name,
+    ]
+    run = subprocess.run(program, cwd=REPOSITORY, check=False, capture_output=True, text=True, timeout=100)
+    assert (run.returncode, run.stderr) == (128 + signal.Signals[name], "")
+    assert os.listdir(tmp_path) == []
+
+
 def test_an_ignored_signal_stays_ignored(tmp_path: Path) -> None:
     """nohup."""
     run = start(tmp_path / "out", "--outputs", "points.tsv", ignore=signal.SIGHUP)

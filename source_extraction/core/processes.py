@@ -185,8 +185,11 @@ def _work(
         # With a copy of the parent's end, nobody would be told that the parent is gone.
         other.close()
     _end_with_parent()
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)):
+            # The parent's handlers, which clean up after it; and SIGXCPU is to end a process that computes too long.
+            signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     gc.enable()
     try:
         while True:

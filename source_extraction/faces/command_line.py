@@ -10,7 +10,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .. import __version__
 from ..run.log import visible
@@ -100,13 +100,6 @@ def _leave_out_the_user_s_settings() -> None:
     # An account without a home: libraries look for their settings there and need find none.
     if os.path.expanduser("~") == "~":
         os.environ["HOME"] = os.path.join(os.sep, "nonexistent")
-    # Memory that runs out in a destructor is said where it runs out otherwise, or does no harm.
-    sys.unraisablehook = _say_no_memory_error
-
-
-def _say_no_memory_error(unraisable: sys.UnraisableHookArgs) -> None:
-    if not isinstance(unraisable.exc_value, MemoryError):
-        sys.__unraisablehook__(unraisable)
 
 
 def _end(number: int, _: object) -> NoReturn:
@@ -114,6 +107,22 @@ def _end(number: int, _: object) -> NoReturn:
     for another in ENDING:
         signal.signal(another, signal.SIG_IGN)
     sys.exit(128 + number)
+
+
+def _raise_again(unraisable: Any) -> None:
+    """Raise what ends the run a moment later, where Python ignores exceptions: in a finalizer, or around a fork."""
+    problem = unraisable.exc_value
+    if isinstance(problem, MemoryError):
+        return  # it is said where memory runs out otherwise, or does no harm
+    if sys.platform == "win32" or not isinstance(problem, SystemExit | KeyboardInterrupt):
+        sys.__unraisablehook__(unraisable)
+        return
+
+    def end(*_: object) -> NoReturn:
+        raise problem
+
+    signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, 0.001)
 
 
 def execute(program: Callable[[], None], arguments: Sequence[str] | None = None) -> int:
@@ -125,6 +134,7 @@ def execute(program: Callable[[], None], arguments: Sequence[str] | None = None)
         # Not those that the caller has this process ignore, as nohup does.
         if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, _end)
+    sys.unraisablehook = _raise_again
     for stream in (sys.stdout, sys.stderr):
         # File names need not be valid in the terminal's encoding.
         if reconfigure := getattr(stream, "reconfigure", None):

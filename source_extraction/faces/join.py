@@ -46,7 +46,7 @@ def _run(arguments: Sequence[str] | None) -> None:
     catalogs = [CatalogFile(path, str(path)) for path in given.catalogs]
     if given.list:
         catalogs += listed(given.list)
-    join(catalogs, output_dir, Log(steps=1))
+    join(catalogs, output_dir, Log(steps=1), [given.list] if given.list else [])
 
 
 def program() -> NoReturn:
