@@ -58,7 +58,8 @@ def whole(path: Path) -> Iterator[BinaryIO]:
 
     Raises OSError where anything of it could not be written. It is not synced to the disk: local file systems find room
     for bytes when they take them, and network file systems and quotas tell of errors at the latest when a file is
-    closed. Syncing, which takes a second per some hundred megabytes, would help against a loss of power only.
+    closed. Syncing takes as long again on a fast disk, and seconds for a large map on a slow one, and would help
+    against a loss of power only.
     """
     with path.open("wb") as file:
         counted = CountedFile(file)
