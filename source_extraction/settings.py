@@ -465,6 +465,12 @@ class Settings:
         return {name: _recorded(getattr(getattr(self, _GROUP_OF[name]), name)) for name in recorded}
 
 
+def as_cell(text: str) -> str:
+    """A text as a table has it: where a spreadsheet would take it for a formula, or a reader of tables for a quoted
+    field, an apostrophe comes first, which spreadsheets do not show."""
+    return f"'{text}" if text.startswith(('"', "=", "+", "-", "@")) else text
+
+
 def _recorded(value: Any) -> Any:
     """A value as an output records it: a file by its name, a list as on the command line."""
     if isinstance(value, tuple):

@@ -11,7 +11,7 @@ import numpy as np
 from ..core.catalog import Catalog
 from ..core.columns import FLAGS
 from ..core.detections import Detections
-from ..settings import Settings
+from ..settings import Settings, as_cell
 from .whole import whole, whole_text
 
 if TYPE_CHECKING:
@@ -31,7 +31,14 @@ def tsv_rows(catalog: Catalog) -> str:
     back the same float64 where the column is `exact`.
     """
     formats = [_format(catalog[column.name], column.exact) for column in catalog.columns]
-    return "".join(_rows("\t".join(formats) + "\n", catalog.values.values()))
+    return "".join(_rows("\t".join(formats) + "\n", map(_cells, catalog.values.values())))
+
+
+def _cells(values: np.ndarray) -> np.ndarray:
+    """The values of a column, texts as cells."""
+    if values.dtype.kind != "U" or not len(values):
+        return values
+    return np.array([as_cell(text) for text in values.tolist()])
 
 
 def _format(values: np.ndarray, exact: bool) -> str:
