@@ -349,7 +349,10 @@ class FileOptions(_Checked):
     unit: str | None = None
     name: str = _option("", "output", "title of the pictures, recorded in the outputs (default: the image's file name)")
     hdu: str | None = _option(
-        None, "input", "FITS HDU of the image, by number (0 is the first) or EXTNAME; default: the first 2-D image"
+        None,
+        "input",
+        "FITS HDU of the image, by number (0 is the first) or EXTNAME, between quotes where that is a number itself; "
+        "default: the first 2-D image",
     )
     plane: int | None = _option(
         None,

@@ -32,11 +32,13 @@ SOURCES = {
 
 
 def first_plane(path: Path) -> np.ndarray:
-    """The first 2-D image of a file."""
+    """The first 2-D image of a file, scaled in float64."""
     if ".fits" not in path.name:
         return tifffile.imread(path)
-    with fits.open(path) as hdus:
-        return next(hdu.data for hdu in hdus if hdu.is_image and hdu.data is not None and hdu.data.ndim == 2)
+    with fits.open(path, do_not_scale_image_data=True) as hdus:
+        hdu = next(hdu for hdu in hdus if hdu.is_image and hdu.data is not None and hdu.data.ndim == 2)
+        scale, zero = hdu.header.get("BSCALE", 1), hdu.header.get("BZERO", 0)
+        return hdu.data if (scale, zero) == (1, 0) else hdu.data * np.float64(scale) + zero
 
 
 def assert_same(catalog: pd.DataFrame, expected: tuple[np.ndarray, ...]) -> None:

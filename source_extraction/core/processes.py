@@ -90,6 +90,8 @@ class Workers:
             for process in processes:
                 process.kill()
                 process.join()
+            for connection in (*idle, *busy):
+                connection.close()
 
 
 def isolated(function: Callable[[], Result], died: Callable[[int], Exception], seconds: float | None = None) -> Result:
@@ -120,6 +122,7 @@ def isolated(function: Callable[[], Result], died: Callable[[int], Exception], s
     finally:
         process.kill()
         process.join()
+        connection.close()
     if problem is not None:
         raise problem
     return result
@@ -227,4 +230,8 @@ def shared_array(shape: tuple[int, ...], dtype: type) -> np.ndarray:
     """Zeros that every process forked from now on reads and writes."""
     number = math.prod(shape)
     size = max(number * np.dtype(dtype).itemsize, 1)
-    return np.frombuffer(mmap.mmap(-1, size), dtype=dtype, count=number).reshape(shape)
+    try:
+        memory = mmap.mmap(-1, size)
+    except OSError as problem:
+        raise MemoryError(f"no {size} bytes to share") from problem
+    return np.frombuffer(memory, dtype=dtype, count=number).reshape(shape)

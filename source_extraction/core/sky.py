@@ -39,12 +39,13 @@ class NoiseMap:
     """The noise of every pixel, as it came with an image.
 
     `rms` are standard deviations (height, width), float64, in the image's units, `invalid` is True where there is
-    none, and `rms` is 1 there. `source` is how messages call the map.
+    none, and `rms` is 1 there. `source` is how messages call the map; `remarks` are about how its file was read.
     """
 
     source: str
     rms: np.ndarray
     invalid: np.ndarray
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,8 +13,15 @@ from ..settings import InMemory
 from .images import read_image
 
 
-def read_mask(given: Path | InMemory, maskthresh: float, image: Image) -> np.ndarray:
-    """Read the mask of an image: a boolean array of its shape, True where masked.
+class Mask(NamedTuple):
+    """`masked` (height, width) is True where a pixel is masked; `remarks` are about how the file was read."""
+
+    masked: np.ndarray
+    remarks: tuple[str, ...]
+
+
+def read_mask(given: Path | InMemory, maskthresh: float, image: Image) -> Mask:
+    """Read the mask of an image.
 
     Pixels of a boolean mask that are True, of a numeric one that are greater than `maskthresh`
     or NaN, are masked.
@@ -26,4 +34,4 @@ def read_mask(given: Path | InMemory, maskthresh: float, image: Image) -> np.nda
         raise InputError(
             mask.source, "the mask leaves no pixel of the image", "masked are the pixels above --maskthresh"
         )
-    return masked
+    return Mask(masked, mask.remarks)

@@ -36,7 +36,7 @@ def read_noise_map(given: Path | InMemory, error_type: str, image: Image) -> Noi
         np.sqrt(values, out=values)
     if error_type == "weight":
         np.reciprocal(values, out=values)
-    return NoiseMap(noise.source, values, invalid)
+    return NoiseMap(noise.source, values, invalid, noise.remarks)
 
 
 def _in_unit_of(image: Image, noise: Image, error_type: str) -> float:

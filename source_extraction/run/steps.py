@@ -105,7 +105,11 @@ class Steps:
         from ..readers.mask import read_mask
 
         files = self.settings.files
-        return None if files.mask_file is None else read_mask(files.mask_file, files.maskthresh, self.image)
+        if files.mask_file is None:
+            return None
+        mask = read_mask(files.mask_file, files.maskthresh, self.image)
+        self._say_of(name_of(files.mask_file), mask.remarks)
+        return mask.masked
 
     @cached_property
     def noise_map(self) -> NoiseMap | None:
@@ -113,7 +117,11 @@ class Steps:
         from ..readers.noise_map import read_noise_map
 
         files = self.settings.files
-        return None if files.error_file is None else read_noise_map(files.error_file, files.error_type, self.image)
+        if files.error_file is None:
+            return None
+        noise_map = read_noise_map(files.error_file, files.error_type, self.image)
+        self._say_of(noise_map.source, noise_map.remarks)
+        return noise_map
 
     @cached_property
     def masked(self) -> np.ndarray | None:
@@ -278,6 +286,11 @@ class Steps:
         """Give back the memory of the pixels, which no further step may need."""
         for sky in self.skies:
             sky.release_pixels()
+
+    def _say_of(self, source: str, remarks: tuple[str, ...]) -> None:
+        """Say how a file that goes with the image was read."""
+        for remark in remarks:
+            self.log.say(f"{source}: {remark}")
 
     def _place(self, image: Image, wcs: Any) -> None:
         """Have an image lie where its owner says."""
