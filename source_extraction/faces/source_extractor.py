@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import InputError
+from ..readers.memory import of_the_process
 from ..run.products import PRODUCTS, chosen_products
 from ..settings import OPTIONS, SECTIONS, Option, OutputOptions, Settings, as_typed, options_of
 from .command_line import EXIT_CODES, Parser, end_with, execute
+
+# Bytes: the catalog of a small image needs 400 million, most of them for the libraries.
+LEAST_MEMORY = 300_000_000
 
 
 def build_parser() -> Parser:
@@ -81,6 +85,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(settings: Settings, output: OutputOptions) -> None:
+    # Before the libraries, for which there might be no memory to say so.
+    if (left := of_the_process()) < LEAST_MEMORY:
+        raise InputError(
+            settings.source,
+            f"the limits of this process leave {left / 1e6:.0f} MB of memory, which no image is small enough for",
+            "raise the limit (ulimit -v)",
+        )
     # Late, so that --help and a wrong option are answered at once.
     from ..run.pipeline import run
 
