@@ -409,6 +409,22 @@ SLOPPY = (
 )
 
 
+@pytest.mark.parametrize("codec", [None, "GZIP_1", "NOCOMPRESS"])
+@pytest.mark.parametrize("spelled", ["{}", "'{}'"])
+def test_blank_of_64_bits_to_its_last_digit(tmp_path: Path, spelled: str, codec: str | None) -> None:
+    blank = 2**53 + 1  # float64 holds the numbers beside it
+    stored = np.full(SHAPE, blank - 1, "i8")
+    stored[30:40] = blank
+    file = io.BytesIO()
+    hdu = fits.CompImageHDU(stored, compression_type=codec) if codec else fits.PrimaryHDU(stored)
+    hdu.header["BLANK_"] = 0
+    hdu.writeto(file)
+    placed = f"BLANK   = {spelled.format(blank)}".ljust(80).encode()
+    (tmp_path / "image.fits").write_bytes(file.getvalue().replace(b"BLANK_  =                    0".ljust(80), placed))
+    pixels = read_image(tmp_path / "image.fits").pixels
+    np.testing.assert_array_equal(np.isnan(pixels), stored == blank)
+
+
 @pytest.mark.parametrize("keyword", ["GAIN", "SATURATE", "MAGZERO", "BUNIT", "EXTNAME", "BLANK", "DATE-OBS", "CTYPE3"])
 def test_sloppy_cards_harm_nothing(tmp_path: Path, keyword: str) -> None:
     for value, options in itertools.product(SLOPPY, ((), ("--gain", keyword))):

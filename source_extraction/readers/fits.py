@@ -82,8 +82,9 @@ def _read(file: BinaryIO, hdus: list[HDU], chosen: HDU, source: str, plane: int 
     header = image_header(chosen, source) if chosen.compressed else chosen.header
     scale = Scale.of(header, chosen.bits, source)
     if chosen.compressed:
-        # What the codec writes for no value is the table's to say.
-        scale = scale._replace(blanks=scale.blanks | Scale.of(chosen.header, chosen.bits, source, ("ZBLANK",)).blanks)
+        # What the codec writes for no value is the table's to say; a BLANK beyond 32 bits is kept from astropy.
+        of_table = Scale.of(chosen.header, chosen.bits, source, ("BLANK", "ZBLANK"))
+        scale = scale._replace(blanks=scale.blanks | of_table.blanks)
     bytes_needed = scale.bytes_needed + (BYTES_A_COMPRESSED_PIXEL if chosen.compressed else 0)
     require_memory(source, origin, height * width, bytes_needed)
     missing = chosen.data_start + chosen.data_size - size_of(file)

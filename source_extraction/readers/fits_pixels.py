@@ -12,7 +12,7 @@ import numpy as np
 from astropy.io import fits
 
 from ..errors import InputError
-from .fits_structure import STORED_TYPES, number_of
+from .fits_structure import STORED_TYPES, number_of, whole_number_of
 
 # FITS standard 4.0, 5.2.5 and 4.4.2.5: the BZERO by which integers of these bits are unsigned, those of 8 bits signed.
 OTHER_SIGN = {8: -128.0, 16: 2.0**15, 32: 2.0**31, 64: 2.0**63}
@@ -38,8 +38,8 @@ class Scale(NamedTuple):
                     source, f"the FITS file is damaged: its keyword {keyword} is no number", "correct it or remove it"
                 )
             factors[keyword] = number
-        values = {number_of(header, keyword, 0.5) for keyword in blanks} if bits > 0 else set()
-        whole = frozenset(int(value) for value in values if value is not None and value.is_integer())
+        values = {whole_number_of(header, keyword) for keyword in blanks} if bits > 0 else set()
+        whole = frozenset(value for value in values if value is not None)
         return cls(bits, factors["BSCALE"], factors["BZERO"], whole)
 
     @property

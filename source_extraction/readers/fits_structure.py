@@ -140,6 +140,19 @@ def number_of(header: fits.Header, keyword: str, default: float) -> float | None
     return number if math.isfinite(number) else None
 
 
+def whole_number_of(header: fits.Header, keyword: str) -> int | None:
+    """A whole number of a header to its last digit: float64 does not hold all of 64 bits. None where there is none."""
+    number = number_of(header, keyword, math.nan)
+    if number is None or not number.is_integer():
+        return None
+    with quiet():
+        value = header[keyword]
+    try:
+        return int(value)
+    except ValueError:  # a text such as '1E3'
+        return int(number)
+
+
 def text_of(header: fits.Header, keyword: str) -> str:
     """A text of a header; "" where there is none that can be read."""
     try:
