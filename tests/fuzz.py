@@ -1,15 +1,20 @@
-"""Give the tool damaged files by the thousand: every run must end with exit code 0, 1 or 2.
+"""Give the tool damaged and strange files by the thousand: every run must end with exit code 0, 1 or 2.
 
     python -m tests.fuzz [NUMBER] [SEED]
 
-A FITS or TIFF image, a mask or a kernel has bytes flipped, is cut, or has header cards changed. Every run is
-a child process, forked with the libraries loaded, with a limit on memory and time. A run that ends by a
-signal, with a traceback or not at all is printed with its number; the same number and seed make the same
-file again. Exits with 1 if there was one.
+A FITS or TIFF image, a mask or a kernel has bytes flipped, is cut, or has header cards changed; compressed pixels are
+damaged within the streams of their codec; numbers that decide over sizes are spelled as they should not be. And files
+are made that are valid but strange: the catalog must have the same rows as that of a plain FITS file of the same
+values.
+
+Every run is a child process, forked with the libraries loaded, with a limit on memory and time. A run that ends by a
+signal, with a traceback or not at all, or takes longer than files of its size may, is printed with its number; the same
+number and seed make the same file again. Exits with 1 if there was one.
 """
 
 import bz2
 import contextlib
+import functools
 import gzip
 import io
 import os
@@ -18,17 +23,25 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
 
 import numpy as np
 import tifffile
 from astropy.io import fits
 
 from source_extraction.faces import source_extractor
+from tests import fuzz_fits, fuzz_tiff
+from tests.fuzz_cases import UUID, Case, pick, plain_fits
 
 SHAPE = (40, 50)
 # A run takes a fraction of a second: what is not done by then hangs, on a machine however busy.
 SECONDS = 600
+# What an invalid file of less than 1 MB may take (SECURITY.md), of a processor and of memory.
+PROCESSOR_SECONDS, MEMORY = 10, 10**9
+BYTES_A_UNIT = 1 if sys.platform == "darwin" else 1024  # of getrusage
 BYTES = 4 * 2**30
 OUTPUTS = "catalog.tsv,background_rms.fits,segmentation_map.fits"
 # What a header card is changed to: what people's files hold, and what nobody's should.
@@ -57,6 +70,7 @@ CARDS = (
 )  # fmt: skip
 
 
+@functools.cache
 def originals() -> dict[str, tuple[bytes, ...]]:
     """Sound files, by the option that they are given to."""
     random = np.random.default_rng(1)
@@ -82,13 +96,13 @@ def originals() -> dict[str, tuple[bytes, ...]]:
         of_fits(fits.PrimaryHDU(sky.astype(np.float64))),
         of_fits(fits.PrimaryHDU(), fits.ImageHDU(np.stack([sky, sky])), fits.ImageHDU(sky, header, name="SCI")),
         *(of_fits(fits.PrimaryHDU(), fits.CompImageHDU(integers, compression_type=c)) for c in ("RICE_1", "HCOMPRESS_1")),
-        gzip.compress(plain),
+        gzip.compress(plain, mtime=0),
         bz2.compress(plain),
         of_tiff(sky),
         of_tiff(integers, compression="lzw", predictor=True),
         of_tiff(sky, compression="zstd", tile=(16, 16)),
         of_tiff(sky, bigtiff=True, byteorder=">"),
-        of_tiff(np.stack([sky, sky]), ome=True, metadata={"axes": "CYX"}),
+        of_tiff(np.stack([sky, sky]), ome=True, metadata={"axes": "CYX", "UUID": UUID}),
     )  # fmt: skip
     mask = (sky > 200).astype(np.uint8)
     masks = (of_fits(fits.PrimaryHDU(mask)), of_tiff(mask), of_tiff(mask > 0))
@@ -147,51 +161,112 @@ def child(arguments: list[str], log: Path) -> None:
         os._exit(status)
 
 
-def cases(number: int, seed: int) -> list[tuple[str, bytes]]:
-    """What is given to which option: as many images as masks and kernels together."""
-    files = originals()
-    options = ("image", "image", "--mask_file", "--filter_file")
-    chosen = []
+def _damaged(option: str) -> Callable[[np.random.Generator], Case]:
+    """What makes a damaged file for an option."""
+
+    def make(random: np.random.Generator) -> Case:
+        content = mutate(pick(random, originals()[option]), random)
+        return Case(f"damaged {option}", content, option, ("--plane", "0") if random.random() < 1 / 3 else ())
+
+    return make
+
+
+# What cases are made by in turn: a share of them each.
+MAKERS: tuple[Callable[[np.random.Generator], Case], ...] = (
+    *(_damaged("image"), fuzz_fits.strange, _damaged("--mask_file"), fuzz_tiff.strange, fuzz_fits.damaged_stream),
+    *(_damaged("image"), fuzz_fits.hostile_header, _damaged("--filter_file"), fuzz_tiff.hostile_tags, fuzz_tiff.damaged_stream),
+)  # fmt: skip
+
+
+def cases(number: int, seed: int) -> Iterator[Case]:
+    """So many cases; each depends on its number and the seed alone."""
     for index in range(number):
-        random = np.random.default_rng((seed, index))
-        option = options[index % len(options)]
-        content = files[option][random.integers(len(files[option]))]
-        chosen.append((option, mutate(content, random)))
-    return chosen
+        with mock.patch("time.time", return_value=0.0):  # it stands in what gzip makes
+            case = MAKERS[index % len(MAKERS)](np.random.default_rng((seed, index)))
+        yield case
+
+
+class Ending(NamedTuple):
+    """How a run ended: exit code, what was said, seconds of a processor, bytes of memory more than this process took."""
+
+    code: int
+    said: str
+    seconds: float
+    memory: int
+
+    @property
+    def wrong(self) -> str:
+        """What is wrong with it whatever the file is, "" where nothing is."""
+        sentence = self.said.rstrip("\n").rpartition("\n")[2]
+        if self.code not in (0, 1, 2) or "Traceback" in self.said:
+            return f"exit code {self.code}: {self.said[-1000:]}"
+        if self.code == 1 and not (sentence.startswith("error: ") and self.said.count("\nerror: ") <= 1):
+            return f"no sentence at the end: {self.said[-1000:]}"
+        if self.seconds > PROCESSOR_SECONDS or self.memory > MEMORY:
+            return f"{self.seconds:.0f} s of a processor, {self.memory / 1e9:.1f} GB: {self.said[-1000:]}"
+        return ""
+
+
+class Runs:
+    """Runs of the tool in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.log, self.catalog = folder, folder / "log", folder / "out" / "catalog.tsv"
+        (folder / "sound").write_bytes(originals()["image"][0])
+
+    def load(self) -> None:
+        """A run in this process loads, once for all children, what they import."""
+        with open(os.devnull, "w") as silence, contextlib.redirect_stdout(silence):
+            for content in originals()["image"][:12:7]:
+                (self.folder / "image").write_bytes(content)
+                source_extractor.main(self._arguments(Case("sound", content)))
+
+    def _arguments(self, case: Case) -> list[str]:
+        image = self.folder / ("image" if case.option == "image" else "sound")
+        arguments = [str(image), "--outputs", OUTPUTS, "--output_dir", str(self.folder / "out"), *case.arguments]
+        if case.option != "image":
+            arguments += [case.option, str(self.folder / "given")]
+        return [*arguments, *(("--filter_case", "file") if case.option == "--filter_file" else ())]
+
+    def run(self, case: Case) -> Ending:
+        """Run the tool on a case in a child process."""
+        self.catalog.unlink(missing_ok=True)
+        (self.folder / ("image" if case.option == "image" else "given")).write_bytes(case.content)
+        process = os.fork()
+        if not process:
+            child(self._arguments(case), self.log)
+        _, status, used = os.wait4(process, 0)  # with what it has waited for
+        return Ending(
+            os.waitstatus_to_exitcode(status),
+            self.log.read_text(errors="replace"),
+            used.ru_utime + used.ru_stime,
+            (used.ru_maxrss - resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * BYTES_A_UNIT,
+        )
+
+    def wrong(self, case: Case) -> str:
+        """What is wrong with how a run on a case ends, "" where nothing is."""
+        ending = self.run(case)
+        if (what := ending.wrong) or case.pixels is None:
+            return what
+        if ending.code:
+            return f"refused, but valid: {ending.said[-1000:]}"
+        rows = self.catalog.read_text()
+        ending = self.run(Case("plain FITS", plain_fits(case.pixels)))
+        plainly = "" if ending.code else self.catalog.read_text()
+        if plainly.count("\n") < 2:
+            return f"the plain FITS file shows no source, the case tests nothing: {ending.said[-1000:]}"
+        return "" if rows == plainly else f"other sources than in the plain FITS file:\n{rows}\n{plainly}"
 
 
 def fuzz(number: int, seed: int) -> list[str]:
     """Run so many cases; what went wrong, a line each."""
     wrong = []
-    sound = originals()["image"][0]
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "sound").write_bytes(sound)
-        # A run in this process loads, once for all children, what they import.
-        with open(os.devnull, "w") as silence, contextlib.redirect_stdout(silence):
-            for content in originals()["image"][:12:7]:
-                (folder / "whole").write_bytes(content)
-                source_extractor.main(
-                    [str(folder / "whole"), "--outputs", OUTPUTS, "--output_dir", str(folder / "out")]
-                )
-        for index, (option, content) in enumerate(cases(number, seed)):
-            (folder / "damaged").write_bytes(content)
-            arguments = [str(folder / ("damaged" if option == "image" else "sound")), "--outputs", OUTPUTS]
-            arguments += ["--output_dir", str(folder / "out")]
-            if option != "image":
-                arguments += [option, str(folder / "damaged")]
-            if option == "--filter_file":
-                arguments += ["--filter_case", "file"]
-            if index % 3 == 0:
-                arguments += ["--plane", "0"]
-            process = os.fork()
-            if not process:
-                child(arguments, folder / "log")
-            _, status = os.waitpid(process, 0)
-            code, said = os.waitstatus_to_exitcode(status), (folder / "log").read_text(errors="replace")
-            unsaid = code == 1 and not said[said.rstrip().rfind("\n") + 1 :].startswith("error: ")
-            if code not in (0, 1, 2) or "Traceback" in said or unsaid:
-                wrong.append(f"case {index} of seed {seed} ({option}): exit code {code}: {said[-1000:]}")
+        runs = Runs(Path(name))
+        runs.load()
+        for index, case in enumerate(cases(number, seed)):
+            if what := runs.wrong(case):
+                wrong.append(f"case {index} of seed {seed} ({case.kind}, {' '.join(case.arguments)}): {what}")
     return wrong
 
 
@@ -200,7 +275,7 @@ def main() -> int:
     started = time.monotonic()
     wrong = fuzz(number, seed)
     print(*wrong, sep="\n")
-    print(f"{number} damaged files, {len(wrong)} wrong endings, {time.monotonic() - started:.0f} s")
+    print(f"{number} damaged and strange files, {len(wrong)} wrong endings, {time.monotonic() - started:.0f} s")
     return 1 if wrong else 0
 
 
