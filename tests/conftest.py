@@ -46,6 +46,18 @@ def read_catalog(folder: Path) -> pd.DataFrame:
     return pd.read_csv(folder / "catalog.tsv", sep="\t", float_precision="round_trip")
 
 
+def running(folder: Path) -> list[int]:
+    """Processes of the tool that write to a folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if str(folder).encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
 @pytest.fixture(scope="session")
 def sky() -> np.ndarray:
     """The pixels of the shipped sky."""

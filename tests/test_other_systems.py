@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from astropy.io import fits
 
-from tests.conftest import REPOSITORY, TEST_DATA, succeed
+from tests.conftest import REPOSITORY, TEST_DATA, running, succeed
 from tests.simulated_sky import simulate
 
 PRODUCTS = "catalog.tsv,background.fits,segmentation_map.fits,sources.png"
@@ -122,15 +122,3 @@ def test_processes_end_with_a_run_that_is_killed(system: str, tmp_path: Path) ->
     while running(folder):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def running(folder: Path) -> list[int]:
-    """Processes of the tool that write to a folder."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if str(folder).encode() in path.read_bytes():
-                found.append(int(path.parent.name))
-        except OSError:
-            continue
-    return found

@@ -23,7 +23,7 @@ from source_extraction.core.sky import estimate_background
 from source_extraction.core.threshold import Threshold
 from source_extraction.readers.images import read_image
 from source_extraction.settings import InMemory, Settings
-from tests.conftest import REPOSITORY, SCRIPT, SECONDS_OF_A_HANG, read_catalog, succeed
+from tests.conftest import REPOSITORY, SCRIPT, SECONDS_OF_A_HANG, read_catalog, running, succeed
 from tests.simulated_sky import simulate
 
 # What is found, before anything is measured.
@@ -370,18 +370,6 @@ class TestWorkers:
 
 def children() -> list[str]:
     return Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-
-
-def running(folder: Path) -> list[int]:
-    """Processes of the tool that write to a folder."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if str(folder).encode() in path.read_bytes():
-                found.append(int(path.parent.name))
-        except OSError:
-            continue
-    return found
 
 
 @pytest.mark.parametrize("victim", ["worker", "all"])
