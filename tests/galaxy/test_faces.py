@@ -1,18 +1,20 @@
 """Form, command line and Python are faces of the same functions: their catalogs are the same, digit for digit."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
-import pandas as pd
+import pytest
 from bioblend.galaxy import GalaxyInstance
 
-import source_extraction
-from tests.conftest import TEST_DATA, read_catalog, succeed
+from tests.conftest import REPOSITORY, TEST_DATA, succeed
 from tests.galaxy.waiting import wait_for_job
 
 SKY, MASK = TEST_DATA / "sky.fits", TEST_DATA / "mask.fits"
 
 
-def test_one_catalog(server: GalaxyInstance, tmp_path: Path) -> None:
+def test_one_catalog(server: GalaxyInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     history = server.histories.create_history("faces")["id"]
     uploads = {
         path: server.tools.upload_file(path, history, file_type="fits", file_name=path.name) for path in (SKY, MASK)
@@ -32,12 +34,18 @@ def test_one_catalog(server: GalaxyInstance, tmp_path: Path) -> None:
     assert wait_for_job(server, started["jobs"][0]["id"]) == "ok"
     of_galaxy = server.datasets.download_dataset(started["outputs"][0]["id"])
 
+    # As Galaxy starts its jobs: the last digits of windowed positions are those of numpy's linear algebra, which these
+    # variables have choose another one.
+    for name in [name for name in os.environ if name.startswith(("OPENBLAS", "OMP_"))]:
+        monkeypatch.delenv(name)
     options = ("--mask_file", MASK, "--thresh", "2", "--gain", "GAIN", "--zeropoint", "25", "--outputs", "catalog.tsv")
     succeed(SKY, *options, folder=tmp_path)
-    assert (tmp_path / "catalog.tsv").read_bytes() == of_galaxy
-
-    of_python = source_extraction.extract(SKY, mask=MASK, thresh=2, gain="GAIN", zeropoint=25)
-    (path,) = of_python.write(tmp_path / "python", outputs="catalog.tsv")
-    assert path.read_bytes() == of_galaxy
-    frame = of_python.to_pandas().reset_index()
-    pd.testing.assert_frame_equal(frame, read_catalog(tmp_path), rtol=1e-8, atol=0, check_dtype=False)
+    code = (
+        "import source_extraction as se\n"
+        f"result = se.extract({str(SKY)!r}, mask={str(MASK)!r}, thresh=2, gain='GAIN', zeropoint=25)\n"
+        f"result.write({str(tmp_path / 'python')!r}, outputs='catalog.tsv')\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)
+    for folder in (tmp_path, tmp_path / "python"):
+        is_the_same = (folder / "catalog.tsv").read_bytes() == of_galaxy
+        assert is_the_same, folder
