@@ -6,6 +6,7 @@ process, which would not outlive a crash.
 
 import bz2
 import gzip
+import io
 import re
 import struct
 import zlib
@@ -396,6 +397,45 @@ def test_refused_mask_or_kernel(tmp_path: Path, capsys: pytest.CaptureFixture, c
     assert status == 1
     assert re.fullmatch(rf"error: {re.escape(str(path))}: {sentence}.*\n", wrong), wrong
     assert not (tmp_path / "out").exists()
+
+
+def damaged_fits(path: Path) -> None:
+    """Tiles that no decoder reads, of an image of another shape."""
+    whole = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(SKY[:20, :30].astype(np.int32))]).writeto(whole)
+    whole.seek(0)
+    with fits.open(whole, disable_image_compression=True) as compressed:
+        first = compressed[1].fileinfo()["datLoc"]
+    path.write_bytes(whole.getvalue()[:first] + len(whole.getvalue()[first:]) * b"\xff")
+
+
+def damaged_tiff(path: Path) -> None:
+    whole = io.BytesIO()
+    tifffile.imwrite(whole, SKY[:20, :30].astype(np.int32), compression="zlib")
+    whole.seek(0)
+    with tifffile.TiffFile(whole) as tiff:
+        first, length = tiff.pages[0].dataoffsets[0], tiff.pages[0].databytecounts[0]
+    path.write_bytes(whole.getvalue()[:first] + length * b"\xff" + whole.getvalue()[first + length :])
+
+
+@pytest.mark.parametrize("make", [damaged_fits, damaged_tiff])
+@pytest.mark.parametrize(
+    ("option", "role"),
+    [("--mask_file", "mask"), ("--error_file", "noise map"), ("--measure_file", "image to measure on")],
+)
+def test_the_shape_is_compared_before_any_pixel_is_decoded(
+    tmp_path: Path, capsys: pytest.CaptureFixture, make: Maker, option: str, role: str
+) -> None:
+    """A file that claims millions of pixels takes their memory only where the image has as many."""
+    write_fits(SKY)(tmp_path / "image.fits")
+    path = tmp_path / "dataset_2.dat"
+    make(path)
+    status, _, wrong = run(capsys, path, "--output_dir", tmp_path / "out")
+    assert status == 1
+    assert "damaged" in wrong
+    status, _, wrong = run(capsys, tmp_path / "image.fits", option, path, "--output_dir", tmp_path / "out")
+    assert status == 1
+    assert f"{path}: the {role} has 30 x 20 pixels, the image {tmp_path / 'image.fits'} 160 x 120; " in wrong
 
 
 INT = "a whole number"

@@ -88,12 +88,23 @@ class Image:
         return f"{self.source}, {self.origin}, {width} x {height} pixels, {self.stored_type}{also}"
 
 
-def require_same_shape(other: Image, image: Image, role: str, remedy: str) -> None:
-    """Refuse an image that goes with another, in the `role` of its mask for example, but has another shape."""
-    if other.shape != image.shape:
-        raise InputError(
-            other.source,
-            f"the {role} has {other.shape[1]} x {other.shape[0]} pixels, the image {image.source} "
-            f"{image.shape[1]} x {image.shape[0]}",
-            remedy,
-        )
+class Partner(NamedTuple):
+    """The image that another goes with, pixel by pixel, in the `role` of its mask for example.
+
+    `remedy` is what to do where the other does not go with it.
+    """
+
+    image: Image
+    role: str
+    remedy: str
+
+    def require_same_shape(self, source: str, shape: tuple[int, int]) -> None:
+        """Refuse another of the name `source` whose shape (height, width) is not this one's."""
+        if shape != self.image.shape:
+            (height, width), (image_height, image_width) = shape, self.image.shape
+            raise InputError(
+                source,
+                f"the {self.role} has {width} x {height} pixels, the image {self.image.source} "
+                f"{image_width} x {image_height}",
+                self.remedy,
+            )

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from ..core.image import Celestial, Image
+from ..core.image import Celestial, Image, Partner
 from ..errors import InputError
 from ..settings import InMemory
 from .planes import choose_plane, rows_and_columns
 
 
-def read_array(given: InMemory, plane: int | None) -> Image:
+def read_array(given: InMemory, plane: int | None, partner: Partner | None) -> Image:
     """One 2-D image of an array, which is not changed; what is masked in it is NaN in the image.
 
     Raises InputError where it is no array of numbers with rows and columns.
@@ -32,6 +32,9 @@ def read_array(given: InMemory, plane: int | None) -> Image:
     index = dict(zip(planes, chosen, strict=True))
     pixels = pixels[tuple(index.get(axis, slice(None)) for axis in range(pixels.ndim))]
     pixels = pixels.reshape([side for axis, side in enumerate(np.shape(given.pixels)) if axis in rest])
+    if partner is not None:
+        height, width = pixels.shape
+        partner.require_same_shape(given.name, (height, width))
     return Image(
         source=given.name,
         origin="array" if plane is None else f"plane {plane}",

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 from astropy.io import fits
 
-from ..core.image import Celestial, Image
+from ..core.image import Celestial, Image, Partner
 from ..errors import InputError
 from .content import damage_is_said, failures_are_said, open_again, size_of
 from .fits_pixels import Scale, values_of
@@ -26,11 +26,13 @@ BYTES_A_COMPRESSED_PIXEL = 8
 MOST_AT_ONCE = 2**28  # bytes read by one call
 
 
-def read_fits(content: Path | io.BytesIO, source: str, hdu: str | None, plane: int | None) -> Image:
+def read_fits(
+    content: Path | io.BytesIO, source: str, hdu: str | None, plane: int | None, partner: Partner | None
+) -> Image:
     """Read one 2-D image of what `content.opened` gave; see `readers.images.read_image`."""
     with failures_are_said(source), open_again(content) as file:
         hdus = hdus_of(file, source)
-        return _read(file, hdus, choose_hdu(hdus, source, hdu, plane), source, plane)
+        return _read(file, hdus, choose_hdu(hdus, source, hdu, plane), source, plane, partner)
 
 
 def choose_hdu(hdus: list[HDU], source: str, wanted: str | None, plane: int | None) -> HDU:
@@ -71,7 +73,9 @@ def _named(images: list[HDU], source: str, wanted: str) -> HDU:
     return found[0]
 
 
-def _read(file: BinaryIO, hdus: list[HDU], chosen: HDU, source: str, plane: int | None) -> Image:
+def _read(
+    file: BinaryIO, hdus: list[HDU], chosen: HDU, source: str, plane: int | None, partner: Partner | None
+) -> Image:
     shape, origin = chosen.shape, chosen.label
     planes, rest = rows_and_columns(shape, source, origin)
     size = " x ".join(str(side) for side in shape)
@@ -79,6 +83,8 @@ def _read(file: BinaryIO, hdus: list[HDU], chosen: HDU, source: str, plane: int 
     places = dict(zip(planes, of_plane, strict=True))
     index = tuple(slice(None) if axis in rest else places.get(axis, 0) for axis in range(len(shape)))
     height, width = (shape[axis] for axis in rest)
+    if partner is not None:
+        partner.require_same_shape(source, (height, width))
     header = image_header(chosen, source) if chosen.compressed else chosen.header
     scale = Scale.of(header, chosen.bits, source)
     if chosen.compressed:

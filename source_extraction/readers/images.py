@@ -4,26 +4,32 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..core.image import Image
+from ..core.image import Image, Partner
 from ..errors import InputError
 from ..settings import InMemory
 from .arrays import read_array
 from .content import FITS_BEGINNING, TIFF_BEGINNINGS, beginning_of, kind_of, opened
 
 
-def read_image(given: Path | InMemory, source: str = "", hdu: str | None = None, plane: int | None = None) -> Image:
+def read_image(
+    given: Path | InMemory,
+    source: str = "",
+    hdu: str | None = None,
+    plane: int | None = None,
+    partner: Partner | None = None,
+) -> Image:
     """Read the 2-D image of a FITS or TIFF file, or of an array.
 
     `source` is what messages call it (default: its path or name); `hdu` a FITS HDU by number or
-    EXTNAME, `plane` the index (from 0) of one plane where there are several.
-    Raises InputError where it holds no such image.
+    EXTNAME, `plane` the index (from 0) of one plane where there are several; `partner` is the image that it goes with.
+    Raises InputError where it holds no such image, or one of another shape than its partner's.
     """
     if isinstance(given, InMemory):
         if hdu is not None:
             raise InputError(given.name, f"an array has no HDU {hdu!r}", "leave out --hdu")
-        image = read_array(given, plane)
+        image = read_array(given, plane, partner)
     else:
-        image = _read_file(given, source or str(given), hdu, plane)
+        image = _read_file(given, source or str(given), hdu, plane, partner)
     if image.pixels.dtype.kind not in "biuf":
         raise InputError(
             image.source,
@@ -33,17 +39,17 @@ def read_image(given: Path | InMemory, source: str = "", hdu: str | None = None,
     return image
 
 
-def _read_file(path: Path, source: str, hdu: str | None, plane: int | None) -> Image:
+def _read_file(path: Path, source: str, hdu: str | None, plane: int | None, partner: Partner | None) -> Image:
     content = opened(path, source)
     beginning = beginning_of(content, source)
     if beginning.startswith(FITS_BEGINNING):
         from .fits import read_fits
 
-        return read_fits(content, source, hdu, plane)
+        return read_fits(content, source, hdu, plane, partner)
     if beginning[:4] in TIFF_BEGINNINGS:
         from .tiff import read_tiff
 
         if hdu is not None:
             raise InputError(source, f"a TIFF file has no HDU {hdu!r}", "leave out --hdu")
-        return read_tiff(content, source, plane)
+        return read_tiff(content, source, plane, partner)
     raise InputError(source, f"this is {kind_of(beginning)}, not a FITS or TIFF image", "convert it to one of these")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..core.image import Image, require_same_shape
+from ..core.image import Image, Partner
 from ..errors import InputError
 from ..settings import InMemory
 from .images import read_image
@@ -26,8 +26,7 @@ def read_mask(given: Path | InMemory, maskthresh: float, image: Image) -> Mask:
     Pixels of a boolean mask that are True, of a numeric one that are greater than `maskthresh`
     or NaN, are masked.
     """
-    mask = read_image(given)
-    require_same_shape(mask, image, "mask", "give a mask of the image's shape")
+    mask = read_image(given, partner=Partner(image, "mask", "give a mask of the image's shape"))
     # "not (value <= threshold)" rather than ">": NaN marks a pixel too.
     masked = mask.pixels if mask.pixels.dtype == bool else ~(mask.pixels <= maskthresh)
     if masked.all():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.image import Image, require_same_shape
+from ..core.image import Image, Partner
 from ..core.sky import NoiseMap
 from ..errors import InputError
 from ..settings import InMemory
@@ -23,8 +23,7 @@ def read_noise_map(given: Path | InMemory, error_type: str, image: Image) -> Noi
     surveys distribute them. A pixel whose value is not finite, negative, or 0 is invalid.
     Raises InputError where the shape differs or no pixel is valid.
     """
-    noise = read_image(given)
-    require_same_shape(noise, image, "noise map", "give a noise map of the image's shape")
+    noise = read_image(given, partner=Partner(image, "noise map", "give a noise map of the image's shape"))
     values = noise.pixels.astype(np.float64)
     if isinstance(given, InMemory):
         values *= _in_unit_of(image, noise, error_type)

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from ..core.image import Image
+from ..core.image import Image, Partner
 from ..core.processes import can_fork, default_number, isolated, shared_array
 from ..errors import InputError
 from .memory import require_memory
@@ -38,11 +38,13 @@ COMPLAINTS_KEPT = 1000
 Result = TypeVar("Result")
 
 
-def read_tiff(given: Path | BinaryIO, source: str, plane: int | None) -> Image:
+def read_tiff(given: Path | BinaryIO, source: str, plane: int | None, partner: Partner | None = None) -> Image:
     """Read one 2-D image, of a file or of what a file holds; see `readers.images.read_image`."""
     with given.open("rb") if isinstance(given, Path) else contextlib.nullcontext(given) as file:
         size = file.seek(0, io.SEEK_END)
         layout, remarks = _apart(lambda: examine(_own(file), size, source, plane), source, size, 0, 1)
+        if partner is not None:
+            partner.require_same_shape(source, layout.shape)
         return _read(file, size, source, plane, layout, remarks)
 
 

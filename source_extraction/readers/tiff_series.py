@@ -76,6 +76,12 @@ class Layout:
     projection: MapProjection | None
     has_mask: bool
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of the plane: (height, width)."""
+        height, width = (self.block[axis] for axis in self.axes[-2:])
+        return height, width
+
     def plane_of(self, decoded: np.ndarray) -> np.ndarray:
         """The plane, as a view."""
         block = decoded[self.start : self.start + math.prod(self.block)].reshape(self.block)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.image import Celestial, Image, require_same_shape
+from ..core.image import Celestial, Image, Partner
 from ..core.processes import Workers
 from ..errors import InputError
 from ..readers.images import read_image
@@ -135,9 +135,8 @@ class Steps:
         if file is None:
             return self.image
         with self.log.step("Reading the image to measure on") as said:
-            image = read_image(file)
             remedy = "give an image of the same shape, aligned pixel by pixel"
-            require_same_shape(image, self.image, "image to measure on", remedy)
+            image = read_image(file, partner=Partner(self.image, "image to measure on", remedy))
             said.append(f"Image to measure on: {image.describe()}")
         for remark in image.remarks:
             self.log.say(remark)
