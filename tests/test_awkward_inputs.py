@@ -6,7 +6,6 @@ process, which would not outlive a crash.
 
 import bz2
 import gzip
-import io
 import re
 import struct
 import zlib
@@ -401,21 +400,23 @@ def test_refused_mask_or_kernel(tmp_path: Path, capsys: pytest.CaptureFixture, c
 
 def damaged_fits(path: Path) -> None:
     """Tiles that no decoder reads, of an image of another shape."""
-    whole = io.BytesIO()
-    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(SKY[:20, :30].astype(np.int32))]).writeto(whole)
-    whole.seek(0)
-    with fits.open(whole, disable_image_compression=True) as compressed:
-        first = compressed[1].fileinfo()["datLoc"]
-    path.write_bytes(whole.getvalue()[:first] + len(whole.getvalue()[first:]) * b"\xff")
+    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(SKY[:20, :30].astype(np.int32))]).writeto(path)
+    with fits.open(path, disable_image_compression=True) as hdus:
+        first = hdus[1].fileinfo()["datLoc"]
+    spoil(path, first, path.stat().st_size - first)
 
 
 def damaged_tiff(path: Path) -> None:
-    whole = io.BytesIO()
-    tifffile.imwrite(whole, SKY[:20, :30].astype(np.int32), compression="zlib")
-    whole.seek(0)
-    with tifffile.TiffFile(whole) as tiff:
+    tifffile.imwrite(path, SKY[:20, :30].astype(np.int32), compression="zlib")
+    with tifffile.TiffFile(path) as tiff:
         first, length = tiff.pages[0].dataoffsets[0], tiff.pages[0].databytecounts[0]
-    path.write_bytes(whole.getvalue()[:first] + length * b"\xff" + whole.getvalue()[first + length :])
+    spoil(path, first, length)
+
+
+def spoil(path: Path, first: int, length: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(first)
+        file.write(length * b"\xff")
 
 
 @pytest.mark.parametrize("make", [damaged_fits, damaged_tiff])
@@ -433,7 +434,8 @@ def test_the_shape_is_compared_before_any_pixel_is_decoded(
     status, _, wrong = run(capsys, path, "--output_dir", tmp_path / "out")
     assert status == 1
     assert "damaged" in wrong
-    status, _, wrong = run(capsys, tmp_path / "image.fits", option, path, "--output_dir", tmp_path / "out")
+    more = ("--err_option", "file") if option == "--error_file" else ()
+    status, _, wrong = run(capsys, tmp_path / "image.fits", option, path, *more, "--output_dir", tmp_path / "out")
     assert status == 1
     assert f"{path}: the {role} has 30 x 20 pixels, the image {tmp_path / 'image.fits'} 160 x 120; " in wrong
 
