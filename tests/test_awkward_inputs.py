@@ -24,8 +24,8 @@ from tests.test_against_sep import assert_same_catalog
 
 SHAPE = (120, 160)
 SKY = fits.getdata(TEST_DATA / "sky.fits")[: SHAPE[0], : SHAPE[1]].astype(np.float32)
-# For types of few bits: the brighter sources, on a background of 13.
-DIM = np.clip(SKY / 8, 0, 255).astype(np.uint8)
+# For types of few bits: the brighter sources, on a background of 33 with noise enough for many values.
+DIM = np.clip(SKY / 4, 0, 255).astype(np.uint8)
 HOLE = (slice(40, 60), slice(30, 70))
 OTHER = np.zeros((20, 30), dtype=np.float32)
 

@@ -123,18 +123,20 @@ def test_small_thin_and_negative_images(tmp_path: Path, shape: tuple[int, int], 
 
 
 def test_sources_without_noise(tmp_path: Path) -> None:
-    """Discs on black, as after a segmentation: each is found, whatever its unit, and the log says how."""
+    """Discs on black, as after a segmentation: each is found, whatever its unit, and the log says how.
+
+    One step above black, the fainter disc could as well be noise of few values: it raises its mesh cell a little.
+    """
     for scale in (1, 1e-12, 1e12):
         folder = tmp_path / str(scale)
         folder.mkdir()
         pixels = scale * ((away(200, 50, 60) < 8) * 3.0 + (away(200, 150, 120) < 5) * 200.0)
         said = extract(folder, pixels)
-        assert "Warning: the background has no noise (RMS 0): every pixel above it counts as a source's" in said
+        assert f"Few distinct values, {3 * scale:.4g} apart: " in said
         catalog = read_catalog(folder)
-        np.testing.assert_allclose(catalog[["x", "y"]], [[50, 60], [150, 120]], atol=1e-3)
+        np.testing.assert_allclose(catalog[["x", "y"]], [[50, 60], [150, 120]], atol=0.01)
         given = (*PRODUCTS, "--err_option", "none", "--thresh", str(100 * scale))
-        said = succeed(folder / "image.fits", *given, folder=folder)
-        assert "Warning: the background has no noise (RMS 0): errors are without it" in said
+        succeed(folder / "image.fits", *given, folder=folder)
         assert len(read_catalog(folder)) == 1
 
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import sep
 
 from ..settings import BackgroundOptions
 from .image import Image
+from .mesh import CellMesh, Mesh, estimate_mesh
 
 # The pedestal of an image is removed in float64 where float32 would keep less of the noise than this: at a
 # thousandth of the noise, which does for finding sources, their fluxes are already wrong by as much.
@@ -62,10 +62,11 @@ class Sky:
     unit: float
     background: float
     rms: float
-    _mesh: sep.Background
+    _mesh: Mesh
     _mesh_unit: float
     _pedestal: float
     noise_map: NoiseMap | None = None
+    remarks: tuple[str, ...] = ()  # sentences for the log: how background and noise were estimated
 
     def background_map(self) -> np.ndarray:
         """The background, float32, in the image's units."""
@@ -152,19 +153,8 @@ def estimate_background(
     pixels = _working_pixels(image.pixels, pedestal, exponent, in_place=not image.borrowed)
     if not image.borrowed:
         image.release_pixels()
-    height, width = pixels.shape
-    mesh = sep.Background(
-        pixels,
-        mask=masked,
-        # Larger cells and filters give the same result, and make SEP allocate as much or overflow.
-        bw=min(options.bw, width),
-        bh=min(options.bh, height),
-        fw=min(options.fw, 2 * width + 1),
-        fh=min(options.fh, 2 * height + 1),
-        fthresh=math.ldexp(options.fthresh, exponent),
-    )
-    # SEP says 1 where no cell of the mesh has any noise.
-    rms = mesh.globalrms if mesh.globalrms != 1 or mesh.rms(dtype=np.float32).any() else 0.0
+    mesh_unit = math.ldexp(1.0, -exponent)
+    mesh, rms = estimate_mesh(pixels, masked, options, math.ldexp(options.fthresh, exponent))
     if options.subtract_background:
         mesh.subfrom(pixels)
     # ... then the scale that the estimate asks for.
@@ -173,7 +163,6 @@ def estimate_background(
         pixels *= np.float32(2.0**refinement)
     if masked is not None:
         pixels[masked] = 0
-    mesh_unit = math.ldexp(1.0, -exponent)
     return Sky(
         pixels=pixels,
         masked=masked,
@@ -184,7 +173,26 @@ def estimate_background(
         _mesh_unit=mesh_unit,
         _pedestal=pedestal,
         noise_map=noise_map,
+        remarks=_remarks(mesh, mesh_unit),
     )
+
+
+def _remarks(mesh: Mesh, unit: float) -> tuple[str, ...]:
+    """What the log says of a mesh that is not SEP's; its unit is `unit` in the image's own."""
+    if not isinstance(mesh, CellMesh):
+        return ()
+    said = []
+    if mesh.step:
+        said.append(
+            f"Few distinct values, {mesh.step * unit:.4g} apart: background and RMS are the clipped mean and standard "
+            "deviation of each mesh cell, since SEP's estimate needs many values"
+        )
+    if mesh.pooled:
+        said.append(
+            "No cell of the background mesh has half of its pixels: background and RMS are those of all valid pixels, "
+            "the same everywhere; a smaller mesh (--bw, --bh) follows the image"
+        )
+    return tuple(said)
 
 
 def missing_pixels(pixels: np.ndarray) -> np.ndarray | None:
@@ -208,9 +216,10 @@ def _centre_and_spread(pixels: np.ndarray, masked: np.ndarray | None) -> tuple[f
     low, centre, high = np.percentile(sample, (15.87, 50, 84.13))
     spread = (high - low) / 2
     if not spread:
-        # Most pixels share one value: any difference sets the scale, outside the sample too.
+        # Most pixels share one value: those that differ set the scale, outside the sample too.
         good = pixels if masked is None else pixels[~masked]
-        spread = max(good.max() - centre, centre - good.min())
+        away = np.abs(good.astype(np.float64) - centre)
+        spread = np.median(away[away > 0]) if away.any() else 0.0
     return float(centre), float(spread)
 
 

@@ -330,6 +330,8 @@ class Steps:
             sky = estimate_background(image, masked, options, noise_map)
             kept = "" if options.subtract_background else "; not subtracted"
             said.append(f"Background: {sky.background:.6g}, RMS {sky.rms:.6g} (global values){kept}")
+        for remark in sky.remarks:
+            self.log.say(remark)
         self._warn_of_noise(sky)
         return sky
 

@@ -1,0 +1,154 @@
+"""Background and noise of images of few distinct values, as photon counts and 8-bit pictures of little noise.
+
+SEP, as SExtractor, looks for the mode in a histogram of each cell of the background mesh. Where most pixels of a cell
+share a value, the bins of that histogram are one pixel unit wide (`backstat` in SEP's background.c), so that the answer
+depends on the unit; where two or three values hold most of the pixels, its clipping takes away what makes the noise.
+These images have the clipped mean and standard deviation of each cell instead, and the clip is never narrower than the
+step from one value to the next.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+# An image has few values where two of them make up more than this share of the pixels of most blocks that are not
+# constant. Of rounded Gaussian noise they do up to 1.35 steps; above, SEP's RMS is within 3 % of the truth.
+SHARE_OF_TWO_VALUES = 0.5
+BLOCK = 64
+BLOCKS_LOOKED_AT = 100
+# The step between values: this quantile of the differences between neighbours that are not equal. A lower one would be
+# that of exceptions, where pixels were divided by an exposure map for example; a higher one that of sources.
+QUANTILE_OF_STEPS = 0.1
+CLIP = 3.0  # standard deviations
+MOST_ROUNDS = 100
+# Beside pixels that are clipped as too bright, so far the light of the same source may reach.
+PIXELS_BESIDE_SOURCES = 3
+# Of its pixels, what a cell must have to be measured; SEP asks for as many.
+VALID_SHARE = 0.5
+
+
+class CellStatistics(NamedTuple):
+    """Of each cell (rows and columns of cells): clipped mean, standard deviation, and the largest value kept.
+
+    NaN where a cell has too few valid pixels.
+    """
+
+    levels: np.ndarray
+    noises: np.ndarray
+    tops: np.ndarray
+
+
+def step_between_values(pixels: np.ndarray, masked: np.ndarray | None) -> float | None:
+    """The step between the values of an image of few; None where it has many.
+
+    `pixels` (height, width) are float32, finite where `masked`, None or as large, is not True. 0 where
+    all are equal.
+    """
+    height, width = pixels.shape
+    corners = [(y, x) for y in range(0, height, BLOCK) for x in range(0, width, BLOCK)]
+    shares, steps = [], []
+    # From all over the image, and the same in every run.
+    for y, x in np.random.default_rng(0).permutation(corners):
+        block = pixels[y : y + BLOCK, x : x + BLOCK]
+        if masked is not None:
+            block = np.where(masked[y : y + BLOCK, x : x + BLOCK], np.float32(np.nan), block)
+        differences = np.abs(np.concatenate([np.diff(block, axis=axis).ravel() for axis in (0, 1)]))
+        differences = differences[differences > 0]
+        if not len(differences):
+            continue
+        numbers = np.sort(np.unique(block[np.isfinite(block)], return_counts=True)[1])
+        shares.append(numbers[-2:].sum() / numbers.sum())
+        steps.append(differences)
+        if len(shares) == BLOCKS_LOOKED_AT:
+            break
+    if shares and np.median(shares) <= SHARE_OF_TWO_VALUES:
+        return None
+    return float(np.quantile(np.concatenate(steps), QUANTILE_OF_STEPS)) if steps else 0.0
+
+
+def pooled_statistics(pixels: np.ndarray, masked: np.ndarray | None, step: float) -> tuple[float, float]:
+    """Clipped mean and standard deviation of all valid pixels together."""
+    valid = pixels.reshape(1, -1) if masked is None else pixels[~masked][np.newaxis]
+    level, noise, _ = _clipped(valid.astype(np.float64), np.array([1]), step)
+    return float(level[0]), float(noise[0])
+
+
+def too_bright(pixels: np.ndarray, tops: np.ndarray, cell: tuple[int, int]) -> np.ndarray:
+    """The pixels above the largest value that their cell kept, and those beside: True where a source is."""
+    height, width = pixels.shape
+    limits = np.repeat(np.repeat(tops, cell[0], axis=0)[:height], cell[1], axis=1)[:, :width]
+    return _grown(pixels > limits, PIXELS_BESIDE_SOURCES)
+
+
+def statistics_of_cells(
+    pixels: np.ndarray, left_out: np.ndarray | None, step: float, cell: tuple[int, int]
+) -> CellStatistics:
+    """Of each `cell` (height, width), without the pixels that are left out (True); `step` is that between values."""
+    height, width = cell
+    rows = []
+    for y in range(0, len(pixels), height):
+        band = pixels[y : y + height].astype(np.float64)
+        if left_out is not None:
+            band[left_out[y : y + height]] = np.nan
+        rows.append(_clipped(*_cells_of(band, width), step))
+    levels, noises, tops = (np.stack(values) for values in zip(*rows, strict=True))
+    return CellStatistics(levels, noises, tops)
+
+
+def _grown(chosen: np.ndarray, pixels: int) -> np.ndarray:
+    """What is chosen, and so many pixels more on all sides."""
+    grown: np.ndarray = chosen
+    for axis in (0, 1):
+        padded = np.pad(grown, [(pixels, pixels) if axis == this else (0, 0) for this in (0, 1)])
+        windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * pixels + 1, axis=axis)
+        grown = np.asarray(windows.any(axis=-1))
+    return grown
+
+
+def _cells_of(band: np.ndarray, bw: int) -> tuple[np.ndarray, np.ndarray]:
+    """The pixels of each cell of a row of cells, (cells, pixels), NaN where there is none; and how many each has."""
+    height, width = band.shape
+    cells = -(-width // bw)
+    padded = np.pad(band, ((0, 0), (0, cells * bw - width)), constant_values=np.nan)
+    sizes = np.full(cells, height * bw)
+    sizes[-1] -= height * (cells * bw - width)
+    return padded.reshape(height, cells, bw).transpose(1, 0, 2).reshape(cells, height * bw), sizes
+
+
+def _clipped(cells: np.ndarray, sizes: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and standard deviation of the pixels of each cell that lie within `CLIP` of the median, again and again.
+
+    And the largest of these pixels. `cells` (cells, pixels) are NaN where invalid, `sizes` how many pixels each has.
+
+    The clip is rounded up to the next value, and is a step at least: otherwise the few pixels that make the noise would
+    be taken for sources, and the noise for none. NaN where a cell has too few valid pixels.
+    """
+    ordered = np.sort(cells, axis=1)
+    valid = np.isfinite(ordered)
+    last = valid.sum(axis=1)
+    first = np.zeros_like(last)
+    each, last_pixel = np.arange(len(ordered)), ordered.shape[1] - 1
+    # Relative to a value among them: squares of what is left lose no digit.
+    origin = ordered[each, np.maximum(last - 1, 0) // 2]
+    ordered -= origin[:, np.newaxis]
+    filled = np.where(valid, ordered, 0)
+    sums, squares = (np.pad(np.cumsum(power, axis=1), ((0, 0), (1, 0))) for power in (filled, filled * filled))
+    for _ in range(MOST_ROUNDS):
+        number = np.maximum(last - first, 1)
+        mean = (sums[each, last] - sums[each, first]) / number
+        variance = (squares[each, last] - squares[each, first]) / number - mean * mean
+        deviation = np.sqrt(np.maximum(variance, 0))
+        halves = (np.minimum(first + half, last_pixel) for half in ((number - 1) // 2, number // 2))
+        median = sum(filled[each, half] for half in halves) / 2
+        clip = np.maximum(CLIP * deviation + step / 2, 1.5 * step)
+        lower, upper = ((median + sign * clip)[:, np.newaxis] for sign in (-1, 1))
+        clipped_first, clipped_last = (ordered < lower).sum(axis=1), (ordered <= upper).sum(axis=1)
+        if (clipped_first == first).all() and (clipped_last == last).all():
+            break
+        first, last = clipped_first, clipped_last
+    top = filled[each, np.maximum(last - 1, 0)]
+    enough = valid.sum(axis=1) >= VALID_SHARE * sizes
+    level, noise, top = (np.where(enough, values, np.nan) for values in (mean + origin, deviation, top + origin))
+    return level, noise, top
