@@ -64,16 +64,23 @@ def test_sky_positions(tmp_path: Path, cards: dict) -> None:
     found = SkyCoord(catalog["ra"], catalog["dec"], unit="deg")
     assert found.separation(expected).arcsec.max() < 1e-6
 
-    # The angle, as seen from the source, of a point a tenth of a pixel along the major axis; ICRS.
-    step = 0.05 * np.cos(catalog["theta"]), 0.05 * np.sin(catalog["theta"])
-    ends = [wcs.pixel_to_world(catalog["x"] + s * step[0], catalog["y"] + s * step[1]).icrs for s in (-1, 1)]
-    # At the pole the direction of north turns within a pixel: taken half-way.
-    backward, forward = (expected.position_angle(end).degree for end in ends)
-    turn = (forward - backward) % 360
-    angle = forward - (turn - 180) / 2
-    away = np.abs((angle - catalog["theta_sky"] + 90) % 180 - 90)
-    assert away.max() < 0.01
+    # Small ellipses around the sources, as seen from them: their farthest point, and the mean square of all of them.
+    around = np.radians(np.arange(0, 360, 0.25))[:, None]
+    small = 0.05 / catalog["a"].to_numpy()
+    along, across = small * catalog["a"].to_numpy() * np.cos(around), small * catalog["b"].to_numpy() * np.sin(around)
+    cos, sin = np.cos(catalog["theta"].to_numpy()), np.sin(catalog["theta"].to_numpy())
+    x, y = catalog["x"].to_numpy() + along * cos - across * sin, catalog["y"].to_numpy() + along * sin + across * cos
+    points = wcs.pixel_to_world(x, y).icrs
+    distance, angle = expected.separation(points).arcsec, expected.position_angle(points).degree
+    farthest = np.take_along_axis(angle, distance.argmax(axis=0)[None], axis=0)[0]
+    away = np.abs((farthest - catalog["theta_sky"] + 90) % 180 - 90)
+    elongated = distance.max(axis=0) > 1.02 * distance.min(axis=0)
+    assert elongated.sum() > 100
+    assert away[elongated].max() < 0.3
     assert catalog["theta_sky"].between(-90, 90).all()
+    # The mean over an ellipse's parameter of the squared distance is half of the sum of the squared semi-axes.
+    fwhm = np.sqrt(4 * np.log(2) * 2 * (distance**2).mean(axis=0)) / small
+    np.testing.assert_allclose(catalog["fwhm_arcsec"], fwhm, rtol=1e-4)
 
 
 def test_distortion_matters(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from .columns import DETECTION_COLUMNS, PHOTOMETRY_COLUMNS, Column, magnitude_name, resolved
-from .coordinates import local_scales, map_positions, pixel_sizes, position_angles, sky_positions
+from .coordinates import map_positions, sky_ellipses, sky_positions
 from .image import Image
+from .photometry import gaussian_fwhm
 
 # 2.5 / ln 10: a relative error as one of a magnitude (Pogson's scale).
 MAGNITUDE = 2.5 / np.log(10)
@@ -82,15 +83,12 @@ def _positions(values: dict[str, np.ndarray], image: Image) -> dict[str, np.ndar
     sky = None if image.wcs is None else sky_positions(image.wcs, x, y)
     if sky is None:
         return {}
-    scales = local_scales(image.wcs, x, y)
-    if scales is None:
-        return {"ra": sky[0], "dec": sky[1]}
-    return {
-        "ra": sky[0],
-        "dec": sky[1],
-        "theta_sky": position_angles(scales, values["theta"]),
-        "fwhm_arcsec": pixel_sizes(scales) * values["fwhm"],
-    }
+    positions = dict(zip(("ra", "dec"), sky, strict=True))
+    ellipses = sky_ellipses(image.wcs, x, y, values["a"], values["b"], values["theta"])
+    if ellipses is None:
+        return positions
+    size = gaussian_fwhm(ellipses.major, ellipses.minor)
+    return positions | {"theta_sky": ellipses.angle, "fwhm_arcsec": size}
 
 
 def _magnitudes(name: str, flux: np.ndarray, error: np.ndarray, zeropoint: float) -> dict[str, np.ndarray]:

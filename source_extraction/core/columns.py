@@ -109,8 +109,12 @@ PHOTOMETRY_COLUMNS = (
     Column("image", "", "name of the image"),
     Column("ra", "deg", "right ascension (ICRS)", exact=True, given=Given.SKY),
     Column("dec", "deg", "declination (ICRS)", exact=True, given=Given.SKY),
-    Column("theta_sky", "deg", "position angle of the major axis, east of north", given=Given.SKY),
-    Column("fwhm_arcsec", "arcsec", "fwhm on the sky", given=Given.SKY),
+    Column(
+        "theta_sky", "deg", "position angle of the major axis of the ellipse on the sky, east of north", given=Given.SKY
+    ),
+    Column(
+        "fwhm_arcsec", "arcsec", "fwhm on the sky: that of the semi-axes that the ellipse has there", given=Given.SKY
+    ),
     Column("map_x", "", "first coordinate in the map's projection", exact=True, given=Given.PROJECTION),
     Column("map_y", "", "second coordinate in the map's projection", exact=True, given=Given.PROJECTION),
     Column("lon", "deg", "longitude (WGS 84)", exact=True, given=Given.WGS84),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
 
 ARCSEC = 3600.0  # in a degree
+VISIBLE = 1.03  # ratio of the axes of a circle that is not drawn as one
+SHORTEST_STEP, LONGEST_STEP = 0.01, 1.0  # arcsec, of the differences that the local scales follow from
 
 
 def sky_positions(wcs: WCS, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
@@ -59,45 +61,76 @@ def offline() -> Iterator[None]:
         yield
 
 
-def local_scales(wcs: WCS, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
-    """How the sky lies under each pixel: (N, 2, 2), degrees east and north per pixel in x and y.
+class SkyEllipses(NamedTuple):
+    """Ellipses on the sky: semi-axes in arcsec, and degrees east of north of the major axis, from -90 to 90.
 
-    Differences across a pixel, projected on the tangent plane at its centre; right at the poles too.
+    NaN where the projection has no sky.
     """
-    half = 0.5
-    around = ((-half, 0), (half, 0), (0, -half), (0, half), (0, 0))
-    ends = [end for dx, dy in around if (end := sky_positions(wcs, x + dx, y + dy)) is not None]
-    if len(ends) < len(around):
+
+    major: np.ndarray
+    minor: np.ndarray
+    angle: np.ndarray
+
+
+def sky_ellipses(
+    wcs: WCS, x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray, theta: np.ndarray
+) -> SkyEllipses | None:
+    """What ellipses in pixels are on the sky, None where sky_positions is: each is laid there by the local scales.
+
+    `a` and `b` are the semi-axes in pixels, `theta` the angle in radians from x towards y. Where pixels are not square
+    on the sky, the axes of the image of an ellipse are not the images of its axes: they follow from its matrix.
+    """
+    scales = local_scales(wcs, x, y)
+    if scales is None:
         return None
-    left, right, below, above, _ = (_unit_vectors(*end) for end in ends)
-    ra, dec = (np.radians(angle) for angle in ends[-1])
+    with np.errstate(invalid="ignore"):
+        a, b, cos, sin = (np.asarray(values, dtype=np.float64) for values in (a, b, np.cos(theta), np.sin(theta)))
+        axes = np.array(((a * cos, -b * sin), (a * sin, b * cos)))
+        (east_a, east_b), (north_a, north_b) = ARCSEC * np.einsum("nij,jkn->ikn", scales, axes)
+        east, north, both = east_a**2 + east_b**2, north_a**2 + north_b**2, east_a * north_a + east_b * north_b
+        major = np.sqrt((east + north + np.hypot(east - north, 2 * both)) / 2)
+        # By the area, as the difference of two large numbers would lose the digits of a thin ellipse.
+        minor = np.abs(east_a * north_b - east_b * north_a) / major
+    return SkyEllipses(major, minor, np.degrees(np.arctan2(2 * both, north - east)) / 2)
+
+
+def not_square(wcs: WCS, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Where pixels are so far from square on the sky that one sees it: a round source is an ellipse there."""
+    one = np.ones(len(x))
+    circles = sky_ellipses(wcs, x, y, one, one, 0 * one)
+    return np.zeros(len(x), dtype=bool) if circles is None else circles.major > VISIBLE * circles.minor
+
+
+def local_scales(wcs: WCS, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+    """How the sky lies around positions: (N, 2, 2), degrees east and north per pixel in x and y; None without ICRS.
+
+    Differences around each position, on its tangent plane; right at the poles too.
+    """
+    step = _step(wcs)
+    dx, dy = step / 2 * np.array(((-1, 1, 0, 0, 0), (0, 0, -1, 1, 0)))
+    around = sky_positions(wcs, np.add.outer(dx, x).ravel(), np.add.outer(dy, y).ravel())
+    if around is None:
+        return None
+    ra, dec = (np.radians(angle).reshape(len(dx), len(x)) for angle in around)
+    left, right, below, above, _ = np.stack((np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)), axis=-1)
+    ra, dec = ra[-1], dec[-1]
     east = np.stack((-np.sin(ra), np.cos(ra), np.zeros_like(ra)), axis=-1)
     north = np.stack((-np.sin(dec) * np.cos(ra), -np.sin(dec) * np.sin(ra), np.cos(dec)), axis=-1)
-    steps = np.stack((right - left, above - below), axis=-1)
+    steps = np.stack((right - left, above - below), axis=-1) / step
     return np.degrees(np.stack((np.einsum("ni,nij->nj", east, steps), np.einsum("ni,nij->nj", north, steps)), axis=1))
 
 
-def position_angles(scales: np.ndarray, theta: np.ndarray) -> np.ndarray:
-    """Degrees east of north, in (-90, 90], of axes at the angles `theta` (radians) from x towards y."""
-    axes = np.stack((np.cos(theta), np.sin(theta)), axis=-1)
-    east, north = np.einsum("nij,nj->in", scales, axes)
-    angles = np.degrees(np.arctan2(east, north))
-    return angles - 180 * np.ceil((angles - 90) / 180)
+def _step(wcs: WCS) -> float:
+    """Pixels to take differences across: one, unless it is too small or too large on the sky.
 
-
-def pixel_sizes(scales: np.ndarray) -> np.ndarray:
-    """Side in arcsec of the square with the area of each pixel."""
-    return ARCSEC * np.sqrt(np.abs(np.linalg.det(scales)))
+    Degrees in float64 are known to 2e-10 arcsec, which is too coarse for differences of the microarcseconds of radio
+    interferometers; and across a pixel of an all-sky map the sky is not flat.
+    """
+    size = ARCSEC * np.sqrt(np.abs(np.linalg.det(wcs.pixel_scale_matrix)))
+    return float(np.clip(1, SHORTEST_STEP / size, LONGEST_STEP / size))
 
 
 def map_positions(projection: MapProjection, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates on the map of pixel positions from 0."""
     (a, b, c), (d, e, f) = projection.matrix
     return a * x + b * y + c, d * x + e * y + f
-
-
-def _unit_vectors(longitude: np.ndarray, latitude: np.ndarray) -> np.ndarray:
-    longitude, latitude = np.radians(longitude), np.radians(latitude)
-    return np.stack(
-        (np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)), axis=-1
-    )

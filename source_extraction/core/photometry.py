@@ -194,11 +194,15 @@ def _shapes(sources: np.ndarray) -> dict[str, np.ndarray]:
     a, b = sources["a"].astype(np.float64), sources["b"].astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         return {
-            # Of a Gaussian with these moments.
-            "fwhm": FWHM_OF_MOMENTS * np.sqrt(a**2 + b**2),
+            "fwhm": gaussian_fwhm(a, b),
             "ellipticity": 1 - b / a,
             "elongation": a / b,
         }
+
+
+def gaussian_fwhm(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Full width at half maximum, in the unit of the semi-axes, of a round Gaussian with their mean square."""
+    return FWHM_OF_MOMENTS * np.sqrt(a**2 + b**2)
 
 
 def _auto(

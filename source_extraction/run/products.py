@@ -170,7 +170,17 @@ def _points_tsv(path: Path, steps: Steps) -> None:
 def _sources_reg(path: Path, steps: Steps) -> None:
     from ..writers.tables import write_regions
 
-    write_regions(path, steps.catalog)
+    write_regions(path, steps.catalog, steps.image.wcs)
+
+
+def _tell_of_ds9(steps: Steps) -> None:
+    from ..core.coordinates import not_square
+
+    if steps.image.wcs is not None and not_square(steps.image.wcs, steps.catalog["x"], steps.catalog["y"]).any():
+        steps.log.say(
+            "sources.reg has ellipses as they are on the sky, where the pixels of the image are not square; DS9 takes "
+            "them for square and shows other ellipses (sources.png shows the right ones)"
+        )
 
 
 def _diagnostics_png(path: Path, steps: Steps) -> None:
@@ -312,6 +322,7 @@ PRODUCTS = {
             ("catalog",),
             "tables",
             _sources_reg,
+            _tell_of_ds9,
         ),
         Product(
             "diagnostics.png",

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..core.catalog import Catalog
 from ..core.columns import FLAGS
+from ..core.coordinates import sky_ellipses
 from ..core.detections import Detections
 from ..settings import Settings, as_cell
 from .whole import whole, whole_text
@@ -17,6 +18,7 @@ from .whole import whole, whole_text
 if TYPE_CHECKING:
     from astropy.table import Table
     from astropy.units import Unit
+    from astropy.wcs import WCS
 
 
 def tsv_header(catalog: Catalog) -> str:
@@ -53,25 +55,24 @@ def write_points(path: Path, detections: Detections) -> None:
     write_lines(path, ["label\tpos_x\tpos_y\n", *rows])
 
 
-def write_regions(path: Path, catalog: Catalog) -> None:
-    """Write the Kron ellipses as DS9 regions, on the sky where the catalog has coordinates, else in pixels from 1.
+def write_regions(path: Path, catalog: Catalog, wcs: WCS | None) -> None:
+    """Write the Kron ellipses as DS9 regions: on the sky, by the image's `wcs`, where the catalog has coordinates.
 
+    Else in pixels from 1. Sources whose ellipse is not known are left out. Decimals do for pixels of a microarcsecond.
     DS9 counts the angle of an ellipse on the sky from west towards north, 90 degrees ahead of a position angle.
     """
-    measured = np.isfinite(catalog["kron_radius"])
-    if "ra" in catalog:
-        measured &= np.isfinite(catalog["ra"]) & np.isfinite(catalog["theta_sky"])
-    values = {name: column[measured] for name, column in catalog.values.items()}
-    a, b = (values["kron_radius"] * values[axis] for axis in "ab")
-    if "ra" in values:
-        system, row = "icrs", 'ellipse(%.8f,%.8f,%.4f",%.4f",%.3f) # text={%d}\n'
-        scale = values["fwhm_arcsec"] / values["fwhm"]
-        ellipse = values["ra"], values["dec"], a * scale, b * scale, values["theta_sky"] + 90
-    else:
+    x, y, theta = (catalog[name] for name in ("x", "y", "theta"))
+    a, b = (catalog["kron_radius"] * catalog[axis] for axis in "ab")
+    ellipses = None if wcs is None or "ra" not in catalog else sky_ellipses(wcs, x, y, a, b, theta)
+    if ellipses is None:
         system, row = "image", "ellipse(%.4f,%.4f,%.4f,%.4f,%.3f) # text={%d}\n"
-        ellipse = values["x"] + 1, values["y"] + 1, a, b, np.degrees(values["theta"])
+        columns = x + 1, y + 1, a, b, np.degrees(theta)
+    else:
+        system, row = "icrs", 'ellipse(%.12f,%.12f,%.10f",%.10f",%.3f) # text={%d}\n'
+        columns = catalog["ra"], catalog["dec"], ellipses.major, ellipses.minor, ellipses.angle + 90
+    known = np.isfinite(columns).all(axis=0)
     header = f"# Region file format: DS9 version 4.1\n{system}\n"
-    write_lines(path, [header, *_rows(row, (*ellipse, values["label"]))])
+    write_lines(path, [header, *_rows(row, [column[known] for column in (*columns, catalog["label"])])])
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
