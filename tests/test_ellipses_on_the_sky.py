@@ -182,3 +182,17 @@ def test_equal_shapes(projection: str) -> None:
     assert ellipses is not None
     assert there.sum() > 1000
     np.testing.assert_allclose((ellipses.major / ellipses.minor)[there], 1.5, rtol=1e-6)
+
+
+@pytest.mark.parametrize("right_ascension", [0.1, 187.7059, 359.9])
+def test_nearly_round_in_microarcseconds(right_ascension: float) -> None:
+    """Degrees in float64 have no more than four digits of such a pixel; the angle of a round source needs more."""
+    cards = header("SIN", 1e-6, 1e-6, turn=15, CRVAL1=right_ascension, CRVAL2=12.391)
+    x, y = COLUMNS.astype(float), ROWS.astype(float)
+    one, theta = np.ones(len(x)), np.radians(ANGLES)
+    ellipses = sky_ellipses(WCS(cards), x, y, 3.03 * one, 3 * one, theta)
+    assert ellipses is not None
+    # East is to the left, and north turned by 15 degrees from up towards the right.
+    assert np.abs(turn(ellipses.angle - ANGLES + 90 - 15)).max() < 0.05
+    np.testing.assert_allclose(ellipses.major, 3.03e-6, rtol=1e-5)
+    np.testing.assert_allclose(ellipses.minor, 3e-6, rtol=1e-5)
