@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 import tifffile
 from astropy.io import fits
+from astropy.visualization.wcsaxes.axislabels import AxisLabels
+from astropy.visualization.wcsaxes.ticklabels import TickLabels
+from astropy.wcs import WCS
 from matplotlib.image import imread
+from matplotlib.text import Text
 
+from source_extraction.core.image import Celestial, Image
 from source_extraction.writers import pictures, thumbnails
 from tests.conftest import succeed
 
@@ -106,3 +111,97 @@ def test_any_shape(tmp_path: Path, shape: tuple[int, int]) -> None:
         height, width, _ = imread(tmp_path / f"{name}.png").shape
         assert 500 <= width <= 2100
         assert 500 <= height <= 1900
+
+
+def sky(
+    shape: tuple[int, int], projection: str = "RA-TAN", scale: float = 0.4, turn: float = 0, **cards: float | str
+) -> Image:
+    """An image about its reference point: its pixels have `scale` arcsec, and are turned by degrees."""
+    height, width = shape
+    cos, sin, degrees = np.cos(np.radians(turn)), np.sin(np.radians(turn)), scale / 3600
+    longitude, code = projection.split("-")
+    header = fits.Header({
+        "CTYPE1": f"{longitude:-<4}-{code}", "CTYPE2": f"{'GLAT' if longitude == 'GLON' else 'DEC-'}-{code}",
+        "CRVAL1": 150.0, "CRVAL2": 20.0, "CRPIX1": (width + 1) / 2, "CRPIX2": (height + 1) / 2,
+        "CD1_1": -degrees * cos, "CD1_2": degrees * sin, "CD2_1": degrees * sin, "CD2_2": degrees * cos,
+    } | cards)  # fmt: skip
+    return Image("sky", "", "float32", noise(shape), find_celestial=lambda: Celestial(WCS(header)))
+
+
+RIGHT, DOWN, LONGITUDE, LATITUDE = "Right ascension", "Declination", "Galactic longitude", "Galactic latitude"
+# What stands at the bottom, and whether both have their ticks at the sides: else the sides are off the sky.
+SKIES = {
+    "north up": (sky((400, 600)), RIGHT, True),
+    "on its side": (sky((400, 600), turn=80), DOWN, True),
+    "turned by less than half": (sky((400, 600), turn=40), RIGHT, True),
+    "turned by more, and small (JWST)": (sky((90, 80), scale=0.03, turn=57), DOWN, True),
+    "upside down": (sky((400, 600), turn=180), RIGHT, True),
+    "declination first": (
+        sky((400, 600), CTYPE1="DEC--TAN", CTYPE2="RA---TAN", CRVAL1=20.0, CRVAL2=150.0), DOWN, True,
+    ),
+    "at 0 h": (sky((400, 600), CRVAL1=0.01), RIGHT, True),
+    "at the pole": (sky((400, 600), "RA-SIN", 10, turn=30, CRVAL2=90.0), RIGHT, True),
+    "close to the pole": (sky((400, 600), "RA-SIN", 10, CRVAL2=88.0), RIGHT, True),
+    # A radio map about the pole, cut out where the parallels run along y.
+    "beside the pole": (sky((400, 600), "RA-SIN", 10, CRVAL2=90.0, CRPIX1=3000.0), DOWN, True),
+    "above the pole": (sky((400, 600), "RA-SIN", 10, CRVAL2=90.0, CRPIX2=-3000.0), RIGHT, True),
+    "far from its reference point": (sky((400, 600), "RA-CAR", 1, CRVAL2=0.0, CRPIX2=200 - 75 * 3600.0), RIGHT, True),
+    "wide": (sky((400, 600), "RA-TAN", 600, CRVAL2=60.0), RIGHT, True),
+    "all of the sky, rectangular": (sky((360, 720), "RA-CAR", 1800, CRVAL1=180.0, CRVAL2=0.0), RIGHT, True),
+    "all of the sky": (sky((360, 720), "GLON-AIT", 1800, CRVAL1=0.0, CRVAL2=0.0), LONGITUDE, False),
+    "all of the sky, pointed": (sky((360, 720), "GLON-SFL", 1800, CRVAL1=30.0, CRVAL2=0.0), LONGITUDE, False),
+    # The left edge meets a hundredth of the sky (ROSAT's map from SkyView).
+    "all of the sky, cut": (sky((240, 480), "GLON-AIT", 2700 * 0.9, CRVAL1=0.0, CRVAL2=0.0), LONGITUDE, False),
+    "half of the sky": (sky((300, 300), "RA-SIN", 1800, CRVAL2=10.0), RIGHT, False),
+    "microarcseconds": (sky((400, 600), "RA-SIN", 2e-6, turn=15, CRVAL1=187.7059), RIGHT, True),
+    "thin": (sky((40, 1200), turn=20), RIGHT, True),
+    "tall": (sky((1200, 40), turn=20), RIGHT, True),
+    "a few pixels": (sky((4, 5)), RIGHT, True),
+    "a pixel": (sky((1, 1), turn=20), RIGHT, True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("image", "at_bottom", "at_sides"), SKIES.values(), ids=SKIES)
+def test_sky_coordinates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, image: Image, at_bottom: str, at_sides: bool
+) -> None:
+    """Both coordinates have two labels or more, stand where they change most, and nothing is cut off."""
+    drawn: dict[Text, list[tuple[str, float, float]]] = {}
+    draw = Text.draw
+
+    def draw_and_note(text: Text, *arguments: object, **options: object) -> None:
+        drawn.setdefault(text, []).append((text.get_text(), *text.get_position()))
+        draw(text, *arguments, **options)
+
+    monkeypatch.setattr(Text, "draw", draw_and_note)
+    pictures.draw_image(tmp_path / "image.png", image.pixels, image, "sky")
+    labels = {text: notes for text, notes in drawn.items() if isinstance(text, TickLabels)}
+    names = [note for text, notes in drawn.items() if isinstance(text, AxisLabels) for note in notes]
+    frame = next(text.axes for text in drawn if text.axes is not None).get_window_extent()
+
+    assert len(labels) == len(names) == 2
+    below = [name for name, x, y in names if y < frame.y0 and frame.x0 < x < frame.x1]
+    beside = [name for name, x, y in names if x < frame.x0 and frame.y0 < y < frame.y1]
+    assert below == [at_bottom]
+    assert len(beside) == 1
+    for notes in labels.values():
+        assert len({written for written, _, _ in notes}) >= 2
+        # Each coordinate all below, all beside, or all within the frame.
+        inside = [frame.x0 <= x <= frame.x1 and frame.y0 <= y <= frame.y1 for _, x, y in notes]
+        assert any(inside) == all(inside) != at_sides
+    # Not a dot at the edges: else something reaches over them.
+    picture = imread(tmp_path / "image.png")
+    for edge in (picture[:, 0], picture[:, -1], picture[0], picture[-1]):
+        assert (edge == 1).all()
+
+
+def test_long_titles_of_narrow_images(tmp_path: Path) -> None:
+    title = "a title that is as long as the names of some surveys' images are, to the last letter"
+    pixels = noise((300, 20))
+    pictures.draw_image(tmp_path / "image.png", pixels, Image("narrow", "", "float32", pixels), title)
+    picture = imread(tmp_path / "image.png")
+    assert (picture[:, [0, -1]] == 1).all()
+    # And no more room than that takes.
+    written = np.flatnonzero((picture < 1).any(axis=(0, 2)))
+    assert written[0] < 15
+    assert written[-1] > picture.shape[1] - 15

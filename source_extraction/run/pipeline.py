@@ -114,7 +114,7 @@ def import_modules(chosen: list[Product], steps: Steps) -> None:
     for module in {product.module for product in chosen if not product.after_all_others}:
         import_module(f"..writers.{module}", __package__)
         if module == "pictures" and has_sky:
-            import_module("astropy.visualization.wcsaxes")
+            import_module("..writers.sky_axes", __package__)
 
 
 def make_products(folder: Path, chosen: list[Product], steps: Steps) -> None:

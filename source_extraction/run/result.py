@@ -177,12 +177,12 @@ class Result:
         matplotlib.axes.Axes
             Where it was drawn.
         """
-        from ..writers.pictures import label_axes, show_sources
+        from ..writers.pictures import label_axes, projection_of, show_sources
 
         if ax is None:
             from matplotlib import pyplot
 
-            _, ax = pyplot.subplots(subplot_kw={} if self.wcs is None else {"projection": self.wcs})
+            _, ax = pyplot.subplots(subplot_kw=projection_of(self._steps.image))
             ax.set_title(self._steps.title, parse_math=False)
             label_axes(ax, self._steps.image)
         show_sources(ax, self._steps.sky_thumbnail, self._steps.detections.sources, self._steps.image)

@@ -32,21 +32,25 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import EllipseCollection
 from matplotlib.colors import AsinhNorm, LinearSegmentedColormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
+from PIL.Image import Image as Picture
 from PIL.Image import frombuffer
+from PIL.ImageChops import invert
 
 from ..core.image import Image
 from .thumbnails import LONGEST_SIDE_IN_PIXELS, downsample_labels
 from .whole import whole
 
 if TYPE_CHECKING:
-    from astropy.visualization.wcsaxes import WCSAxes
-    from astropy.wcs import WCS
+    pass
 
 DOTS_PER_INCH = 200
 LONGEST_SIDE = LONGEST_SIDE_IN_PIXELS / DOTS_PER_INCH  # of the image, in inches
 SHORTEST_SIDE = 1.5
 MARGINS = {"left": 1.15, "right": 0.35, "bottom": 0.8, "top": 0.55}
 COLOR_BAR_MARGIN = 1.45
+COLOR_BAR = 0.202, 0.2525  # inches: gap and width, 2 and 2.5 % of the widest picture
+# Inches at both sides, for labels of small fields and titles of narrow images; cut off as far as nothing is there.
+SPARE, LEAST_MARGIN = 2.0, 0.05
 LONGEST_TITLE = 70
 # zlib's level: the picture of a noisy sky takes a quarter of the time that the default 6 takes, and less room.
 COMPRESSION = 2
@@ -58,16 +62,6 @@ LABEL_COLORS = (
 )  # fmt: skip
 
 MASKED_COLOR = "#27496d"  # a dark blue that no grey and no ellipse has
-
-# What WCSAxes would spell as an abbreviation, by the type of the world coordinate (FITS WCS paper II).
-AXIS_NAMES = {
-    "RA": "Right ascension",
-    "DEC": "Declination",
-    "GLON": "Galactic longitude",
-    "GLAT": "Galactic latitude",
-    "ELON": "Ecliptic longitude",
-    "ELAT": "Ecliptic latitude",
-}
 
 # matplotlib makes its own when it is imported, with as many shades as a user's settings say.
 GREYS = LinearSegmentedColormap.from_list("greys", ["black", "white"], N=256)
@@ -89,7 +83,7 @@ def draw_image(path: Path, thumbnail: np.ndarray, image: Image, title: str) -> N
     """The image itself (its `thumbnail`), in greys that show faint and bright sources alike."""
     figure, axes = _frame(image, title)
     _show(axes, thumbnail, image)
-    save(figure, path)
+    save(figure, path, spare=SPARE)
 
 
 @own_style()
@@ -98,9 +92,10 @@ def draw_map(path: Path, thumbnail: np.ndarray, image: Image, title: str, meanin
     figure, axes = _frame(image, title, MARGINS | {"right": COLOR_BAR_MARGIN})
     drawn = axes.imshow(thumbnail, cmap="viridis", **_placement(image))
     left, bottom, width, height = axes.get_position().bounds
-    bar_axes = figure.add_axes((left + width + 0.02, bottom, 0.025, height))
+    gap, bar = (inches / figure.get_figwidth() for inches in COLOR_BAR)
+    bar_axes = figure.add_axes((left + width + gap, bottom, bar, height))
     figure.colorbar(drawn, cax=bar_axes).set_label(f"{meaning} [{image.unit or 'pixel value'}]", parse_math=False)
-    save(figure, path)
+    save(figure, path, spare=SPARE)
 
 
 @own_style()
@@ -115,7 +110,7 @@ def draw_segmentation(path: Path, segmentation: np.ndarray, image: Image, title:
         interpolation="nearest",
         **_placement(image),
     )
-    save(figure, path)
+    save(figure, path, spare=SPARE)
 
 
 @own_style()
@@ -131,7 +126,7 @@ def draw_sources(
     figure, axes = _frame(image, title)
     figure.set_dpi(dots_per_inch)
     show_sources(axes, thumbnail, sources, image)
-    save(figure, path)
+    save(figure, path, spare=SPARE)
 
 
 def show_sources(axes: Axes, thumbnail: np.ndarray, sources: np.ndarray, image: Image) -> None:
@@ -206,20 +201,24 @@ def _frame(image: Image, title: str, margins: dict[str, float] = MARGINS) -> tup
     height, width = image.shape
     scale = LONGEST_SIDE / max(width, height)
     inner = max(SHORTEST_SIDE, width * scale), max(SHORTEST_SIDE, height * scale)
-    size = inner[0] + margins["left"] + margins["right"], inner[1] + margins["bottom"] + margins["top"]
+    size = inner[0] + margins["left"] + margins["right"] + 2 * SPARE, inner[1] + margins["bottom"] + margins["top"]
     figure = Figure(size, dpi=DOTS_PER_INCH)
-    place = (margins["left"] / size[0], margins["bottom"] / size[1], inner[0] / size[0], inner[1] / size[1])
-    if image.wcs is None:
-        axes = figure.add_axes(place)
-    else:
-        from astropy.visualization.wcsaxes import WCSAxes
-
-        axes = WCSAxes(figure, place, wcs=image.wcs)
-        figure.add_axes(axes)
+    left = margins["left"] + SPARE
+    place = (left / size[0], margins["bottom"] / size[1], inner[0] / size[0], inner[1] / size[1])
+    axes = figure.add_axes(place, **projection_of(image))
     label_axes(axes, image)
     axes.set_facecolor(MASKED_COLOR)
     axes.set_title(shortened(title), parse_math=False)
     return figure, axes
+
+
+def projection_of(image: Image) -> dict[str, Any]:
+    """Arguments for new axes that know where the image lies on the sky, if it does."""
+    if image.wcs is None:
+        return {}
+    from .sky_axes import Sides
+
+    return {"projection": image.wcs, "frame_class": Sides}
 
 
 def label_axes(axes: Axes, image: Image) -> None:
@@ -227,18 +226,9 @@ def label_axes(axes: Axes, image: Image) -> None:
     if image.wcs is None:
         axes.set(xlabel="x [pixel]", ylabel="y [pixel]")
     else:
-        _label_sky(axes, image.wcs)
+        from .sky_axes import label_sky
 
-
-def _label_sky(axes: WCSAxes, wcs: WCS) -> None:
-    """Ticks and name of the coordinate that changes most along x at the bottom, of the other at the left."""
-    along_x = int(np.argmax(np.abs(wcs.pixel_scale_matrix[:, 0])))
-    for number, kind in ((wcs.wcs.lng, wcs.wcs.lngtyp), (wcs.wcs.lat, wcs.wcs.lattyp)):
-        coordinate, side = axes.coords[number], "b" if number == along_x else "l"
-        coordinate.set_axislabel(AXIS_NAMES.get(kind.strip(), kind.strip()), parse_math=False)
-        for place in (coordinate.set_ticks_position, coordinate.set_ticklabel_position):
-            place(side)
-        coordinate.set_axislabel_position(side)
+        label_sky(axes, image.wcs, image.shape)
 
 
 def _placement(image: Image) -> dict[str, Any]:
@@ -266,14 +256,27 @@ def shortened(title: str) -> str:
     return title if len(title) <= LONGEST_TITLE else title[: LONGEST_TITLE - 1] + "…"
 
 
-def save(figure: Figure, path: Path | BinaryIO) -> None:
+def save(figure: Figure, path: Path | BinaryIO, spare: float = 0.0) -> None:
     """Write a figure, whatever glyphs the font lacks; without an alpha channel, which would make it larger.
 
-    For every PNG file Galaxy counts the different values in all channels, and takes longer for it than this.
+    Of the `spare` inches at its sides only those are kept that something is written in. For every PNG file Galaxy
+    counts the different values in all channels, and takes longer for it than this.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # glyphs that the font lacks, grid lines beyond the sky
         pixels, size = FigureCanvasAgg(figure).print_to_buffer()
     picture = frombuffer("RGBA", size, pixels).convert("RGB")
+    picture = picture.crop(_needed(picture, round(spare * figure.dpi), round(LEAST_MARGIN * figure.dpi)))
     with whole(path) if isinstance(path, Path) else nullcontext(path) as file:
         picture.save(file, "PNG", compress_level=COMPRESSION, dpi=(figure.dpi, figure.dpi))
+
+
+def _needed(picture: Picture, spare: int, least: int) -> tuple[int, int, int, int]:
+    """The box of a white picture less `spare` dots at its sides, but with all that is written and `least` around it."""
+    left, _, right, _ = invert(picture).getbbox() or (spare, 0, picture.width - spare, 0)
+    return (
+        min(spare, max(0, left - least)),
+        0,
+        max(picture.width - spare, min(picture.width, right + least)),
+        picture.height,
+    )
