@@ -62,7 +62,7 @@ def offline() -> Iterator[None]:
 
 
 class SkyEllipses(NamedTuple):
-    """Ellipses on the sky: semi-axes in arcsec, and degrees east of north of the major axis, from -90 to 90.
+    """Ellipses on the sky: semi-axes in arcsec, and degrees east of north of the major axis, in (-90, 90].
 
     NaN where the projection has no sky.
     """
@@ -91,7 +91,8 @@ def sky_ellipses(
         major = np.sqrt((east + north + np.hypot(east - north, 2 * both)) / 2)
         # By the area, as the difference of two large numbers would lose the digits of a thin ellipse.
         minor = np.abs(east_a * north_b - east_b * north_a) / major
-    return SkyEllipses(major, minor, np.degrees(np.arctan2(2 * both, north - east)) / 2)
+    # Zero is added to have no -0, which would make -90 degrees of what is 90.
+    return SkyEllipses(major, minor, np.degrees(np.arctan2(2 * both + 0.0, north - east)) / 2)
 
 
 def not_square(wcs: WCS, x: np.ndarray, y: np.ndarray) -> np.ndarray:
