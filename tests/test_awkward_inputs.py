@@ -221,7 +221,7 @@ MASKS: dict[str, tuple[Maker, tuple[str, ...]]] = {
     "FITS negative threshold": (write_fits(MASK_NUMBERS - 7), ("--maskthresh", "-1")),
     "TIFF 1 bit": (write_tiff(MASKED, photometric="minisblack"), ()),
     "TIFF 1 bit, threshold": (write_tiff(MASKED, photometric="minisblack"), ("--maskthresh", "1")),
-    "TIFF 1 bit, MinIsWhite": (write_tiff(~MASKED, photometric="miniswhite"), ()),
+    "TIFF 1 bit, MinIsWhite": (write_tiff(MASKED, photometric="miniswhite"), ()),
     "TIFF 0/255": (write_tiff(255 * MASKED.astype(np.uint8)), ()),
     "TIFF float": (write_tiff(0.5 * MASKED.astype(np.float32)), ()),
     "TIFF uint16 lzw": (write_tiff(MASK_NUMBERS.astype(np.uint16), compression="lzw"), ()),

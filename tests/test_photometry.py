@@ -287,7 +287,10 @@ class TestMeasureFile:
         assert len(measured) == len(plain)
         lost = measured["xmax"] < 200
         assert (measured["masked_fraction"][lost] == 1).all()
-        assert (measured["flux_auto"][lost] == 0).all()
+        for name in ("flux_iso", "flux_auto", "flux_aper_5", "flux_aper_10"):
+            assert measured[name][lost].isna().all()
+            assert measured[f"{name}_err"][lost].isna().all()
+        assert (measured["flag_phot"][lost] & 64 > 0).all()
 
     def test_another_shape_is_refused(self, tmp_path: Path) -> None:
         run = run_tool(SKY, "--measure_file", TEST_DATA / "small_mask.fits", *CATALOG, folder=tmp_path)

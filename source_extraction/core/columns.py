@@ -160,7 +160,7 @@ FLAGS: dict[str, dict[IntFlag, str]] = {
         PhotometryFlag.NOT_MEASURED: "has no ellipse to measure with",
         PhotometryFlag.TRUNCATED: "an aperture reaches over the image's edge",
         PhotometryFlag.COVERED: "masked pixels or a neighbour's lie in an aperture",
-        PhotometryFlag.ALL_COVERED: "nothing but these lies in the ellipse of the Kron radius",
+        PhotometryFlag.ALL_COVERED: "a flux has no pixel but these: it is NaN",
         PhotometryFlag.NO_KRON: "no Kron radius: the least one was taken",
     },
 }

@@ -10,10 +10,10 @@ import numpy as np
 
 from ..settings import DetectionOptions
 from .columns import DETECTION_COLUMNS, in_image_unit
-from .detections import Detections, new_labels
+from .detections import Detections
 from .parents import REACH
 from .processes import Workers
-from .sep_extract import MASKED_NOISE, SepCall, most_pixels_to_deblend
+from .sep_extract import SepCall, most_pixels_to_deblend
 from .sky import Sky
 from .threshold import Threshold
 from .tiles import Edge, Tiling
@@ -89,11 +89,9 @@ class WindowExtractor:
         `without`: pixels (flat indices in the image) to leave out.
         """
         pixels = np.ascontiguousarray(window.of(self.sky.pixels))
-        masked = None if self.sky.masked is None else np.ascontiguousarray(window.of(self.sky.masked))
-        sigma = self._sigma_of(window, masked, without)
-        detections = SepCall(pixels, self.working_threshold, sigma, self._options(parents)).run()
-        if masked is not None and self.threshold.matched and not parents:
-            detections = _clear_masked(detections, masked)
+        sigma = np.ascontiguousarray(window.of(self.sigma)) if isinstance(self.sigma, np.ndarray) else self.sigma
+        left_out = self._left_out(window, without)
+        detections = SepCall(pixels, self.working_threshold, sigma, self._options(parents), left_out, parents).run()
         for axis, first in (("y", window.top), ("x", window.left)):
             for name in POSITION_FIELDS:
                 detections.sources[axis + name] += first
@@ -112,31 +110,14 @@ class WindowExtractor:
             "clean_param": options.clean_param,
         }
 
-    def _sigma_of(
-        self, window: Window, masked: np.ndarray | None, without: np.ndarray | None
-    ) -> float | np.ndarray | None:
-        """The noise, huge where pixels are left out; with `conv` an array of one value gives what that value gives."""
-        sigma = np.ascontiguousarray(window.of(self.sigma)) if isinstance(self.sigma, np.ndarray) else self.sigma
-        if masked is not None:
-            sigma = np.where(masked, MASKED_NOISE, np.float32(1 if sigma is None else sigma))
-        if without is not None and len(without):
-            height, width = window.bottom - window.top, window.right - window.left
-            sigma = np.array(np.broadcast_to(np.float32(1 if sigma is None else sigma), (height, width)))
-            y, x = np.divmod(without, self.sky.pixels.shape[1])
-            there = window.holds(x, y)
-            sigma[y[there] - window.top, x[there] - window.left] = MASKED_NOISE
-        return sigma
-
-
-def _clear_masked(detections: Detections, masked: np.ndarray) -> Detections:
-    """Take the masked pixels out of the map, and the sources whose peak is masked out of both.
-
-    Labels are dealt out anew, from 1 without a gap.
-    """
-    sources, segmentation = detections.sources, detections.segmentation
-    segmentation[masked] = 0
-    left = np.bincount(segmentation.ravel(), minlength=len(sources) + 1)[1:] > 0
-    kept = left & ~masked[sources["ypeak"], sources["xpeak"]] & ~masked[sources["ycpeak"], sources["xcpeak"]]
-    labels = new_labels(kept)
-    not_deblended = [int(labels[label]) for label in detections.not_deblended if labels[label]]
-    return Detections(sources[kept], labels[segmentation], not_deblended)
+    def _left_out(self, window: Window, without: np.ndarray | None) -> np.ndarray | None:
+        """The pixels of a window that no source may have: those masked, and those `without` names; None for none."""
+        masked = None if self.sky.masked is None else window.of(self.sky.masked)
+        if without is None or not len(without):
+            return masked
+        shape = window.bottom - window.top, window.right - window.left
+        left_out = np.zeros(shape, bool) if masked is None else masked.copy()
+        y, x = np.divmod(without, self.sky.pixels.shape[1])
+        there = window.holds(x, y)
+        left_out[y[there] - window.top, x[there] - window.left] = True
+        return left_out

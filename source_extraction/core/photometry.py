@@ -69,9 +69,10 @@ def measure(
     of `flag_phot`.
     """
     columns = _footprints(sources, labels, segmentation, detected_on, measured_on) | _shapes(sources)
+    flags = _flag_nothing(columns, "flux_iso")
     usable = _usable(sources)
     measured = _measure_usable(sources[usable], labels[usable], segmentation, detected_on, measured_on, options)
-    flags = np.where(usable, 0, PhotometryFlag.NOT_MEASURED | PhotometryFlag.NOT_WINDOWED).astype(np.int32)
+    flags[~usable] |= PhotometryFlag.NOT_MEASURED | PhotometryFlag.NOT_WINDOWED
     flags[usable] |= measured.pop("flag_phot")
     if measured_on.saturated is not None:
         flags[np.isin(labels, segmentation.ravel()[measured_on.saturated])] |= PhotometryFlag.SATURATED
@@ -182,6 +183,17 @@ def _footprints(
         }
 
 
+def _flag_nothing(columns: dict[str, np.ndarray], flux: str) -> np.ndarray:
+    """Make a flux and its error NaN where not one pixel is in the sum; flags.
+
+    The error is 0 there, and nowhere else: every pixel that is not masked has a noise.
+    """
+    nothing = columns[f"{flux}_err"] == 0
+    for name in (flux, f"{flux}_err"):
+        columns[name] = np.where(nothing, np.nan, columns[name])
+    return np.where(nothing, PhotometryFlag.ALL_COVERED, 0).astype(np.int32)
+
+
 def _variances(image: Measurable, pixels: np.ndarray) -> np.ndarray:
     """Of pixels, given as flat indices."""
     variances = image.sky.sigma.ravel()[pixels].astype(np.float64) ** 2
@@ -238,7 +250,8 @@ def _auto(
         "kron_radius": radius,
         "masked_fraction": masked_fraction,
     }
-    return columns, flags | (kron_flags & (PhotometryFlag.ALL_COVERED | PhotometryFlag.NO_KRON))
+    flags = flags | _flag_nothing(columns, "flux_auto")
+    return columns, flags | (kron_flags & PhotometryFlag.NO_KRON)
 
 
 def _circles(
@@ -260,7 +273,7 @@ def _circles(
             seg_id=shapes.labels,
             segmap=segmentation,
         )
-        flags = flags | touched
+        flags = flags | touched | _flag_nothing(columns, name)
     return columns, flags
 
 

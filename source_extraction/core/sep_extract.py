@@ -1,4 +1,4 @@
-"""sep.extract whose limits grow when SEP says that it needs more."""
+"""sep.extract whose limits grow when SEP says that it needs more, and whose sources have no pixel that is left out."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from typing import Any
 import numpy as np
 import sep
 
-from .detections import Detections, labels_of
+from .detections import Detections, labels_of, new_labels, rows_of
+from .records import measured_again
 
 # Noise of a pixel that is to be left out, in working units: no threshold is ever above it. SEP's own mask lets the
 # first rows through and lets the kernel carry a neighbour's light into masked pixels; this does not.
 MASKED_NOISE = np.float32(1e30)
+# The same for SEP's matched filter, which passes over such pixels. It thresholds a ratio, which no noise of a pixel
+# keeps low where its neighbours shine, so that the pixel can belong to a source; and then a large noise would be in
+# the source's threshold, by which it is deblended and cleaned.
+MASKED_NOISE_IF_MATCHED = np.float32(0)
 # SEP's own limits at the start; the first buffer costs time at every call, so it grows only when it must.
 PIXEL_BUFFER = sep.get_extract_pixstack()
 GROWTH = 4
@@ -36,6 +41,9 @@ class _BufferOverflowError(Exception):
 class SepCall:
     """A call of sep.extract; `options` are further arguments of it.
 
+    No source has a pixel that is `left_out` (boolean, or None), in the map or in its record. With `parts` it may, if
+    the filter is matched: such sources are no product, and may be parts of larger ones.
+
     Deblending a source takes memory and time in proportion to its pixels times the thresholds. Sources that would take
     too much, or more sub-objects than SEP can count, are found without deblending, and the others without them.
     """
@@ -44,6 +52,8 @@ class SepCall:
     threshold: float
     sigma: float | np.ndarray | None
     options: dict[str, Any]
+    left_out: np.ndarray | None = None
+    parts: bool = False
 
     def run(self) -> Detections:
         """Extract the sources, in buffers that grow only where they must."""
@@ -61,12 +71,14 @@ class SepCall:
         sep.set_sub_object_limit(MOST_SUB_OBJECTS)
         return self._split_but_giants(whole)
 
-    def _call(self, sigma: np.ndarray | None = None, **changes: Any) -> Detections:
+    def _call(self, left_out: np.ndarray | None = None, **changes: Any) -> Detections:
+        """Call SEP; `left_out` says so of more pixels than the call does by itself."""
+        left_out = self.left_out if left_out is None else left_out
         try:
             found = sep.extract(
                 self.pixels,
                 self.threshold,
-                err=self.sigma if sigma is None else sigma,
+                err=self._noise(left_out),
                 segmentation_map=True,
                 **(self.options | changes),
             )
@@ -75,7 +87,44 @@ class SepCall:
             if "pixel buffer full" in str(problem) or "deblending overflow" in str(problem):
                 raise _BufferOverflowError from problem
             raise
-        return Detections(*found)
+        detections = Detections(*found)
+        if left_out is not None and self._matched and not self.parts:
+            return self._cleared(detections, left_out)
+        return detections
+
+    @property
+    def _matched(self) -> bool:
+        return self.options["filter_type"] == "matched"
+
+    def _noise(self, left_out: np.ndarray | None) -> float | np.ndarray | None:
+        """What SEP takes for `err`; with `conv` an array of one value gives what that value gives."""
+        if left_out is None:
+            return self.sigma
+        noise = MASKED_NOISE_IF_MATCHED if self._matched else MASKED_NOISE
+        return np.where(left_out, noise, np.float32(1 if self.sigma is None else self.sigma))
+
+    def _cleared(self, found: Detections, left_out: np.ndarray) -> Detections:
+        """Take pixels out of the sources: what is left of these is measured again, or dropped where it is too little.
+
+        Labels are dealt out anew, from 1 without a gap.
+        """
+        sources, segmentation = found.sources, found.segmentation
+        touched = np.unique(segmentation[left_out])
+        touched = touched[touched > 0]
+        if not len(touched):
+            return found
+        segmentation[left_out] = 0
+        left = np.bincount(segmentation.ravel(), minlength=len(sources) + 1)[touched]
+        enough = left >= self.options["minarea"]
+        again = touched[enough]
+        kernel = self.options["filter_kernel"]
+        found.sources[rows_of(again)] = measured_again(
+            found.of(again), again, segmentation, self.pixels, kernel, np.asarray(self.sigma), self.threshold
+        )
+        kept = np.ones(len(sources), dtype=bool)
+        kept[rows_of(touched[~enough])] = False
+        labels = new_labels(kept)
+        return Detections(sources[kept], labels[segmentation])
 
     def _whole(self) -> Detections:
         """Extract without deblending, in a pixel buffer that is large enough."""
@@ -103,9 +152,8 @@ class SepCall:
         """Extract all sources but the giants, and put those behind them as they are among the `whole` ones."""
         labels_among_whole = labels_of(giants)
         of_giants = np.isin(whole.segmentation, labels_among_whole)
-        # As under a mask: nothing is above the threshold there, and the filtered image stays what it is.
-        sigma = np.where(of_giants, MASKED_NOISE, np.float32(1 if self.sigma is None else self.sigma))
-        rest = self._call(sigma.astype(np.float32))
+        # As under a mask: no source is there, and the filtered image stays what it is.
+        rest = self._call(of_giants if self.left_out is None else of_giants | self.left_out)
         labels = labels_of(np.arange(len(rest), len(rest) + len(giants), dtype=np.int32))
         rest.segmentation[of_giants] = labels[np.searchsorted(labels_among_whole, whole.segmentation[of_giants])]
         return Detections(np.concatenate((rest.sources, whole.sources[giants])), rest.segmentation, labels.tolist())

@@ -14,7 +14,7 @@ from astropy.io import fits
 from ..core.image import Celestial, Image, Partner
 from ..errors import InputError
 from .content import damage_is_said, failures_are_said, open_again, size_of
-from .fits_pixels import Scale, values_of
+from .fits_pixels import Scale, lacks_shift, values_of
 from .fits_sky import celestial_of_header, distortion_tables, needs_tables
 from .fits_structure import HDU, STORED_TYPES, Keywords, hdus_of, text_of
 from .fits_tiles import decoded, image_header
@@ -100,6 +100,12 @@ def _read(
         )
     if chosen.compressed:
         stored = decoded(chosen, _bytes(file, chosen, source), index, source)
+        if scale.is_signed_byte and lacks_shift(stored):
+            raise InputError(
+                source,
+                "its compressed signed bytes look as astropy writes them by mistake, 128 too low",
+                "save it as int16, or without compression",
+            )
     else:
         stored = _stored(file, chosen, (height, width), plane or 0, source)
     return Image(

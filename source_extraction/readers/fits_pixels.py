@@ -48,6 +48,11 @@ class Scale(NamedTuple):
         return self.scale == 1 and self.zero == OTHER_SIGN.get(self.bits)
 
     @property
+    def is_signed_byte(self) -> bool:
+        """Whether the bytes of an image are signed."""
+        return self.bits == 8 and self.has_other_sign
+
+    @property
     def is_none(self) -> bool:
         """Whether the values are what is stored."""
         return self.scale == 1 and self.zero == 0
@@ -89,6 +94,14 @@ def values_of(stored: np.ndarray, scale: Scale) -> np.ndarray:
             values = values.astype(np.float32 if values.itemsize <= 2 else np.float64)
         values[missing] = np.nan
     return values
+
+
+def lacks_shift(stored: np.ndarray) -> bool:
+    """Whether signed bytes look as astropy (7.2 among others) compresses them: with BZERO, but stored as they are.
+
+    See its issue 19736. Then 0 is read as -128 and -1 as 127: all are negative, or they lie closer together without.
+    """
+    return bool(stored.max() < 128 or np.ptp(stored.view(np.int8).astype(int)) < np.ptp(stored.astype(int)))
 
 
 def _missing(stored: np.ndarray, blanks: Collection[int]) -> np.ndarray | None:

@@ -16,12 +16,16 @@ def read_image(
     source: str = "",
     hdu: str | None = None,
     plane: int | None = None,
+    *,
     partner: Partner | None = None,
+    is_picture: bool = True,
 ) -> Image:
     """Read the 2-D image of a FITS or TIFF file, or of an array.
 
     `source` is what messages call it (default: its path or name); `hdu` a FITS HDU by number or
     EXTNAME, `plane` the index (from 0) of one plane where there are several; `partner` is the image that it goes with.
+    Of a picture, bright is large, however a TIFF file shows its numbers; of what is none, a mask or a noise map, the
+    numbers themselves are taken.
     Raises InputError where it holds no such image, or one of another shape than its partner's.
     """
     if isinstance(given, InMemory):
@@ -29,7 +33,7 @@ def read_image(
             raise InputError(given.name, f"an array has no HDU {hdu!r}", "leave out --hdu")
         image = read_array(given, plane, partner)
     else:
-        image = _read_file(given, source or str(given), hdu, plane, partner)
+        image = _read_file(given, source or str(given), hdu, plane, partner, is_picture)
     if image.pixels.dtype.kind not in "biuf":
         raise InputError(
             image.source,
@@ -39,7 +43,9 @@ def read_image(
     return image
 
 
-def _read_file(path: Path, source: str, hdu: str | None, plane: int | None, partner: Partner | None) -> Image:
+def _read_file(
+    path: Path, source: str, hdu: str | None, plane: int | None, partner: Partner | None, is_picture: bool
+) -> Image:
     content = opened(path, source)
     beginning = beginning_of(content, source)
     if beginning.startswith(FITS_BEGINNING):
@@ -51,5 +57,5 @@ def _read_file(path: Path, source: str, hdu: str | None, plane: int | None, part
 
         if hdu is not None:
             raise InputError(source, f"a TIFF file has no HDU {hdu!r}", "leave out --hdu")
-        return read_tiff(content, source, plane, partner)
+        return read_tiff(content, source, plane, partner, is_picture=is_picture)
     raise InputError(source, f"this is {kind_of(beginning)}, not a FITS or TIFF image", "convert it to one of these")

@@ -26,7 +26,8 @@ def read_mask(given: Path | InMemory, maskthresh: float, image: Image) -> Mask:
     Pixels of a boolean mask that are True, of a numeric one that are greater than `maskthresh`
     or NaN, are masked.
     """
-    mask = read_image(given, partner=Partner(image, "mask", "give a mask of the image's shape"))
+    partner = Partner(image, "mask", "give a mask of the image's shape")
+    mask = read_image(given, partner=partner, is_picture=False)
     # "not (value <= threshold)" rather than ">": NaN marks a pixel too.
     masked = mask.pixels if mask.pixels.dtype == bool else ~(mask.pixels <= maskthresh)
     if masked.all():

@@ -14,16 +14,22 @@ from .images import read_image
 
 # The power of the image's unit that each error_type has.
 POWERS = {"rms": 1, "variance": 2, "weight": -2}
+# Writers of noise maps put numbers like 1e15, 1e20 or 1e30 where there is no noise to tell. A value so many times that
+# of the good pixels is such a number: float32 has 7 digits. The good ones are those at a low percentile, since most of
+# a map may be bad, and the least of all values an accident.
+NO_NOISE, OF_GOOD_PIXELS = 1e12, 1
 
 
 def read_noise_map(given: Path | InMemory, error_type: str, image: Image) -> NoiseMap:
     """Read the noise of every pixel of `image`.
 
     `error_type` "rms": standard deviations; "variance": their squares; "weight": inverse variances, as
-    surveys distribute them. A pixel whose value is not finite, negative, or 0 is invalid.
+    surveys distribute them. A pixel whose value is not finite, negative, or 0 is invalid, and one whose value
+    is `NO_NOISE` times worse than that of the good ones.
     Raises InputError where the shape differs or no pixel is valid.
     """
-    noise = read_image(given, partner=Partner(image, "noise map", "give a noise map of the image's shape"))
+    partner = Partner(image, "noise map", "give a noise map of the image's shape")
+    noise = read_image(given, partner=partner, is_picture=False)
     values = noise.pixels.astype(np.float64)
     if isinstance(given, InMemory):
         values *= _in_unit_of(image, noise, error_type)
@@ -35,7 +41,27 @@ def read_noise_map(given: Path | InMemory, error_type: str, image: Image) -> Noi
         np.sqrt(values, out=values)
     if error_type == "weight":
         np.reciprocal(values, out=values)
-    return NoiseMap(noise.source, values, invalid, noise.remarks)
+    absurd = _absurd(values, invalid, NO_NOISE ** (1 / abs(POWERS[error_type])))
+    if absurd is None:
+        return NoiseMap(noise.source, values, invalid, noise.remarks)
+    remark = (
+        f"in {np.count_nonzero(absurd)} pixels the noise is {values[absurd].min():.3g} or more, and that of good ones "
+        f"{_of_good_pixels(values, invalid):.3g}: they are masked, as pixels without a noise"
+    )
+    values[absurd] = 1
+    return NoiseMap(noise.source, values, invalid | absurd, (*noise.remarks, remark))
+
+
+def _absurd(noise: np.ndarray, invalid: np.ndarray, times: float) -> np.ndarray | None:
+    """Where a noise is so many times that of the good pixels; None where none is."""
+    if noise.max(where=~invalid, initial=0) <= times * noise.min(where=~invalid, initial=np.inf):
+        return None
+    absurd = ~invalid & (noise > times * _of_good_pixels(noise, invalid))
+    return absurd if absurd.any() else None
+
+
+def _of_good_pixels(noise: np.ndarray, invalid: np.ndarray) -> float:
+    return float(np.percentile(noise[~invalid], OF_GOOD_PIXELS))
 
 
 def _in_unit_of(image: Image, noise: Image, error_type: str) -> float:

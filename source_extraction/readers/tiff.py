@@ -8,6 +8,7 @@ memory that follow from its size.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import faulthandler
 import io
@@ -38,13 +39,17 @@ COMPLAINTS_KEPT = 1000
 Result = TypeVar("Result")
 
 
-def read_tiff(given: Path | BinaryIO, source: str, plane: int | None, partner: Partner | None = None) -> Image:
+def read_tiff(
+    given: Path | BinaryIO, source: str, plane: int | None, partner: Partner | None = None, *, is_picture: bool = True
+) -> Image:
     """Read one 2-D image, of a file or of what a file holds; see `readers.images.read_image`."""
     with given.open("rb") if isinstance(given, Path) else contextlib.nullcontext(given) as file:
         size = file.seek(0, io.SEEK_END)
         layout, remarks = _apart(lambda: examine(_own(file), size, source, plane), source, size, 0, 1)
         if partner is not None:
             partner.require_same_shape(source, layout.shape)
+        if not is_picture:
+            layout = dataclasses.replace(layout, meaning=layout.meaning.of_numbers)
         return _read(file, size, source, plane, layout, remarks)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,11 @@ class Meaning:
         if self.greys is not None:
             return 4
         return 8 if self.is_scaled else 0
+
+    @property
+    def of_numbers(self) -> Meaning:
+        """The same where the numbers are not shown: neither inverted nor coloured."""
+        return dataclasses.replace(self, inverted_from=None, greys=None)
 
     @property
     def is_scaled(self) -> bool:
