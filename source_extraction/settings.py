@@ -230,7 +230,12 @@ class DetectionOptions(_Checked):
         "or nothing: thresh is then an absolute value (none); or the noise map of --error_file (file)",
         choices=("float_globalrms", "array_rms", "none", "file"),
     )
-    minarea: int = _option(5, "detection", "least number of pixels of a source", bounds=Bounds(least=1, most=INT32_MAX))
+    minarea: int = _option(
+        5,
+        "detection",
+        "least number of pixels of a source; one that is split from a blend may have fewer",
+        bounds=Bounds(least=1, most=INT32_MAX),
+    )
 
     filter_case: str = _option(
         "default",
@@ -256,11 +261,13 @@ class DetectionOptions(_Checked):
         bounds=Bounds(least=0, most=1),
     )
 
-    clean: bool = _option(True, "cleaning", "merge detections that a brighter neighbour's wing explains")
+    clean: bool = _option(
+        True, "cleaning", "delete detections that a brighter neighbour's wing explains; their pixels become sky"
+    )
     clean_param: float = _option(
         1.0,
         "cleaning",
-        "Moffat exponent of the neighbour's assumed wing: lower merges more",
+        "Moffat exponent of the neighbour's assumed wing: lower deletes more",
         bounds=Bounds(above=0),
     )
 

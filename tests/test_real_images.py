@@ -5,6 +5,8 @@ Every image in it must give all products or a sentence, and the same sources as 
 
 import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +14,14 @@ import pandas as pd
 import pytest
 import tifffile
 from astropy.io import fits
+from astropy.table import Table
 
+from source_extraction import extract
 from source_extraction.core.tiles import MOST_ROWS_OF_ONE_TILE
 from tests import sep_directly
-from tests.conftest import read_catalog, run_tool
+from tests.conftest import REPOSITORY, read_catalog, run_tool
 from tests.test_against_sep import assert_same_catalog
+from tests.test_sextractor import SAME_SOURCE, off, with_small_groups
 
 FOLDER = Path(os.environ.get("SOURCE_EXTRACTOR_IMAGES", "/nowhere"))
 IMAGES = sorted(path for path in FOLDER.glob("*") if re.search(r"\.(fits|tiff?)(\.\w+)?$", path.name))
@@ -69,3 +74,40 @@ def test_real_image(tmp_path: Path, path: Path) -> None:
         assert len(catalog) == pytest.approx(SOURCES[path.name], rel=0.001)
     labels = fits.getdata(tmp_path / "segmentation_map.fits")
     np.testing.assert_array_equal(np.unique(labels[labels > 0]), catalog["label"])
+
+
+def sextractor(pixels: np.ndarray, folder: Path) -> Table:
+    """SExtractor's catalog of an image, with the configuration of the shipped sky."""
+    fits.writeto(folder / "image.fits", pixels.astype(np.float32))
+    its_own = REPOSITORY / "tests" / "sextractor"
+    command = [
+        "source-extractor",
+        folder / "image.fits",
+        "-c",
+        its_own / "sky.sex",
+        "-CATALOG_NAME",
+        folder / "sky.cat",
+    ]
+    subprocess.run(command, check=True, cwd=its_own)
+    return Table.read(folder / "sky.cat", format="ascii.sextractor")
+
+
+@pytest.mark.skipif(shutil.which("source-extractor") is None, reason="SExtractor is not installed")
+@pytest.mark.parametrize(
+    ("name", "merged", "apertures", "imitated"),
+    [("sdss_r.fits.bz2", 24, 30, 3), ("legacysurvey_g_360.fits", 3, 12, 2)],
+)
+def test_differences_from_sextractor(tmp_path: Path, name: str, merged: int, apertures: int, imitated: int) -> None:
+    """The README's figures: sources of which a flux differs by more than 5 %."""
+    if not (FOLDER / name).exists():
+        pytest.skip(f"{name} is not at hand")
+    pixels = first_plane(FOLDER / name).astype(np.float32)
+    found, theirs = extract(pixels), sextractor(pixels, tmp_path)
+    ours = found.to_pandas()
+    away = np.hypot(*(ours[axis].to_numpy()[:, None] + 1 - theirs[f"{axis.upper()}_IMAGE"] for axis in "xy"))
+    assert len(ours) == len(theirs) == (away.min(axis=1) < SAME_SOURCE).sum()
+    theirs = theirs[away.argmin(axis=1)]
+    unblended = (ours["flag"] & 1 == 0).to_numpy() & (np.asarray(theirs["FLAGS"]) & 2 == 0)
+    assert (off(ours["flux_iso"], theirs["FLUX_ISO"], 0.05) & unblended).sum() == merged
+    assert off(ours["flux_aper_10"], theirs["FLUX_APER_1"], 0.05).sum() == apertures
+    assert off(with_small_groups(pixels, found, 10), theirs["FLUX_APER_1"], 0.05).sum() == imitated

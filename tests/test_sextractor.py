@@ -3,10 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+import sep
 from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
 
+from source_extraction import Result, extract
 from tests.conftest import REPOSITORY, TEST_DATA, read_catalog, succeed
 
 REFERENCE = REPOSITORY / "tests" / "sextractor" / "sky.cat"
@@ -149,3 +151,43 @@ def test_angles_on_the_sky(pairs: tuple[pd.DataFrame, Table], isolated: np.ndarr
         away = np.degrees(np.arctan2(2 * both, north2 - east2)) / 2 - np.asarray(angle)
         # A and B are printed with 3 digits.
         assert np.abs((away + 90) % 180 - 90)[elongated].max() < 0.1
+
+
+def off(ours: np.ndarray, theirs: np.ndarray, by: float) -> np.ndarray:
+    """True where a value is off by more than that, relative to theirs."""
+    return np.abs(np.asarray(ours) / np.asarray(theirs, dtype=float) - 1) > by
+
+
+def test_what_cleaning_deletes_is_nobody_s(sky: np.ndarray, pairs: tuple[pd.DataFrame, Table]) -> None:
+    """SExtractor adds a detection that it cleans to its neighbour, SEP drops it: the difference is its very flux."""
+    ours, theirs = pairs
+    found, all_of_them = extract(sky), extract(sky, clean=False)
+    deleted = np.setdiff1d(all_of_them.segmentation[found.segmentation == 0], 0)
+    assert len(deleted) == len(all_of_them) - len(found) == 12
+    fluxes = all_of_them.to_pandas().loc[deleted, "flux"].to_numpy()
+    more = np.asarray(theirs["FLUX_ISO"]) - ours["flux_iso"].to_numpy()
+    merged = off(ours["flux_iso"], theirs["FLUX_ISO"], 0.05) & (np.abs(more[:, None] - fluxes).min(axis=1) < 0.001)
+    assert merged.sum() == 5
+    # Nothing else makes an unblended source differ.
+    unblended = (ours["flag"] & 1 == 0).to_numpy() & (np.asarray(theirs["FLAGS"]) & 2 == 0)
+    assert (off(ours["flux_iso"], theirs["FLUX_ISO"], 0.05) & unblended & ~merged).sum() == 0
+
+
+def with_small_groups(pixels: np.ndarray, found: Result, diameter: float) -> np.ndarray:
+    """Our fluxes in circles, groups of fewer pixels than DETECT_MINAREA being zero, as SExtractor's BLANK has them."""
+    groups = extract(pixels, minarea=1, clean=False, deblend_nthresh=1)
+    small = np.flatnonzero(groups.to_pandas()["npix"] < 5) + 1
+    owners = np.where(np.isin(groups.segmentation, small), len(found) + 1, found.segmentation)
+    assert (owners > len(found)).any()
+    x, y = (found.to_pandas()[axis].to_numpy() for axis in "xy")
+    subtracted = found.background_subtracted.astype(np.float32)
+    labels = np.arange(1, len(found) + 1)
+    return sep.sum_circle(subtracted, x, y, diameter / 2, subpix=5, seg_id=labels, segmap=owners)[0]
+
+
+def test_small_groups_are_zero_in_its_apertures(sky: np.ndarray, pairs: tuple[pd.DataFrame, Table]) -> None:
+    ours, theirs = pairs
+    unblended = (ours["flag"] & 1 == 0).to_numpy() & (np.asarray(theirs["FLAGS"]) & 2 == 0)
+    assert (off(ours["flux_aper_10"], theirs["FLUX_APER_1"], 0.001) & unblended).sum() == 3
+    imitated = with_small_groups(sky, extract(sky), 10)
+    assert not (off(imitated, theirs["FLUX_APER_1"], 1e-6) & unblended).any()

@@ -108,6 +108,25 @@ class TestAgainstOneCall:
         differ = (found.segmentation > 0) != (expected.segmentation > 0)
         assert differ.sum() < 0.003 * (expected.segmentation > 0).sum()
 
+    def test_cleaning_beyond_a_seam(self) -> None:
+        """Beyond a seam, far from a large galaxy, detections may stay that one call deletes: few, and sources drawn there.
+
+        The README says so, with its figure.
+        """
+        sky, rows, columns = simulate(SHAPE, 3000, seed=7, fwhm=3, faintest=200), *np.indices(SHAPE)
+        scale = 30 / 1.678
+        galaxy = np.exp(-np.hypot(columns - 700.3, (rows - 1024) / 0.7) / scale) * 3e6 / (2 * np.pi * scale**2 * 0.7)
+        light = np.random.default_rng(5).poisson(galaxy)
+        found, expected = (
+            (part.to_pandas()["x"] + 1j * part.to_pandas()["y"]).to_numpy()
+            for part in both((sky.pixels + light).astype(np.float32), bw=256, bh=256)
+        )
+        assert all(np.abs(found - place).min() < 0.5 for place in expected)
+        more = [place for place in found if np.abs(expected - place).min() > 0.5]
+        assert 0 < len(more) <= 4
+        drawn = sky.truth["x"] + 1j * sky.truth["y"]
+        assert all(np.abs(drawn - place).min() < 2 for place in more)
+
     def test_one_tile_is_one_call(self) -> None:
         pixels = simulate((1024, 1100), 1800, seed=3).pixels
         found, expected = both(pixels)

@@ -26,8 +26,9 @@ from .windows import Window
 
 TILE = 1024
 MOST_ROWS_OF_ONE_TILE = 1024
-# Pixels around a tile, at least: cleaning looks for brighter neighbours there, as far as 10 times the sum of both
-# sources' a (CLEAN_ZONE in SEP's extract.h). More bring the sources no closer to those of one call.
+# Pixels around a tile, at least: cleaning looks for brighter neighbours there. In one call it does as far as 10 times
+# the sum of both sources' a (CLEAN_ZONE in SEP's extract.h), which is hundreds of pixels beside a large galaxy; what it
+# deletes so far away are mostly sources (tests/test_tiles.py).
 OVERLAP = 32
 ROWS_AT_A_TIME = 128
 
