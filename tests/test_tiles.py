@@ -109,7 +109,7 @@ class TestAgainstOneCall:
         assert differ.sum() < 0.003 * (expected.segmentation > 0).sum()
 
     def test_cleaning_beyond_a_seam(self) -> None:
-        """Beyond a seam, far from a large galaxy, detections may stay that one call deletes: few, and sources drawn there.
+        """Beyond a seam, far from a large galaxy, detections may stay that one call deletes: few, and real ones.
 
         The README says so, with its figure.
         """

@@ -100,11 +100,11 @@ def _read(
         )
     if chosen.compressed:
         stored = decoded(chosen, _bytes(file, chosen, source), index, source)
-        if scale.is_signed_byte and lacks_shift(stored):
+        if lacks_shift(stored, scale):
             raise InputError(
                 source,
-                "its compressed signed bytes look as astropy writes them by mistake, 128 too low",
-                "save it as int16, or without compression",
+                f"its compressed {scale.described} pixels look as astropy writes them by mistake: half the range off",
+                "save it without compression, or as int32",
             )
     else:
         stored = _stored(file, chosen, (height, width), plane or 0, source)

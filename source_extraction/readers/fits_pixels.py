@@ -48,11 +48,6 @@ class Scale(NamedTuple):
         return self.scale == 1 and self.zero == OTHER_SIGN.get(self.bits)
 
     @property
-    def is_signed_byte(self) -> bool:
-        """Whether the bytes of an image are signed."""
-        return self.bits == 8 and self.has_other_sign
-
-    @property
     def is_none(self) -> bool:
         """Whether the values are what is stored."""
         return self.scale == 1 and self.zero == 0
@@ -96,12 +91,17 @@ def values_of(stored: np.ndarray, scale: Scale) -> np.ndarray:
     return values
 
 
-def lacks_shift(stored: np.ndarray) -> bool:
-    """Whether signed bytes look as astropy (7.2 among others) compresses them: with BZERO, but stored as they are.
+def lacks_shift(stored: np.ndarray, scale: Scale) -> bool:
+    """Whether numbers look as astropy (7.2 among others) compresses int8 and uint64: unshifted, but with a BZERO.
 
-    See its issue 19736. Then 0 is read as -128 and -1 as 127: all are negative, or they lie closer together without.
+    See its issue 19736. Read by the standard, int8 0 and -1 are -128 and 127, and uint64 0 is 2^63.
     """
-    return bool(stored.max() < 128 or np.ptp(stored.view(np.int8).astype(int)) < np.ptp(stored.astype(int)))
+    if not (scale.has_other_sign and scale.bits in (8, 64)):
+        return False
+    unshifted = stored.view(f"i{stored.itemsize}")
+    if unshifted.min() >= 0:
+        return True
+    return scale.bits == 8 and bool(np.ptp(unshifted.astype(int)) < np.ptp(stored.astype(int)))
 
 
 def _missing(stored: np.ndarray, blanks: Collection[int]) -> np.ndarray | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,8 +29,14 @@ def read_mask(given: Path | InMemory, maskthresh: float, image: Image) -> Mask:
     """
     partner = Partner(image, "mask", "give a mask of the image's shape")
     mask = read_image(given, partner=partner, is_picture=False)
-    # "not (value <= threshold)" rather than ">": NaN marks a pixel too.
-    masked = mask.pixels if mask.pixels.dtype == bool else ~(mask.pixels <= maskthresh)
+    if mask.pixels.dtype == bool:
+        masked = mask.pixels
+    elif mask.pixels.dtype.kind in "iu":
+        # Between whole numbers: numpy would compare in float64, which does not hold those of 64 bits.
+        masked = mask.pixels > math.floor(maskthresh)
+    else:
+        # "not (value <= threshold)" rather than ">": NaN marks a pixel too.
+        masked = ~(mask.pixels <= maskthresh)
     if masked.all():
         raise InputError(
             mask.source, "the mask leaves no pixel of the image", "masked are the pixels above --maskthresh"
