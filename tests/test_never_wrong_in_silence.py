@@ -411,6 +411,21 @@ def test_a_star_with_a_masked_core_stays(tmp_path: Path) -> None:
     assert 0.9 * star["npix"] < beside["npix"].iloc[0] < star["npix"]
 
 
+def test_specks_change_little_of_what_is_found() -> None:
+    """With 3 % of the pixels masked, a row and three columns: as many of the sources drawn, and no more false ones."""
+    sky = simulate((600, 600), 1100, seed=1, fwhm=3)
+    masked = np.random.default_rng(1).uniform(size=sky.pixels.shape) < 0.03
+    masked[300] = masked[:, 200:203] = True
+    drawn = sky.truth["x"] + 1j * sky.truth["y"]
+    right, false = {}, {}
+    for name, mask in (("unmasked", None), ("masked", masked)):
+        found = extract(sky.pixels, mask=mask, err_option="array_rms", thresh=4).to_pandas()
+        nearest = np.abs((found["x"] + 1j * found["y"]).to_numpy()[:, None] - drawn).min(axis=1)
+        right[name], false[name] = (nearest < 2).sum(), (nearest >= 2).sum()
+    assert right["masked"] == pytest.approx(right["unmasked"], rel=0.05)
+    assert false["masked"] <= false["unmasked"] + 2
+
+
 def test_giants_that_stay_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is left out around sources too large to be deblended is no part of the others' rows either."""
     monkeypatch.setattr(sep_extract, "MOST_BYTES_TO_DEBLEND", 32 * 44 * 60)

@@ -27,9 +27,9 @@ def measured_again(
     (height, width) are what SEP was given, in the same units, with its `kernel` and `threshold`. Of the former records
     stays which were split from a blend.
     """
-    number_of = np.full(labels.max(initial=0) + 1, -1)
+    number_of = np.full(segmentation.max(initial=0) + 1, -1)
     number_of[labels] = np.arange(len(labels))
-    y, x = np.nonzero(np.isin(segmentation, labels))
+    y, x = np.nonzero(number_of[segmentation] >= 0)
     number = number_of[segmentation[y, x]]
     order = np.argsort(number, kind="stable")
     y, x, number = y[order], x[order], number[order]
