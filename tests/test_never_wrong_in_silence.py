@@ -258,6 +258,15 @@ def test_a_noise_that_varies_much_is_a_noise(tmp_path: Path) -> None:
     assert not found["masked_fraction"].any()
 
 
+def test_a_noise_map_is_what_the_file_stores(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    write_fits(SKY)(tmp_path / "image.fits")
+    write_tiff(np.full(SHAPE, 9, np.uint8), photometric="miniswhite")(tmp_path / "noise.tiff")
+    options = ("--err_option", "file", "--error_file", tmp_path / "noise.tiff", "--output_dir", tmp_path)
+    status, said, _ = run(capsys, tmp_path / "image.fits", *options, "--outputs", "catalog.tsv")
+    assert status == 0
+    assert "Threshold: 13.5 to 13.5, median 13.5 (1.5 x noise map)" in said
+
+
 class TestSecondBand:
     """Where the second band has no pixel, there is no flux: sep-developers/sep#63, lightkurve/lightkurve#651."""
 
