@@ -122,7 +122,7 @@ VALUES = [
       for codec in ("RICE_1", "GZIP_1", "GZIP_2")),
     Values("BLANK = -2^63", with_card(np.where(MASKED, -(2**63), COUNTS.astype(np.int64)),
                                       "BLANK   = -9223372036854775808"), HOLED, "astropy/astropy#3865"),
-    Values("BLANK of a scaled cube", with_card(with_hole(COUNTS, 7).astype(np.int16)[None], "BLANK   = 7"), HOLED,
+    Values("BLANK of a cube of one plane", with_card(with_hole(COUNTS, 7).astype(np.int16)[None], "BLANK   = 7"), HOLED,
            "CARTAvis/carta-backend#1492"),
     # Integers of 64 bits, and of the other sign.
     *(Values(f"image {kind}", write_fits(COUNTS.astype(kind)), SKY.astype(np.uint16), FITS_STANDARD)
