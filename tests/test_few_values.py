@@ -190,6 +190,25 @@ class TestWithoutNoise:
         assert result.to_pandas()["npix"].max() < 5000
         assert result.segmentation[np.kron(stars, np.ones((3, 3))) == 0].astype(bool).mean() < 0.005
 
+    @pytest.mark.parametrize(("slope", "most"), [(0.003, 1), (0.01, 1), (0.03, 0), (0.1, 0)])
+    @pytest.mark.parametrize("thresh", [1.5, 3.0])
+    def test_steps_of_rounding_are_no_sources(self, slope: float, most: int, thresh: float) -> None:
+        """A smooth ramp; at most its last step, which the corner of the image makes an island, looks like a source."""
+        y, x = np.indices((400, 500))
+        assert len(extract(np.round(20 + slope * (x + 0.3 * y)).astype(np.uint8), thresh=thresh)) <= most
+
+    @pytest.mark.parametrize("noise", [0.2, 0.3, 0.5])
+    @pytest.mark.parametrize("slope", [0.003, 0.01, 0.03])
+    def test_noise_on_a_ramp(self, slope: float, noise: float) -> None:
+        """Its RMS is that around the ramp, and it has no source either."""
+        y, x = np.indices((400, 500))
+        ramp = 20 + slope * (x + 0.3 * y)
+        pixels = np.round(ramp + np.random.default_rng(15).normal(0, noise, ramp.shape)).astype(np.uint8)
+        result = extract(pixels)
+        assert len(result) <= 1
+        assert np.median(result.background_rms) == pytest.approx((pixels - ramp).std(), rel=0.2)
+        assert np.abs(result.background - ramp).max() < 0.5
+
 
 class TestNoCellIsHalfValid:
     """Circles and footprints: SEP says background 0 and RMS 1 there."""

@@ -27,7 +27,7 @@ from tests.test_against_sep import assert_same_catalog
 from tests.test_awkward_inputs import MASKED, SHAPE, SKY, Maker, run, with_hole, write_fits, write_tiff
 
 COUNTS = SKY.astype(np.uint16)
-DIM = np.clip(SKY / 8, 1, 255).astype(np.uint8)
+DIM = np.clip(SKY / 4, 1, 255).astype(np.uint8)
 FITS_STANDARD, TIFF_6, GDAL = "FITS standard 4.0, 4.4.2.5", "TIFF 6.0", "GDAL, GTiff driver"
 
 

@@ -92,6 +92,8 @@ class WindowExtractor:
         sigma = np.ascontiguousarray(window.of(self.sigma)) if isinstance(self.sigma, np.ndarray) else self.sigma
         left_out = self._left_out(window, without)
         detections = SepCall(pixels, self.working_threshold, sigma, self._options(parents), left_out, parents).run()
+        if self.sky.least_peak and not parents:
+            detections = detections.only(detections.sources["peak"] >= self.sky.least_peak)
         for axis, first in (("y", window.top), ("x", window.left)):
             for name in POSITION_FIELDS:
                 detections.sources[axis + name] += first

@@ -31,6 +31,14 @@ class Detections:
         """The sources with these labels."""
         return self.sources[rows_of(labels)]
 
+    def only(self, kept: np.ndarray) -> Detections:
+        """Those `kept` (boolean, an entry a source), with labels dealt out anew, from 1 without a gap."""
+        if kept.all():
+            return self
+        labels = new_labels(kept)
+        not_deblended = [int(labels[label]) for label in self.not_deblended if labels[label]]
+        return Detections(self.sources[kept], labels[self.segmentation], not_deblended)
+
 
 def labels_of(rows: np.ndarray) -> np.ndarray:
     """The labels of sources by their rows, which count from 0; labels count from 1, as 0 is the sky."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import sep
 
-from .detections import Detections, labels_of, new_labels, rows_of
+from .detections import Detections, labels_of, rows_of
 from .records import measured_again
 
 # Noise of a pixel that is to be left out, in working units: no threshold is ever above it. SEP's own mask lets the
@@ -123,8 +123,7 @@ class SepCall:
         )
         kept = np.ones(len(sources), dtype=bool)
         kept[rows_of(touched[~enough])] = False
-        labels = new_labels(kept)
-        return Detections(sources[kept], labels[segmentation])
+        return found.only(kept)
 
     def _whole(self) -> Detections:
         """Extract without deblending, in a pixel buffer that is large enough."""

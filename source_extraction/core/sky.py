@@ -25,6 +25,9 @@ PRECISION_OF_NOISE = 1e-5
 RMS_FLOOR = 0.01
 # In working units: what an image without any noise has instead of zero.
 LEAST_RMS = 1e-6
+# Of an image of few values no source has a peak lower than this, in steps between values above the background: its
+# pixels would be those that a smooth background is rounded to, which are up to half a step above it.
+LEAST_PEAK = 0.75
 # Working pixels are cut here: SEP takes what is below -1e30 for masked, and float32 ends at 3e38.
 BRIGHTEST = 1e29
 # This many pixels are enough to know the median and the spread of an image.
@@ -109,6 +112,12 @@ class Sky:
         """Give the memory of `sigma` back, but not that of the RMS map, which is a product as well."""
         if not self._sigma_is_rms_map:
             self.__dict__.pop("sigma", None)
+
+    @property
+    def least_peak(self) -> float:
+        """The lowest peak that a source may have, in working units; 0 where any may."""
+        step = self._mesh.step if isinstance(self._mesh, CellMesh) else None
+        return LEAST_PEAK * (step or 0) * self._mesh_unit / self.unit
 
     @property
     def _sigma_is_rms_map(self) -> bool:
