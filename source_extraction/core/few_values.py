@@ -121,7 +121,6 @@ def _clipped(cells: np.ndarray, sizes: np.ndarray, step: float) -> tuple[np.ndar
     """Mean and standard deviation of the pixels of each cell that lie within `CLIP` of the median, again and again.
 
     And the largest of these pixels. `cells` (cells, pixels) are NaN where invalid, `sizes` how many pixels each has.
-
     The clip is rounded up to the next value, and is a step at least: otherwise the few pixels that make the noise would
     be taken for sources, and the noise for none. NaN where a cell has too few valid pixels.
     """
