@@ -178,6 +178,19 @@ def test_transposed(kind: str) -> None:
     np.testing.assert_allclose(straight[["x", "y"]], turned[["y", "x"]], atol=1e-3)
 
 
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("level", [0, 1000])
+def test_zeros_outside_of_a_footprint_are_not_few_values(share: float, level: float) -> None:
+    """Kind of spacetelescope/drizzlepac#1838: unused pixels were taken for the zeros of photon counts.
+
+    A boundary in the middle of a mesh cell, and the background that SEP gives, for better or worse.
+    """
+    pixels = np.random.default_rng(16).normal(level, 3, (512, 512)).astype(np.float32)
+    pixels[int(512 * (1 - share)) :] = level
+    background = sep.Background(np.ldexp(pixels - level, 10))
+    np.testing.assert_allclose(extract(pixels).background_rms[0, 0], background.rms()[0, 0] / 2**10, rtol=1e-3)
+
+
 class TestWithoutNoise:
     """A sky of zeros, and steps of rounding."""
 
@@ -211,7 +224,10 @@ class TestWithoutNoise:
 
 
 class TestNoCellIsHalfValid:
-    """Circles and footprints: SEP says background 0 and RMS 1 there."""
+    """Circles and footprints: SEP says background 0 and RMS 1 there.
+
+    Kind of lofar-astron/PyBDSF#365 and transientskp/tkp#17: little of a cell is in the field.
+    """
 
     @pytest.mark.parametrize("kind", ["many values", "few values"])
     def test_statistics_of_the_valid_pixels(self, kind: str, capsys: pytest.CaptureFixture) -> None:
