@@ -217,12 +217,11 @@ def test_header_that_contradicts_the_tiles(tmp_path: Path, codec: str, cards: di
     run(tmp_path, content).assert_orderly()
 
 
-@pytest.mark.parametrize("codec", CODECS)
-@pytest.mark.parametrize("kind", ["i2", "f4"])
+@pytest.mark.parametrize(
+    ("codec", "kind"), [(codec, kind) for codec in CODECS for kind in ("i2", "f4") if (codec, kind) != ("PLIO_1", "f4")]
+)
 def test_damaged_streams(tmp_path: Path, codec: str, kind: str) -> None:
-    """Bytes of tiles and of their places turned over, tiles emptied, the end cut."""
-    if codec == "PLIO_1" and kind == "f4":
-        pytest.skip("PLIO holds integers")
+    """Bytes of tiles and of their places turned over, tiles emptied, the end cut. PLIO holds integers only."""
     content, random = compressed(codec, kind), np.random.default_rng(5)
     start = start_of_data(content)
     for _ in range(25):
@@ -290,17 +289,27 @@ def test_no_process_to_decode_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         read_image(tmp_path / "image.fits")
 
 
-@pytest.mark.parametrize("codec", CODECS)
-@pytest.mark.parametrize("kind", ["u1", "i2", "u2", "i4", "f4", "f8"])
-@pytest.mark.parametrize("tile", [(30, 24), (17, 70), (1, 72), (60, 72), (7, 5)])
+KINDS, TILES = ("u1", "i2", "u2", "i4", "f4", "f8"), ((30, 24), (17, 70), (1, 72), (60, 72), (7, 5))
+
+
+def can_be_written(codec: str, kind: str, tile: tuple[int, int]) -> bool:
+    """Whether astropy can: PLIO holds integers from 0 to 2^24, and HCOMPRESS no tile of less than 4 pixels a side."""
+    if codec == "PLIO_1":
+        return kind in ("u1", "i2", "i4")
+    # The last tiles have what is left of 60 x 72 pixels.
+    sides = [side for whole, most in zip(SHAPE, tile, strict=True) for side in (most, whole % most or most)]
+    return codec != "HCOMPRESS_1" or min(sides) >= 4
+
+
+WRITTEN = [each for each in itertools.product(CODECS, KINDS, TILES) if can_be_written(*each)]
+
+
+@pytest.mark.parametrize(("codec", "kind", "tile"), WRITTEN)
 def test_compressed_pixels_are_astropy_s(tmp_path: Path, codec: str, kind: str, tile: tuple[int, int]) -> None:
     pixels = SKY.copy()
     if kind[0] == "f" and codec != "NOCOMPRESS":
         pixels[3:5, 10:20] = np.nan
-    try:
-        (tmp_path / "image.fits").write_bytes(compressed(codec, kind, tile, pixels))
-    except (ValueError, TypeError, OverflowError) as unwritable:
-        pytest.skip(str(unwritable))
+    (tmp_path / "image.fits").write_bytes(compressed(codec, kind, tile, pixels))
     read = read_image(tmp_path / "image.fits").pixels
     with fits.open(tmp_path / "image.fits") as file:
         np.testing.assert_array_equal(read, file[1].data)
@@ -328,23 +337,26 @@ def with_stored(stored: np.ndarray, compress: bool, cards: str) -> bytes:
     return content[:end] + text.ljust(stop - end) + content[stop:]
 
 
-@pytest.mark.parametrize("compress", [False, True])
 @pytest.mark.parametrize(
-    ("kind", "cards", "scale", "zero"),
+    ("kind", "cards", "scale", "zero", "compress"),
     [
-        ("u1", "BSCALE  = 3|BZERO   = -2147483648", 3, -(2**31)),
-        ("i2", "BSCALE  = 0.1|BZERO   = 1E6", 0.1, 1e6),
-        ("i2", "BSCALE  = '0.5'", 0.5, 0),
-        ("i4", "BSCALE  = 0.1", 0.1, 0),
-        ("f4", "BSCALE  = 1.0000001|BZERO   = 16777216", 1.0000001, 2**24),
-        ("f8", "BZERO   = 100", 1, 100),
+        (*row, compress)
+        # Compressed floating-point numbers are not stored as they are.
+        for compress in (False, True)
+        for row in [
+            ("u1", "BSCALE  = 3|BZERO   = -2147483648", 3, -(2**31)),
+            ("i2", "BSCALE  = 0.1|BZERO   = 1E6", 0.1, 1e6),
+            ("i2", "BSCALE  = '0.5'", 0.5, 0),
+            ("i4", "BSCALE  = 0.1", 0.1, 0),
+            ("f4", "BSCALE  = 1.0000001|BZERO   = 16777216", 1.0000001, 2**24),
+            ("f8", "BZERO   = 100", 1, 100),
+        ]
+        if not (compress and row[0][0] == "f")
     ],
 )
 def test_scaled_in_double_precision(
     tmp_path: Path, kind: str, cards: str, scale: float, zero: float, compress: bool
 ) -> None:
-    if compress and kind[0] == "f":
-        pytest.skip("not stored as they are")
     stored = (SKY / 4).astype(kind)
     (tmp_path / "image.fits").write_bytes(with_stored(stored, compress, cards))
     pixels = read_image(tmp_path / "image.fits").pixels
