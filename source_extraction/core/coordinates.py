@@ -5,39 +5,106 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from .image import MapProjection
 
 if TYPE_CHECKING:
+    from astropy.coordinates import BaseCoordinateFrame
     from astropy.wcs import WCS
 
 ARCSEC = 3600.0  # in a degree
 
 
+class ReferenceSystem(NamedTuple):
+    """What longitudes and latitudes are measured in; `is_known` unless the header calls it by a name of its own."""
+
+    name: str
+    is_known: bool = True
+
+
+# By the type of the longitude (FITS WCS paper II, 2.1). What is not here is of the Sun or a planet, or moves with the
+# Earth, and has no ICRS.
+SYSTEMS = {"GLON": "galactic", "ELON": "ecliptic", "SLON": "supergalactic"}
+# RADESYS by its beginning (FITS standard 4.0, table 28), and as programs spell it that have other names for the same:
+# Hubble's guide stars of GSC 1 are in FK5 (REFFRAME), Gaia's in the ICRS.
+EQUATORIAL = {
+    "FK4-NO-E": "FK4-NO-E", "FK4": "FK4", "B1950": "FK4", "FK5": "FK5", "J2000": "FK5", "GSC": "FK5",
+    "ICRS": "ICRS", "ICRF": "ICRS", "GAIA": "ICRS",
+}  # fmt: skip
+APPARENT = ("GAPPT", "APPT")
+LAST_OF_FK4 = 1984.0  # equinoxes before are of FK4 where nothing else is said (FITS standard 4.0, 8.3)
+
+
+def reference_system(wcs: WCS) -> ReferenceSystem:
+    """The system of a celestial WCS, by the types of its axes and, of right ascensions, by RADESYS and EQUINOX."""
+    longitude = wcs.wcs.lngtyp.strip()
+    if longitude != "RA":
+        return ReferenceSystem(SYSTEMS.get(longitude, ""), longitude in SYSTEMS)
+    spelled = wcs.wcs.radesys.strip().upper()
+    for beginning, name in EQUATORIAL.items():
+        if spelled.startswith(beginning):
+            return ReferenceSystem(name)
+    default = "ICRS" if np.isnan(wcs.wcs.equinox) else "FK4" if wcs.wcs.equinox < LAST_OF_FK4 else "FK5"
+    return ReferenceSystem("" if spelled.startswith(APPARENT) else default, not spelled)
+
+
+def why_no_icrs(wcs: WCS) -> str:
+    """Why the axes of a celestial WCS give no right ascension and declination; "" where they do."""
+    if reference_system(wcs).name:
+        centre = np.array([0.0])
+        return "" if sky_positions(wcs, centre, centre) is not None else "its EQUINOX is none that can be used"
+    longitude, latitude = wcs.wcs.lngtyp.strip(), wcs.wcs.lattyp.strip()
+    if longitude == "RA":
+        return f"RADESYS = '{wcs.wcs.radesys}' means apparent places, which no header leads back to the ICRS"
+    return f"its axes, {longitude} and {latitude}, are of a system that has no right ascension"
+
+
 def sky_positions(wcs: WCS, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Right ascension and declination (ICRS, degrees) of pixel positions from 0, distortions included.
+    """Right ascension (from 0 to 360) and declination (ICRS, degrees) of pixel positions from 0, distortions included.
 
     NaN where the projection has no sky; None where the frame is none that has an ICRS (the Sun, planets).
     """
     from astropy.coordinates import ICRS, SkyCoord
-    from astropy.wcs.utils import wcs_to_celestial_frame
 
     with warnings.catch_warnings(), offline():
         warnings.simplefilter("ignore")
         try:
-            frame = wcs_to_celestial_frame(wcs)
+            frame = _frame(wcs)
+            if frame is None:
+                return None
             world = wcs.all_pix2world(x, y, 0)
             longitude, latitude = world[wcs.wcs.lng], world[wcs.wcs.lat]
+            on_the_sky = np.isfinite(longitude) & (np.abs(latitude) <= 90)
+            longitude, latitude = (np.where(on_the_sky, angle, np.nan) for angle in (longitude, latitude))
             if isinstance(frame, ICRS):
-                return longitude, latitude
+                turned = longitude % 360
+                return np.where(turned < 360, turned, np.where(on_the_sky, 0.0, np.nan)), latitude
             icrs = SkyCoord(longitude, latitude, unit="deg", frame=frame).icrs
             return icrs.ra.degree, icrs.dec.degree
         except Exception:
             # wcslib and astropy raise a dozen types for frames and projections that they cannot follow.
             return None
+
+
+def _frame(wcs: WCS) -> BaseCoordinateFrame | None:
+    """The system of a WCS as astropy has it, of its equinox; None where it has no ICRS."""
+    from astropy.coordinates import FK4, FK5, ICRS, BarycentricMeanEcliptic, FK4NoETerms, Galactic, Supergalactic
+    from astropy.time import Time
+
+    name, equinox = reference_system(wcs).name, wcs.wcs.equinox
+    besselian = name.startswith("FK4") or (name == "ecliptic" and equinox < LAST_OF_FK4)
+    of_equinox = {} if np.isnan(equinox) else {"equinox": Time(equinox, format="byear" if besselian else "jyear")}
+    frames = {
+        "FK4": FK4, "FK4-NO-E": FK4NoETerms, "FK5": FK5, "ecliptic": BarycentricMeanEcliptic,
+        "ICRS": ICRS, "galactic": Galactic, "supergalactic": Supergalactic,
+    }  # fmt: skip
+    if name not in frames:
+        return None
+    frame = frames[name]
+    return frame(**of_equinox) if "equinox" in frame.frame_attributes else frame()
 
 
 @contextlib.contextmanager
@@ -87,7 +154,8 @@ def position_angles(scales: np.ndarray, theta: np.ndarray) -> np.ndarray:
 
 def pixel_sizes(scales: np.ndarray) -> np.ndarray:
     """Side in arcsec of the square with the area of each pixel."""
-    return ARCSEC * np.sqrt(np.abs(np.linalg.det(scales)))
+    with np.errstate(invalid="ignore"):  # off the sky
+        return ARCSEC * np.sqrt(np.abs(np.linalg.det(scales)))
 
 
 def map_positions(projection: MapProjection, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
