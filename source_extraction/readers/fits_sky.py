@@ -12,7 +12,16 @@ from astropy.io import fits
 
 from ..core.coordinates import reference_system, why_no_icrs
 from ..core.image import Celestial
-from .fits_sky_cards import NO_INVERSE, NoCoordinatesError, SkyCards
+from .fits_sky_cards import NoCoordinatesError, SkyCards
+from .fits_sky_conventions import (
+    NO_INVERSE,
+    leave_out_other_axes,
+    leave_out_polynomials,
+    leave_out_sip,
+    leave_out_tables,
+    place_the_image,
+    settle,
+)
 from .fits_structure import BLOCK, CARD, HDU, quiet, text_of
 from .fits_tiles import PRIMARY
 
@@ -27,11 +36,11 @@ MOST_TABLE_BYTES = 2**28
 Remedy = Callable[[SkyCards], None]
 REMEDIES: tuple[tuple[Remedy, ...], ...] = (
     (),
-    (SkyCards.leave_out_other_axes,),
-    (SkyCards.leave_out_tables,),
-    (SkyCards.leave_out_polynomials,),
-    (SkyCards.leave_out_other_axes, SkyCards.leave_out_tables, SkyCards.leave_out_polynomials),
-    (SkyCards.leave_out_other_axes, SkyCards.leave_out_tables, SkyCards.leave_out_polynomials, SkyCards.leave_out_sip),
+    (leave_out_other_axes,),
+    (leave_out_tables,),
+    (leave_out_polynomials,),
+    (leave_out_other_axes, leave_out_tables, leave_out_polynomials),
+    (leave_out_other_axes, leave_out_tables, leave_out_polynomials, leave_out_sip),
 )
 # By the types of wcslib's errors, which astropy gives names.
 REASONS = {
@@ -51,10 +60,11 @@ def celestial_of(hdu: HDU, primary: HDU, tables: fits.HDUList | None, axes: list
     with quiet():
         try:
             cards = SkyCards(hdu.text, hdu.shape, axes)
-            if not cards.place_the_image and hdu.header.get("INHERIT") is True:
+            if not place_the_image(cards) and hdu.header.get("INHERIT") is True:
                 cards = SkyCards(primary.text, hdu.shape, axes)
-            if not cards.place_the_image:
+            if not place_the_image(cards):
                 return Celestial()
+            settle(cards)
             wcs, remarks = _wcs_of(cards, tables, axes)
             _settle_native_longitudes(wcs, cards)
             _require_sky(wcs, cards)
@@ -62,6 +72,9 @@ def celestial_of(hdu: HDU, primary: HDU, tables: fits.HDUList | None, axes: list
             return Celestial(wcs, wcs.to_fits(relax=True), tuple(remarks))
         except NoCoordinatesError as reason:
             return Celestial(remarks=(f"Sky coordinates: none, because {reason}",))
+        except Exception:
+            # What wcslib takes from a header it may still not be able to use, or to write.
+            return Celestial(remarks=("Sky coordinates: none, because its keywords cannot be used together",))
 
 
 def needs_tables(header: fits.Header) -> bool:
@@ -111,7 +124,8 @@ def _wcs_of(cards: SkyCards, tables: fits.HDUList | None, axes: list[int]) -> tu
     reason = REASONS.get(type(first).__name__, "its axes, {types}, are not on the sky")
     if "CUNIT" in str(first):
         reason = "its CUNIT, {units}, are no units of angles"
-    raise NoCoordinatesError(reason.format(types=cards.of_both_axes("CTYPE"), units=cards.of_both_axes("CUNIT")))
+    types, units = (" and ".join(text or "none" for text in cards.of_both_axes(name)) for name in ("CTYPE", "CUNIT"))
+    raise NoCoordinatesError(reason.format(types=types, units=units))
 
 
 def _settle_native_longitudes(wcs: WCS, cards: SkyCards) -> None:
