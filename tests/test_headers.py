@@ -266,6 +266,8 @@ OTHER_CARDS = {
     "NUL": Case(verbatim=("OBJECT  = 'M31\0\0\0\0\0'",)),
     "newline (5396)": Case(verbatim=("ORIGIN  = 'CASA 4.7.0-REL (r38335)\n'",)),
     "CONTINUE without what it continues": Case(verbatim=("CONTINUE  'bbbb' / c",)),
+    "a card without a value, which takes the next one along": Case(
+        {"CRVAL1": None, "CTYPE1": None}, ("DATE-OBS=", "CRVAL1  = 150.0", "MJD-OBS =", "CTYPE1  = 'RA---TAN'")),
     "numbers that are none": Case(
         verbatim=("GAIN    =                  NaN", "SATURATE=  1,5", "MAGZERO =  1.5 e-/ADU", "EGAIN   =")),
     "no quotes (lemon 68)": Case(verbatim=("RA      = 12:34:56.7", "BUNIT   = ADU", "OBJECT  = 'M31")),
@@ -627,6 +629,8 @@ def positions_of(content: bytes) -> tuple[int, np.ndarray]:
 @given(card=printable, at=st.integers(0, 100), sip=st.booleans())
 @example(card="CONTINUE  'bbbb' / c", at=7, sip=True)
 @example(card="GAIN    = NaN", at=0, sip=False)
+@example(card="CONTINUE= NaN", at=0, sip=False)
+@example(card="DATE-OBS= ", at=2, sip=False)
 def test_any_card_in_any_place(card: str, at: int, sip: bool) -> None:
     keyword = card[:8].upper().partition("=")[0].strip()
     if re.fullmatch(f"{OF_THE_PIXELS}|{OF_THE_SKY}", keyword):

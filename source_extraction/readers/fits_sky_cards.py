@@ -175,6 +175,8 @@ class SkyCards:
                 self._read_number(keyword, card, value)
             elif TEXTS.fullmatch(keyword):
                 self._read_text(keyword, card, value)
+            elif not (value.quoted or value.number()):
+                continue  # where there is no value, wcslib passes over the next card as well
             elif RECORDS.fullmatch(keyword):
                 self._read_record(keyword, card, value)
             elif OTHERS.fullmatch(keyword):
