@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from astropy.coordinates import FK4, FK5, Galactic, SkyCoord, Supergalactic
 from astropy.io import fits
-from astropy.wcs import PRJ_CODES, WCS
+from astropy.wcs import PRJ_CODES, WCS, DistortionLookupTable
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -235,8 +235,11 @@ DISTORTIONS = {
         meaning={"CTYPE1": "RA---CAR", "CTYPE2": "DEC--CAR", "PV1_0": 1.0, "PV1_1": 120.0, "PV1_2": 29.0},
         words="as CTYPE has no -SIP"),
     "a table that was cut away (5144)": Case(
-        {"D2IMDIS1": "Lookup"}, words="D2IMDIS1 left out, as no table of this distortion is in the file; positions can "
-        "be off by as much as it corrects, which the header does not say"),
+        {"D2IMDIS1": "Lookup"}, words="D2IMDIS1 left out, as the table of this distortion is not in the file or cannot be "
+        "used; positions can be off by as much as it corrects, which the header does not say"),
+    "a table that was cut away, beside a good third axis": Case(
+        CDELT | {"CTYPE3": "FREQ", "CRVAL3": 1.4e9, "CDELT3": 1e6, "CRPIX3": 1.0, "D2IMDIS1": "Lookup"}, (), CDELT,
+        "D2IMDIS1 left out"),
     "a table that was cut away, of HST": Case(
         SIP | TERMS | {"D2IMDIS1": "LOOKUP", "D2IMERR1": 0.002770500956103206}, ("D2IM1   = 'EXTVER: 1'",), SIP | TERMS,
         "positions can be off by up to 0.0028 pixels"),
@@ -334,6 +337,23 @@ def test_the_primary_header_speaks_for_an_extension_that_says_so(tmp_path: Path)
             np.testing.assert_allclose(wcs.wcs_pix2world(9, 9, 0), WCS(fits.Header(PLAIN)).wcs_pix2world(9, 9, 0))
 
 
+def test_a_bad_third_axis_leaves_a_good_distortion(tmp_path: Path) -> None:
+    """A table in the file stays in use, whatever else of the header has to be left out."""
+    wcs = WCS(fits.Header(PLAIN | {"NAXIS": 2, "NAXIS1": WIDTH, "NAXIS2": HEIGHT}))
+    shifts = np.linspace(0, 3, 12, dtype=np.float32).reshape(3, 4)
+    wcs.cpdis1 = wcs.cpdis2 = DistortionLookupTable(shifts, (1.0, 1.0), (1.0, 1.0), (40.0, 40.0))
+    hdus = wcs.to_fits(relax=True)
+    hdus[0].data = PIXELS
+    hdus[0].header.update({"CTYPE3": "STOKES", "CRVAL3": 1.0, "CRPIX3": 1.0, "CDELT3": 0.0})
+    hdus.writeto(tmp_path / "sky.fits")
+    image = read_image(tmp_path / "sky.fits", "sky.fits", None, None)
+    x, y = np.array([5.0, 60.3, 110.0]), np.array([7.0, 44.1, 80.0])
+    np.testing.assert_allclose(sky_positions(image.wcs, x, y), wcs.all_pix2world(x, y, 0), rtol=0, atol=1e-10)
+    assert np.abs(np.subtract(wcs.all_pix2world(x, y, 0), wcs.wcs_pix2world(x, y, 0))).max() > 1e-4
+    assert len(image.celestial.remarks) == 1
+    assert "CDELT3" in image.celestial.remarks[0]
+
+
 # How far the sky reaches along the second axis from the middle of the map, in degrees of its plane, by the equations of
 # the FITS WCS paper II; infinite where it has no end.
 REACHES = {
@@ -395,10 +415,10 @@ def assert_returns(wcs: WCS, x: np.ndarray, y: np.ndarray, code: str) -> None:
 
 @pytest.mark.parametrize("code", ["AIT", "MOL", "SIN", "ZEA", "HPX", "CAR"])
 def test_sources_off_the_sky(tmp_path: Path, code: str) -> None:
-    """Their positions are NaN and no others; the first pixel of the image is off the sky."""
-    path = tmp_path / "sky.fits"
-    path.write_bytes(fits_file(all_sky(code)))
-    catalog = se.extract(path).to_pandas()
+    """Their positions are NaN and no others, and they are in no region; the first pixel of the image is off the sky."""
+    (tmp_path / "sky.fits").write_bytes(fits_file(all_sky(code)))
+    succeed(tmp_path / "sky.fits", "--outputs", "catalog.tsv,sources.reg,image.png", folder=tmp_path)
+    catalog = read_catalog(tmp_path)
     expected = expected_positions(all_sky(code), "icrs", catalog["x"], catalog["y"])
     off = np.isnan(expected.ra.degree)
     assert 0 < off.sum() < len(STARS)
@@ -406,6 +426,7 @@ def test_sources_off_the_sky(tmp_path: Path, code: str) -> None:
         np.testing.assert_array_equal(catalog[column].isna(), off)
     found = SkyCoord(catalog["ra"][~off], catalog["dec"][~off], unit="deg")
     assert found.separation(expected[~off]).arcsec.max() < 1e-6
+    assert (tmp_path / "sources.reg").read_text().count("ellipse") <= (~off).sum()
 
 
 # Positions of pixels from 0, in the header's own system, as the reports have them; NaN off the sky.
@@ -594,6 +615,7 @@ OF_THE_SKY = (
     r"|C[PQ]\w+\d|D[PQ]\d|D2IM\w*\d|AXISCORR"
 )
 keywords = st.one_of(
+    st.sampled_from(["MJDREF", "TIMESYS", "OBSGEO-X", "RESTFRQ", "SPECSYS", "WCSNAME", "CNAME1", "WCSAXESA"]),
     st.sampled_from(
         ["GAIN", "OBJECT", "COMMENT", "HISTORY", "CONTINUE", "HIERARCH", "", "DATE-OBS", "MJD-OBS", "CRVAL1A"]
     ),

@@ -57,12 +57,11 @@ def leave_out_other_axes(cards: SkyCards) -> None:
 
 
 def leave_out_tables(cards: SkyCards) -> None:
-    """Leave out distortions that are tables, which the header names without their being in the file."""
+    """Leave out distortions that are tables."""
     largest = max((abs(cards.number(name, 0)) for name in cards.names(ERRORS)), default=0)
     off = f"up to {largest:.2g} pixels" if largest else "as much as it corrects, which the header does not say"
-    cards.leave_out(
-        cards.names(TABLES), "as no table of this distortion is in the file", f"positions can be off by {off}"
-    )
+    why = "as the table of this distortion is not in the file or cannot be used"
+    cards.leave_out(cards.names(TABLES), why, f"positions can be off by {off}")
 
 
 def leave_out_polynomials(cards: SkyCards) -> None:
