@@ -101,7 +101,13 @@ class SkyCards:
         self.unreadable: dict[str, Value] = {}
         self._shape = shape
         self._cards: dict[str, str] = {}
+        self._read_as: list[str] = []
+        self._twice: list[str] = []
         self._read(text)
+        if self._read_as:
+            self.remark(listed(self._read_as))
+        if self._twice:
+            self.remark(f"what stands last of {listed(self._twice)} is taken, as the header has other values before")
 
     def __contains__(self, keyword: str) -> bool:
         return keyword in self._cards
@@ -158,7 +164,7 @@ class SkyCards:
     def leave_out(self, keywords: Iterable[str], why: str, effect: str) -> None:
         """Leave cards out and say so: "Sky coordinates: `keywords` left out, `why`; `effect`"."""
         if names := self.drop(keywords):
-            self.remark(f"{_listed(names)} left out, {why}; {effect}")
+            self.remark(f"{listed(names)} left out, {why}; {effect}")
 
     def remark(self, text: str) -> None:
         """Have the log say something."""
@@ -193,12 +199,12 @@ class SkyCards:
             self._require_proportion(keyword, float(number))
         earlier = self.text(keyword)
         if earlier and float(earlier) != float(number):
-            self.remark(f"{keyword} comes twice, {earlier} and {number}; the last is taken")
+            self._twice.append(keyword)
         self._cards[keyword] = card
         if value.quoted or number != value.text or not card.startswith(keyword.ljust(8) + "= "):
             self.put(keyword, number)
         if "," in value.text:
-            self.remark(f"{keyword} = {value} is read as {number}")
+            self._read_as.append(f"{keyword} = {value} is read as {number}")
 
     def _read_record(self, keyword: str, card: str, value: Value) -> None:
         field, _, number = value.text.partition(":")
@@ -217,14 +223,14 @@ class SkyCards:
         if meant != text or not value.quoted or not card.startswith(keyword.ljust(8) + "= "):
             self.put(keyword, meant, quoted=True)
         if meant.upper() != text.upper():
-            self.remark(f"{keyword} = {value} is read as '{meant}'")
+            self._read_as.append(f"{keyword} = {value} is read as '{meant}'")
 
     def _require_proportion(self, keyword: str, number: float) -> None:
         if number > MOST:
             raise NoCoordinatesError(f"{keyword} = {number:.0f} is out of all proportion")
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
     """Some names, the first and the last of many."""
     return ", ".join(names) if len(names) <= 4 else f"{names[0]}, {names[1]}, ... {names[-1]} ({len(names)} cards)"
 

@@ -12,7 +12,7 @@ import re
 import numpy as np
 
 from . import fits_sky_iraf
-from .fits_sky_cards import EQUINOXES, MATRIX, NoCoordinatesError, SkyCards
+from .fits_sky_cards import EQUINOXES, MATRIX, NoCoordinatesError, SkyCards, listed
 
 SIP, SIP_INVERSE = re.compile(r"[AB]_(ORDER|\d+_\d+)"), re.compile(r"[AB]P_(ORDER|\d+_\d+)")
 TABLES = re.compile(r"C[PQ](DIS|ERR)\d+|D[PQ]\d+|D2IM(DIS|ERR)?\d+|AXISCORR")
@@ -89,20 +89,21 @@ def has_plate(cards: SkyCards) -> bool:
 
 
 def _settle_unreadable(cards: SkyCards) -> None:
+    harmless = []
     for keyword, value in cards.unreadable.items():
         kind = "year" if keyword in EQUINOXES else "number"
-        why = f"as {value} is no {kind}" if value.text.strip() else "as it has no value"
+        wrong = f"{keyword} = {value} is no {kind}" if value.text.strip() else f"{keyword} has no value"
         if any(pattern.fullmatch(keyword) for pattern in (PLATE, SIP, SIP_INVERSE)):
             continue  # what they belong to is not whole
         if _does_not_matter(cards, keyword):
-            cards.remark(f"{keyword} left out, {why}; {NO_POSITION}")
+            harmless.append(wrong)
         elif keyword in EQUINOXES:
             effect = "positions are off by 50 arcsec for each year that it is not 2000 (FK4: 1950)"
-            cards.remark(f"{keyword} left out, {why}; {effect}")
-        elif value.text.strip():
-            raise NoCoordinatesError(f"{keyword} = {value} is no number")
+            cards.remark(f"{keyword} left out, as {wrong}; {effect}")
         else:
-            raise NoCoordinatesError(f"{keyword} has no value")
+            raise NoCoordinatesError(wrong)
+    if harmless:
+        cards.remark(f"left out, as {listed(harmless)}; {NO_POSITION}")
 
 
 def _does_not_matter(cards: SkyCards, keyword: str) -> bool:
