@@ -108,7 +108,8 @@ NUMBERS = {
     "decimal commas all over": Case(
         CDELT | dict.fromkeys(["CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2", "CDELT1", "CDELT2"]),
         (
-            "CRPIX1  = 60,5", "CRPIX2  = 45,5", "CRVAL1  = 150,0", "CRVAL2  = 20,0", "CDELT1  = -1,0E-4", "CDELT2  = 0,0001",
+            "CRPIX1  = 60,5", "CRPIX2  = 45,5", "CRVAL1  = 150,0", "CRVAL2  = 20,0", "CDELT1  = -1,0E-4",
+            "CDELT2  = 0,0001",
         ),
         CDELT, "CRPIX1 = 60,5 is read as 60.5, CRPIX2 = 45,5 is read as 45.5, ... CDELT2 = 0,0001 is read as 0.0001"),
     "a third axis that is none": Case(
