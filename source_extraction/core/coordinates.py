@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import warnings
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -54,8 +52,8 @@ def reference_system(wcs: WCS) -> ReferenceSystem:
 def why_no_icrs(wcs: WCS) -> str:
     """Why the axes of a celestial WCS give no right ascension and declination; "" where they do."""
     if reference_system(wcs).name:
-        centre = np.array([0.0])
-        return "" if sky_positions(wcs, centre, centre) is not None else "its EQUINOX is none that can be used"
+        anywhere = np.array([0.0])
+        return "" if sky_positions(wcs, anywhere, anywhere) is not None else "its EQUINOX is none that can be used"
     longitude, latitude = wcs.wcs.lngtyp.strip(), wcs.wcs.lattyp.strip()
     if longitude == "RA":
         return f"RADESYS = '{wcs.wcs.radesys}' means apparent places, which no header leads back to the ICRS"
@@ -69,7 +67,7 @@ def sky_positions(wcs: WCS, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, n
     """
     from astropy.coordinates import ICRS, SkyCoord
 
-    with warnings.catch_warnings(), offline():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             frame = _frame(wcs)
@@ -80,8 +78,9 @@ def sky_positions(wcs: WCS, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, n
             on_the_sky = np.isfinite(longitude) & (np.abs(latitude) <= 90)
             longitude, latitude = (np.where(on_the_sky, angle, np.nan) for angle in (longitude, latitude))
             if isinstance(frame, ICRS):
-                turned = longitude % 360
-                return np.where(turned < 360, turned, np.where(on_the_sky, 0.0, np.nan)), latitude
+                right_ascension = longitude % 360
+                right_ascension[right_ascension == 360] = 0  # next to nothing below 0
+                return right_ascension, latitude
             icrs = SkyCoord(longitude, latitude, unit="deg", frame=frame).icrs
             return icrs.ra.degree, icrs.dec.degree
         except Exception:
@@ -105,25 +104,6 @@ def _frame(wcs: WCS) -> BaseCoordinateFrame | None:
         return None
     frame = frames[name]
     return frame(**of_equinox) if "equinox" in frame.frame_attributes else frame()
-
-
-@contextlib.contextmanager
-def offline() -> Iterator[None]:
-    """Have astropy use the tables of the Earth's rotation and of leap seconds that it comes with, and fetch none.
-
-    For dates that they do not reach it is off by less than a second of time. The user's settings are the same again
-    afterwards.
-    """
-    from astropy.utils import data, iers
-
-    with (
-        data.conf.set_temp("allow_internet", False),
-        iers.conf.set_temp("auto_download", False),
-        # Else it raises an error for tables that are older than this.
-        iers.conf.set_temp("auto_max_age", None),
-        iers.conf.set_temp("iers_degraded_accuracy", "warn"),
-    ):
-        yield
 
 
 def local_scales(wcs: WCS, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
