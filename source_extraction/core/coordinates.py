@@ -78,8 +78,8 @@ def sky_positions(wcs: WCS, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, n
             on_the_sky = np.isfinite(longitude) & (np.abs(latitude) <= 90)
             longitude, latitude = (np.where(on_the_sky, angle, np.nan) for angle in (longitude, latitude))
             if isinstance(frame, ICRS):
-                right_ascension = longitude % 360
-                right_ascension[right_ascension == 360] = 0  # next to nothing below 0
+                turned = longitude % 360
+                right_ascension = np.where(turned == 360, 0.0, turned)  # of what is next to nothing below 0
                 return right_ascension, latitude
             icrs = SkyCoord(longitude, latitude, unit="deg", frame=frame).icrs
             return icrs.ra.degree, icrs.dec.degree
