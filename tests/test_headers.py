@@ -35,6 +35,10 @@ PLAIN = {
 }  # fmt: skip
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 NO_MATRIX = dict.fromkeys(["CD1_1", "CD1_2", "CD2_1", "CD2_2"])
+DECLINATION_FIRST = {
+    "CTYPE1": "DEC--TAN", "CTYPE2": "RA---TAN", "CRVAL1": 20.0, "CRVAL2": 150.0,
+    "CD1_1": 0.0, "CD1_2": 1e-4, "CD2_1": -1e-4, "CD2_2": 0.0,
+}  # fmt: skip
 CDELT = NO_MATRIX | {"CDELT1": -1e-4, "CDELT2": 1e-4}
 SIP = {"CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP"}
 TERMS = {"A_ORDER": 2, "A_2_0": 1e-4, "A_1_1": 5e-5, "B_ORDER": 2, "B_0_2": 1e-4}
@@ -231,10 +235,17 @@ DISTORTIONS = {
         {"PV1_0": 0.001, "PV1_1": 1.01, "PV1_2": 0.02, "PV2_0": -0.002, "PV2_1": 0.98, "PV2_2": 0.01},
         meaning={"CTYPE1": "RA---TPV", "CTYPE2": "DEC--TPV", "PV1_0": 0.001, "PV1_1": 1.01, "PV1_2": 0.02,
                  "PV2_0": -0.002, "PV2_1": 0.98, "PV2_2": 0.01}),
+    # To wcslib itself, TPV of this order is another map even where all polynomials are 1; SExtractor reads it as here.
     "SCAMP of degree 1, declination first": Case(
-        {"CTYPE1": "DEC--TAN", "CTYPE2": "RA---TAN", "CRVAL1": 20.0, "CRVAL2": 150.0, "PV1_1": 0.98, "PV2_1": 1.01},
-        meaning={"CTYPE1": "DEC--TPV", "CTYPE2": "RA---TPV", "CRVAL1": 20.0, "CRVAL2": 150.0, "PV1_1": 0.98,
-                 "PV2_1": 1.01}),
+        DECLINATION_FIRST | {"PV1_0": -0.002, "PV1_1": 0.98, "PV1_2": 0.01, "PV2_0": 0.001, "PV2_1": 1.01,
+                             "PV2_2": 0.02},
+        meaning={"CTYPE1": "RA---TPV", "CTYPE2": "DEC--TPV", "PV1_0": 0.001, "PV1_1": 1.01, "PV1_2": 0.02,
+                 "PV2_0": -0.002, "PV2_1": 0.98, "PV2_2": 0.01}),
+    "TPV that changes nothing, declination first": Case(
+        DECLINATION_FIRST | {"CTYPE1": "DEC--TPV", "CTYPE2": "RA---TPV", "PV1_1": 1.0, "PV2_1": 1.0}),
+    "TPV, declination first, without a matrix": Case(
+        CDELT | {"CTYPE1": "DEC--TPV", "CTYPE2": "RA---TPV", "CRVAL1": 20.0, "CRVAL2": 150.0}, meaning=None,
+        words="its declination comes first, in a form"),
     "SCAMP of a higher degree (3559)": Case(
         {"PV1_1": 1.0, "PV1_5": 0.5, "PV2_1": 1.0, "PV2_5": -0.5},
         meaning={"CTYPE1": "RA---TPV", "CTYPE2": "DEC--TPV", "PV1_1": 1.0, "PV1_5": 0.5, "PV2_1": 1.0, "PV2_5": -0.5}),
@@ -515,9 +526,10 @@ def test_plate_solution_of_the_dss(tmp_path: Path) -> None:
     assert m67.separation(SkyCoord("08h51m20.100s +11d48m43.00s", frame=FK5()).icrs).arcsec < 2
 
 
+@pytest.mark.parametrize("first", ["RA", "DEC"])
 @pytest.mark.parametrize("last", ["-1.", "-1", "-1.E0"])
 @pytest.mark.parametrize("blanks", ["kept", "dropped"])
-def test_polynomial_of_iraf(tmp_path: Path, blanks: str, last: str) -> None:
+def test_polynomial_of_iraf(tmp_path: Path, blanks: str, last: str, first: str) -> None:
     """TNX, whose coefficients run over several cards, one of which ends between two of them.
 
     The other axis has a polynomial of a lower order, as in headers of Keck's MOSFIRE.
@@ -539,9 +551,11 @@ def test_polynomial_of_iraf(tmp_path: Path, blanks: str, last: str) -> None:
     pieces = [text[i : i + 68] for i in range(0, len(text), 68)]
     if blanks == "dropped":
         pieces = [piece.rstrip() for piece in pieces]
-    verbatim = tuple(f"WAT1_{i:03}= '{piece}'" for i, piece in enumerate(pieces, start=1))
-    cards = {"CTYPE1": "RA---TNX", "CTYPE2": "DEC--TNX", "WAT0_001": "system=image"}
-    verbatim += ("WAT2_001= 'wtype=tnx axtype=dec latcor = \"3. 2. 2. 2. -1. 1. -1. 1. 0. 0. 0.\"'",)
+    ra, dec = ("1", "2") if first == "RA" else ("2", "1")
+    verbatim = tuple(f"WAT{ra}_{i:03}= '{piece}'" for i, piece in enumerate(pieces, start=1))
+    verbatim += (f"WAT{dec}_001= 'wtype=tnx axtype=dec latcor = \"3. 2. 2. 2. -1. 1. -1. 1. 0. 0. 0.\"'",)
+    cards = (DECLINATION_FIRST if first == "DEC" else {}) | {"WAT0_001": "system=image"}
+    cards |= {f"CTYPE{ra}": "RA---TNX", f"CTYPE{dec}": "DEC--TNX"}
     image = read(fits_file(PLAIN | cards, verbatim), tmp_path)
 
     x, y = np.array([0.0, 60.3, 119.0]), np.array([0.0, 44.1, 89.0])

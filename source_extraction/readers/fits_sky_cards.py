@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from astropy.io import fits
@@ -156,6 +156,13 @@ class SkyCards:
         if first:
             self._cards = {keyword: card} | self._cards
         self._cards[keyword] = card
+
+    def rename(self, others: Mapping[str, str]) -> None:
+        """Give cards other keywords, all at once."""
+        self._cards = {
+            others.get(name, name): f"{others[name]:8}={card.partition('=')[2]}" if name in others else card
+            for name, card in self._cards.items()
+        }
 
     def drop(self, keywords: Iterable[str]) -> list[str]:
         """Leave cards out; those that were there."""

@@ -17,6 +17,7 @@ from .fits_sky_cards import EQUINOXES, MATRIX, NoCoordinatesError, SkyCards, lis
 SIP, SIP_INVERSE = re.compile(r"[AB]_(ORDER|\d+_\d+)"), re.compile(r"[AB]P_(ORDER|\d+_\d+)")
 TABLES = re.compile(r"C[PQ](DIS|ERR)\d+|D[PQ]\d+|D2IM(DIS|ERR)?\d+|AXISCORR")
 ERRORS = re.compile(r"D2IMERR\d+|CPERR\d+")
+OF_AN_AXIS = re.compile(r"(CTYPE|CRVAL|CUNIT|CDELT|CNAME|CRDER|CSYER|CD|PV|WAT)([12])((?:_\d+)?)")
 TEXTS_OF_IRAF = re.compile(r"WAT\d_\d+")
 PLATE = re.compile(r"CNPIX[12]|PPO\d|[XY]PIXELSZ|PLTRA[HMS]|PLTDEC(SN|[DMS])|AMD[XY]\d+")
 # What a plate solution of the Digitized Sky Survey cannot do without.
@@ -39,8 +40,13 @@ def settle(cards: SkyCards) -> None:
 
     Raises NoCoordinatesError where one that matters has no value that can be read.
     """
-    for settle_one in (_settle_unreadable, _settle_matrix, _settle_plate, _settle_sip, _settle_scamp, _settle_iraf):
-        settle_one(cards)
+    _settle_unreadable(cards)
+    _settle_matrix(cards)
+    _settle_plate(cards)
+    _settle_sip(cards)
+    _settle_scamp(cards)
+    _settle_order(cards)
+    _settle_iraf(cards)
 
 
 def leave_out_other_axes(cards: SkyCards) -> None:
@@ -197,9 +203,27 @@ def _has_scamp_terms(cards: SkyCards) -> bool:
     Those of TAN are but the native coordinates of the reference point, on the axis of the longitude (FITS WCS paper II,
     2.5), whose latitude is above 0.
     """
-    longitude, latitude = sorted(cards.axes, key=lambda axis: cards.text(f"CTYPE{axis}")[1:].startswith(("EC", "LA")))
+    longitude, latitude = sorted(cards.axes, key=lambda axis: _is_latitude(cards, axis))
     of_latitude = cards.names(re.compile(rf"PV{latitude}_\d+"))
     return bool(of_latitude and cards.number(f"PV{latitude}_1", 1)) or cards.number(f"PV{longitude}_2", 90) <= 0
+
+
+def _settle_order(cards: SkyCards) -> None:
+    """Put the right ascension first before polynomials: wcslib mixes up those of the other order, or forgets them.
+
+    It is the axes of the sky that change places, not those of the pixels.
+    """
+    if not (_is_latitude(cards, cards.axes[0]) and cards.of_both_axes("CTYPE")[0].endswith(("-TPV", "-TNX", "-ZPX"))):
+        return
+    if list(cards.axes) != [1, 2] or not _matrix(cards):
+        raise NoCoordinatesError("its declination comes first, in a form in which its distortion cannot be used")
+    numbers = {"1": "2", "2": "1"}
+    found = [(name, OF_AN_AXIS.fullmatch(name)) for name in cards.names(OF_AN_AXIS)]
+    cards.rename({name: parts[1] + numbers[parts[2]] + parts[3] for name, parts in found if parts})
+
+
+def _is_latitude(cards: SkyCards, axis: int) -> bool:
+    return cards.text(f"CTYPE{axis}")[1:].startswith(("EC", "LA"))
 
 
 def _settle_iraf(cards: SkyCards) -> None:
