@@ -38,12 +38,10 @@ RUN = "from source_extraction.faces.source_extractor import program\nprogram()\n
 PRODUCTS = "catalog.tsv,catalog.fits,background.fits,image.png,sources.png,sources.reg,diagnostics.png,summary.json"
 
 
-def terrestrial(path: Path, date: str) -> Path:
-    """The shipped sky in coordinates that turn with the Earth."""
+def of_1950(path: Path, date: str) -> Path:
+    """The shipped sky in coordinates of another equinox, with a date."""
     pixels, header = fits.getdata(TEST_DATA / "sky.fits", header=True)
-    for keyword in ("RADESYS", "EQUINOX", "MJD-OBS"):
-        header.remove(keyword, ignore_missing=True)
-    header["CTYPE1"], header["CTYPE2"] = "TLON-TAN", "TLAT-TAN"
+    header["RADESYS"], header["EQUINOX"] = "FK4", 1950.0
     header["DATE-OBS"] = date
     fits.writeto(path, pixels, header)
     return path
@@ -52,7 +50,7 @@ def terrestrial(path: Path, date: str) -> Path:
 @pytest.mark.parametrize("date", ["2020-06-01T12:00:00", "2090-06-01T12:00:00"])
 @pytest.mark.parametrize("late", ["", LATE], ids=["today", "late"])
 def test_no_connection(tmp_path: Path, date: str, late: str) -> None:
-    image = terrestrial(tmp_path / "image.fits", date)
+    image = of_1950(tmp_path / "image.fits", date)
     run = subprocess.run(
         [sys.executable, "-c", BLOCKED + late + RUN, image, "--output_dir", tmp_path, "--outputs", PRODUCTS],
         cwd=REPOSITORY,
@@ -67,7 +65,7 @@ def test_no_connection(tmp_path: Path, date: str, late: str) -> None:
 
 def test_the_user_s_settings_stay(tmp_path: Path) -> None:
     """A notebook may be online before and after."""
-    image = terrestrial(tmp_path / "image.fits", "2090-06-01T12:00:00")
+    image = of_1950(tmp_path / "image.fits", "2090-06-01T12:00:00")
     code = f"""
 from astropy.utils import data, iers
 before = dict(auto=iers.conf.auto_download, age=iers.conf.auto_max_age, net=data.conf.allow_internet)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import warnings
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -12,6 +10,7 @@ import numpy as np
 from .image import MapProjection
 
 if TYPE_CHECKING:
+    from astropy.coordinates import BaseCoordinateFrame
     from astropy.wcs import WCS
 
 ARCSEC = 3600.0  # in a degree
@@ -19,22 +18,71 @@ VISIBLE = 1.03  # ratio of the axes of a circle that is not drawn as one
 SHORTEST_STEP, LONGEST_STEP = 0.01, 1.0  # arcsec, of the differences that the local scales follow from
 
 
+class ReferenceSystem(NamedTuple):
+    """What longitudes and latitudes are measured in; `is_known` unless the header calls it by a name of its own."""
+
+    name: str
+    is_known: bool = True
+
+
+# By the type of the longitude (FITS WCS paper II, 2.1). What is not here is of the Sun or a planet, or moves with the
+# Earth, and has no ICRS.
+SYSTEMS = {"GLON": "galactic", "ELON": "ecliptic", "SLON": "supergalactic"}
+# RADESYS by its beginning (FITS standard 4.0, table 28), and as programs spell it that have other names for the same:
+# Hubble's guide stars of GSC 1 are in FK5 (REFFRAME), Gaia's in the ICRS.
+EQUATORIAL = {
+    "FK4-NO-E": "FK4-NO-E", "FK4": "FK4", "B1950": "FK4", "FK5": "FK5", "J2000": "FK5", "GSC": "FK5",
+    "ICRS": "ICRS", "ICRF": "ICRS", "GAIA": "ICRS",
+}  # fmt: skip
+APPARENT = ("GAPPT", "APPT")
+LAST_OF_FK4 = 1984.0  # equinoxes before are of FK4 where nothing else is said (FITS standard 4.0, 8.3)
+
+
+def reference_system(wcs: WCS) -> ReferenceSystem:
+    """The system of a celestial WCS, by the types of its axes and, of right ascensions, by RADESYS and EQUINOX."""
+    longitude = wcs.wcs.lngtyp.strip()
+    if longitude != "RA":
+        return ReferenceSystem(SYSTEMS.get(longitude, ""), longitude in SYSTEMS)
+    spelled = wcs.wcs.radesys.strip().upper()
+    for beginning, name in EQUATORIAL.items():
+        if spelled.startswith(beginning):
+            return ReferenceSystem(name)
+    default = "ICRS" if np.isnan(wcs.wcs.equinox) else "FK4" if wcs.wcs.equinox < LAST_OF_FK4 else "FK5"
+    return ReferenceSystem("" if spelled.startswith(APPARENT) else default, not spelled)
+
+
+def why_no_icrs(wcs: WCS) -> str:
+    """Why the axes of a celestial WCS give no right ascension and declination; "" where they do."""
+    if reference_system(wcs).name:
+        anywhere = np.array([0.0])
+        return "" if sky_positions(wcs, anywhere, anywhere) is not None else "its EQUINOX is none that can be used"
+    longitude, latitude = wcs.wcs.lngtyp.strip(), wcs.wcs.lattyp.strip()
+    if longitude == "RA":
+        return f"RADESYS = '{wcs.wcs.radesys}' means apparent places, which no header leads back to the ICRS"
+    return f"its axes, {longitude} and {latitude}, are of a system that has no right ascension"
+
+
 def sky_positions(wcs: WCS, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Right ascension and declination (ICRS, degrees) of pixel positions from 0, distortions included.
+    """Right ascension (from 0 to 360) and declination (ICRS, degrees) of pixel positions from 0, distortions included.
 
     NaN where the projection has no sky; None where the frame is none that has an ICRS (the Sun, planets).
     """
     from astropy.coordinates import ICRS, SkyCoord
-    from astropy.wcs.utils import wcs_to_celestial_frame
 
-    with warnings.catch_warnings(), offline():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            frame = wcs_to_celestial_frame(wcs)
+            frame = _frame(wcs)
+            if frame is None:
+                return None
             world = wcs.all_pix2world(x, y, 0)
             longitude, latitude = world[wcs.wcs.lng], world[wcs.wcs.lat]
+            on_the_sky = np.isfinite(longitude) & (np.abs(latitude) <= 90)
+            longitude, latitude = (np.where(on_the_sky, angle, np.nan) for angle in (longitude, latitude))
             if isinstance(frame, ICRS):
-                return longitude, latitude
+                turned = longitude % 360
+                right_ascension = np.where(turned == 360, 0.0, turned)  # of what is next to nothing below 0
+                return right_ascension, latitude
             icrs = SkyCoord(longitude, latitude, unit="deg", frame=frame).icrs
             return icrs.ra.degree, icrs.dec.degree
         except Exception:
@@ -42,23 +90,22 @@ def sky_positions(wcs: WCS, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, n
             return None
 
 
-@contextlib.contextmanager
-def offline() -> Iterator[None]:
-    """Have astropy use the tables of the Earth's rotation and of leap seconds that it comes with, and fetch none.
+def _frame(wcs: WCS) -> BaseCoordinateFrame | None:
+    """The system of a WCS as astropy has it, of its equinox; None where it has no ICRS."""
+    from astropy.coordinates import FK4, FK5, ICRS, BarycentricMeanEcliptic, FK4NoETerms, Galactic, Supergalactic
+    from astropy.time import Time
 
-    For dates that they do not reach it is off by less than a second of time. The user's settings are the same again
-    afterwards.
-    """
-    from astropy.utils import data, iers
-
-    with (
-        data.conf.set_temp("allow_internet", False),
-        iers.conf.set_temp("auto_download", False),
-        # Else it raises an error for tables that are older than this.
-        iers.conf.set_temp("auto_max_age", None),
-        iers.conf.set_temp("iers_degraded_accuracy", "warn"),
-    ):
-        yield
+    name, equinox = reference_system(wcs).name, wcs.wcs.equinox
+    besselian = name.startswith("FK4") or (name == "ecliptic" and equinox < LAST_OF_FK4)
+    of_equinox = {} if np.isnan(equinox) else {"equinox": Time(equinox, format="byear" if besselian else "jyear")}
+    frames = {
+        "FK4": FK4, "FK4-NO-E": FK4NoETerms, "FK5": FK5, "ecliptic": BarycentricMeanEcliptic,
+        "ICRS": ICRS, "galactic": Galactic, "supergalactic": Supergalactic,
+    }  # fmt: skip
+    if name not in frames:
+        return None
+    frame = frames[name]
+    return frame(**of_equinox) if "equinox" in frame.frame_attributes else frame()
 
 
 class SkyEllipses(NamedTuple):

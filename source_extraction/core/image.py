@@ -31,11 +31,13 @@ class MapProjection:
 class Celestial(NamedTuple):
     """Where an image lies on the sky: a 2-D WCS for pixel positions counted from 0, and the same in FITS.
 
-    `hdus` are header cards and distortion tables. Both are None where the image has no sky coordinates.
+    `hdus` are header cards and distortion tables. Both are None where the image has no sky coordinates. `remarks` are
+    sentences for the log: what of its header could not be used, or why it has none.
     """
 
     wcs: WCS | None = None
     hdus: fits.HDUList | None = None
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.coordinates import why_no_icrs
 from ..core.image import Celestial, Image, Partner
 from ..errors import InputError
 from ..settings import InMemory
@@ -55,15 +56,19 @@ def _unmasked(pixels: np.ma.MaskedArray) -> np.ndarray:
 
 
 def celestial_of(wcs: Any) -> Celestial | None:
-    """The celestial axes of a WCS that its owner gave, none where it has none; None where it is no FITS WCS."""
+    """The celestial axes of a WCS that its owner gave, or a remark that says why there are none with an ICRS.
+
+    None where it is no FITS WCS.
+    """
     from astropy.wcs import WCS
 
     if not isinstance(wcs, WCS):
         return None
     if not wcs.has_celestial:
-        return Celestial()
+        return Celestial(remarks=("Sky coordinates: none, because the wcs has no celestial axes",))
     wcs = wcs if wcs.naxis == 2 else wcs.celestial
-    return Celestial(wcs, wcs.to_fits(relax=True))
+    reason = why_no_icrs(wcs)
+    return Celestial(wcs, wcs.to_fits(relax=True), (f"Sky coordinates: none, because {reason}",) if reason else ())
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -113,21 +113,6 @@ def failures_are_said(source: object) -> Iterator[None]:
         raise
 
 
-@contextlib.contextmanager
-def damage_is_said(source: str, kind: str) -> Iterator[None]:
-    """Where libraries read a file of that kind (FITS, TIFF): they meet damage with every kind of exception.
-
-    What the system refused is not the file's fault, and lack of memory stays what it is.
-    """
-    try:
-        with failures_are_said(source):
-            yield
-    except (InputError, MemoryError):
-        raise
-    except Exception as problem:
-        raise InputError(source, f"the {kind} file is damaged or truncated", "fetch it again") from problem
-
-
 def failure(problem: OSError, source: object) -> InputError:
     """What to say of an error of the system."""
     if problem.errno in FAILURES:

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from astropy.io import fits
 
 from ..core.image import Celestial, Image, Partner
 from ..errors import InputError
-from .content import damage_is_said, failures_are_said, open_again, size_of
+from .content import failures_are_said, open_again, size_of
 from .fits_pixels import Scale, lacks_shift, values_of
-from .fits_sky import celestial_of_header, distortion_tables, needs_tables
+from .fits_sky import celestial_of, distortion_tables, needs_tables
 from .fits_structure import HDU, STORED_TYPES, Keywords, hdus_of, text_of
 from .fits_tiles import decoded, image_header
 from .memory import require_memory
@@ -114,7 +113,7 @@ def _read(
         stored_type=scale.described,
         pixels=values_of(stored, scale),
         unit=text_of(header, "BUNIT"),
-        find_celestial=_find_celestial(file, hdus, header, [len(shape) - axis for axis in reversed(rest)], source),
+        find_celestial=_find_celestial(file, hdus, chosen, [len(shape) - axis for axis in reversed(rest)]),
         headers=(Keywords(header), Keywords(hdus[0].header)),
         others=", ".join(other.described for other in hdus if other.shape and other is not chosen),
     )
@@ -150,12 +149,9 @@ def _fill(file: BinaryIO, room: memoryview, source: str) -> None:
         filled += read
 
 
-def _find_celestial(
-    file: BinaryIO, hdus: list[HDU], header: fits.Header, axes: list[int], source: str
-) -> Callable[[], Celestial]:
+def _find_celestial(file: BinaryIO, hdus: list[HDU], chosen: HDU, axes: list[int]) -> Callable[[], Celestial]:
     """What finds where the image lies on the sky, once that is asked for; at once where it needs the file."""
-    if not needs_tables(header):
-        return partial(celestial_of_header, header, None, axes)
-    with damage_is_said(source, "FITS"):
-        celestial = celestial_of_header(header, distortion_tables(header, hdus, file), axes)
+    if not needs_tables(chosen.header):
+        return partial(celestial_of, chosen, hdus[0], None, axes)
+    celestial = celestial_of(chosen, hdus[0], distortion_tables(chosen.header, hdus, file), axes)
     return lambda: celestial

@@ -34,9 +34,7 @@ class Scale(NamedTuple):
         for keyword, default in (("BSCALE", 1.0), ("BZERO", 0.0)):
             number = number_of(header, keyword, default)
             if number is None:
-                raise InputError(
-                    source, f"the FITS file is damaged: its keyword {keyword} is no number", "correct it or remove it"
-                )
+                raise InputError(source, f"its keyword {keyword} is no number", "correct it or remove it")
             factors[keyword] = number
         values = {whole_number_of(header, keyword) for keyword in blanks} if bits > 0 else set()
         whole = frozenset(value for value in values if value is not None)

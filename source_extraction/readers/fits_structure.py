@@ -30,6 +30,7 @@ LARGEST = 2**63 - 1  # number of bytes or pixels that a file may claim
 STORED_TYPES = {8: "uint8", 16: "int16", 32: "int32", 64: "int64", -32: "float32", -64: "float64"}
 # What is a letter in a header; anything else is none, and must not reach a terminal.
 PRINTABLE = bytes(byte if 32 <= byte < 127 else b" "[0] if byte == 0 else b"?"[0] for byte in range(256))
+CONTINUED = re.compile(r"&'\s*(/.*)?$")  # how a text ends that goes on in the next card (FITS standard 4.0, 4.2.1.2)
 COMPRESSED_NAME = "COMPRESSED_IMAGE"  # what writers call an HDU of compressed pixels for want of a name
 
 
@@ -175,9 +176,23 @@ def _header_text(file: BinaryIO, start: int) -> tuple[str, int]:
             if block[place : place + CARD].rstrip(b" \0") == b"END":
                 blocks.append(block[:place])
                 text = b"".join(blocks).translate(PRINTABLE).decode("ascii")
-                return text, start + len(blocks) * BLOCK
+                return _without_strays(text), start + len(blocks) * BLOCK
         blocks.append(block)
     raise _DamagedError("its header has no end")
+
+
+def _without_strays(text: str) -> str:
+    """A header in which CONTINUE stands behind texts that are continued only: behind any other card it is a comment.
+
+    astropy takes it for a part of whatever is before, which then has no value.
+    """
+    if "CONTINUE" not in text:
+        return text
+    cards = [text[place : place + CARD] for place in range(0, len(text), CARD)]
+    for number, card in enumerate(cards):
+        if card.startswith("CONTINUE") and not CONTINUED.search(cards[number - 1] if number else ""):
+            cards[number] = "COMMENT ".ljust(len("CONTINUE")) + card.removeprefix("CONTINUE")
+    return "".join(cards)
 
 
 def _understood(number: int, text: str, data_start: int, source: str) -> HDU:

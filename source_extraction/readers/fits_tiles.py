@@ -228,13 +228,18 @@ def _check_plio(stream: memoryview, shape: tuple[int, ...]) -> None:
 
 
 def _header_bytes(hdu: HDU) -> bytes:
-    """The header of the table, for astropy: with BLANK and ZBLANK as it compares them with pixels, or without."""
+    """The header of the table, for astropy: with BLANK and ZBLANK as it compares them with pixels, or without.
+
+    It reads the sums of the table, though nobody asked whether they are right.
+    """
     cards = [hdu.text[start : start + CARD] for start in range(0, len(hdu.text), CARD)]
     for place, card in enumerate(cards):
         if (keyword := card[:8].strip().upper()) in ("BLANK", "ZBLANK"):
             value = number_of(hdu.header, keyword, math.nan)
             sound = value is not None and value.is_integer() and -(2**31) <= value < 2**31
             cards[place] = f"{keyword:8}= {int(value or 0):>20}".ljust(CARD) if sound else ""
+        elif keyword in ("CHECKSUM", "DATASUM", "ZHECKSUM", "ZDATASUM"):
+            cards[place] = ""
     text = "".join(cards) + "END".ljust(CARD)
     return text.ljust(-(-len(text) // BLOCK) * BLOCK).encode("ascii")
 

@@ -69,6 +69,11 @@ class Log:
         self.warnings.append(line)
         self.say(f"Warning: {line}")
 
+    def note(self, line: str) -> None:
+        """Print a line that says itself what it warns of, and keep it with the warnings."""
+        self.warnings.append(line)
+        self.say(line)
+
     def close(self) -> None:
         """Take the progress bar off the terminal."""
         if self._bar:

@@ -110,11 +110,13 @@ def _number_of_long_steps(wanted: frozenset[str], settings: Settings) -> int:
 
 def import_modules(chosen: list[Product], steps: Steps) -> None:
     """Import what the products need: the sky coordinates and the modules of their writers, slow ones among them."""
-    has_sky = steps.image.wcs is not None
-    for module in {product.module for product in chosen if not product.after_all_others}:
+    modules = {product.module for product in chosen if not product.after_all_others}
+    for module in modules:
         import_module(f"..writers.{module}", __package__)
-        if module == "pictures" and has_sky:
-            import_module("..writers.sky_axes", __package__)
+    # Where the image lies is asked for by these and by what is measured, and slow to find.
+    show_sky = modules & {"pictures", "fits_maps"} or "measured" in steps_for(chosen)
+    if show_sky and steps.celestial.wcs is not None and "pictures" in modules:
+        import_module("..writers.sky_axes", __package__)
 
 
 def make_products(folder: Path, chosen: list[Product], steps: Steps) -> None:

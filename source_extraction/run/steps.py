@@ -67,6 +67,16 @@ class Steps:
         return image
 
     @cached_property
+    def celestial(self) -> Celestial:
+        """Where the image lies on the sky; the log says what of its header could not be used, or why it has none."""
+        celestial = self.image.celestial
+        for remark in celestial.remarks:
+            self.log.note(remark)
+        if celestial.wcs is None and not celestial.remarks and self.image.headers:
+            self.log.say("Sky coordinates: none, because the header gives none")
+        return celestial
+
+    @cached_property
     def thumbnail(self) -> np.ndarray:
         """The image in as many pixels as a picture has. To be asked for before `sky`."""
         from ..writers.thumbnails import average
@@ -366,7 +376,7 @@ class Steps:
         images, zeropoint = (self.image, self.measured_image), self.calibration.zeropoint
         labels = detections.labels
         # Made once, before the processes begin.
-        _ = detected_on.sky.sigma, measured_on.sky.sigma, self.image.celestial
+        _ = detected_on.sky.sigma, measured_on.sky.sigma, self.celestial
 
         def measure_some(first: int) -> tuple[Catalog | None, str]:
             some = labels[first : first + SOURCES_AT_A_TIME]

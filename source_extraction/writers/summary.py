@@ -59,7 +59,7 @@ def summarize(
             "height": image.shape[0],
             "type": image.stored_type,
             "unit": image.unit,
-            "sky_coordinates": image.wcs is not None,
+            "sky_coordinates": "ra" in catalog,
             "masked_pixels": 0 if sky.masked is None else int(sky.masked.sum()),
         },
         "background": {
