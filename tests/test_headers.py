@@ -146,6 +146,11 @@ SYSTEMS = {
             "GAIA-DR2": "icrs", "B1950": FK4(), "fk4": FK4(),
         }.items()
     },
+    "RADESYS that is Hubble's REFFRAME (drizzlepac 1423)": Case({"RADESYS": "GSC1", "EQUINOX": 2000.0}, frame=FK5()),
+    "ICRS beside an EQUINOX (carta-backend 1511)": Case({"RADESYS": "ICRS", "EQUINOX": 2000.0}),
+    "EQUINOX alone (3403)": Case({"EQUINOX": 2000.0}, frame=FK5()),
+    "RADESYS that is a kind of axes (dysh 1140)": Case(
+        {"RADESYS": "galactic"}, words="RADESYS = 'galactic' left out, as it is no system that is known; ICRS is"),
     "RADESYS of nobody": Case(
         {"RADESYS": "TELESCOPE"}, words="RADESYS = 'TELESCOPE' left out, as it is no system that is known; ICRS is"),
     "RADESYS of nobody, EQUINOX": Case(
