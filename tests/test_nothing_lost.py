@@ -434,7 +434,7 @@ def interrupt():
         os.kill(os.getpid(), signal.Signals[name])
 
 # What ran the tests may ignore it, as shells do for what they run in the background.
-signal.signal(signal.Signals[name], signal.SIG_DFL)
+signal.signal(signal.Signals[name], signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)
 os.register_at_fork(after_in_parent=interrupt)
 from source_extraction.faces.source_extractor import program
 program()
