@@ -39,6 +39,10 @@ class Celestial(NamedTuple):
     hdus: fits.HDUList | None = None
 
 
+class Doubt(str):
+    """A remark that the user should act on: a warning."""
+
+
 class Whence(NamedTuple):
     """Where an image was: HDU and plane, by their numbers, of a file, which is anything that tells files apart.
 
@@ -150,6 +154,7 @@ class Partner(NamedTuple):
         if its.file is None or its.file != mine.file:
             return which
         if (its.hdu, its.plane) == (mine.hdu, mine.plane):
+            # In a TIFF file, which has no such headers, nothing could be chosen in its place.
             if other.others and other.headers and not (named or self.may_be_itself):
                 raise InputError(
                     other.source,
@@ -158,7 +163,10 @@ class Partner(NamedTuple):
                 )
             return (f"{'The' if self.picture else 'the'} {self.role} is the image itself",)
         if its.version != mine.version and mine.version in its.versions:
-            return (*which, f"its EXTVER is {its.version}, that of the image {mine.version}: it is of another detector")
+            doubt = (
+                f"the {self.role} is of EXTVER {its.version}, the image of EXTVER {mine.version}: not of one detector"
+            )
+            return (*which, Doubt(doubt))
         return which
 
     def in_its_options(self, problem: InputError) -> InputError:

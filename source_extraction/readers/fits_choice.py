@@ -54,10 +54,10 @@ def uses_beside(chosen: HDU, hdus: list[HDU]) -> str:
     fitting.sort(key=lambda hdu: hdu.version != chosen.version)  # first those of the same detector
     found: dict[str, str] = {}
     for hdu in fitting:
-        if use := USES.get(hdu.name.upper()):
-            name = hdu.name if _named(hdus, hdu.name)[0] is hdu else f"{hdu.name},{hdu.version}"
-            name = name if _named(hdus, name)[0] is hdu else str(hdu.number)
-            found.setdefault(use.split(" ...")[0], use.format(name) + (_bits_of(hdu, hdus[0]) if "mask" in use else ""))
+        use = USES.get(hdu.name.upper(), "")
+        option = use.partition(" ...")[0]
+        if use and option not in found:
+            found[option] = use.format(_name_of(hdu, hdus)) + (_bits_of(hdu, hdus[0]) if option != NOISE else "")
     return ", ".join(found.values())
 
 
@@ -74,6 +74,12 @@ def _goes_with(hdu: HDU, chosen: HDU) -> bool:
     """Whether it is one plane of the same rows and columns."""
     rows_and_columns = [side for side in chosen.shape if side > 1][-2:]
     return hdu.is_flat and [side for side in hdu.shape if side > 1] == rows_and_columns
+
+
+def _name_of(hdu: HDU, hdus: list[HDU]) -> str:
+    """By what it can be chosen."""
+    names = (hdu.name, f"{hdu.name},{hdu.version}")
+    return next((name for name in names if _named(hdus, name)[:1] == [hdu]), str(hdu.number))
 
 
 def _wanted(hdus: list[HDU], images: list[HDU], source: str, wanted: str) -> HDU:

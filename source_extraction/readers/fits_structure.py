@@ -210,7 +210,7 @@ def _understood(number: int, text: str, data_start: int, source: str) -> HDU:
             raise _DamagedError("it claims more bytes than any file has")
         name = _name_of(header, number, compressed)
         version = whole_number_of(header, "EXTVER")
-        version = 1 if version is None else version
+        version = 1 if version is None or abs(version) > MOST_HDUS else version
         return HDU(number, name, shape, text, header, data_start, data_size, bits, compressed, version)
 
 

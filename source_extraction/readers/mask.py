@@ -20,6 +20,7 @@ JWST, DO_NOT_USE = "JWST", 1
 MOST_BITS = 64
 # Values from 1 to a number above this, all of them there, are labels.
 MOST_IN_A_ROW = 4
+ROWS_AT_A_TIME = 256
 
 
 class Mask(NamedTuple):
@@ -114,7 +115,8 @@ def _flags_are_said(mask: Image) -> tuple[str, ...]:
     flags = _as_flags(mask.pixels) if mask.pixels.dtype.kind in "iu" else None
     if flags is None:
         return ()
-    values = [int(value) for value in np.unique(flags) if value]
+    blocks = (flags[start : start + ROWS_AT_A_TIME] for start in range(0, len(flags), ROWS_AT_A_TIME))
+    values = sorted(set[int]().union(*(np.unique(block).tolist() for block in blocks)) - {0})
     powers = [value for value in values if value.bit_count() == 1]
     together = sum(powers)
     are_labels = len(values) > MOST_IN_A_ROW and values == list(range(1, len(values) + 1))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.image import Celestial, Image, Partner
+from ..core.image import Celestial, Doubt, Image, Partner
 from ..core.processes import Workers
 from ..errors import InputError
 from ..readers.images import read_image
@@ -114,7 +114,7 @@ class Steps:
         if which is None:
             return None
         mask = read_mask(which, files.maskthresh, files.mask_bits, self.image)
-        self._say_of(which.name, mask.remarks)
+        self._say_all(mask.remarks, which.name)
         left = 1 - np.count_nonzero(mask.masked) / mask.masked.size
         if left < LEAST_LEFT:
             rule = "--mask_bits" if files.mask_bits else "--maskthresh, or --mask_bits where the values are bit flags"
@@ -130,7 +130,7 @@ class Steps:
         if which is None:
             return None
         noise_map = read_noise_map(which, self.settings.files.error_type, self.image)
-        self._say_of(which.name, noise_map.remarks)
+        self._say_all(noise_map.remarks, which.name)
         return noise_map
 
     @cached_property
@@ -297,8 +297,7 @@ class Steps:
 
     def _take(self, image: Image) -> Image:
         """Say how an image was read, and leave out what is no value of it."""
-        for remark in image.remarks:
-            self.log.say(remark)
+        self._say_all(image.remarks)
         value = self.settings.files.missing
         if value is None:
             return image
@@ -308,10 +307,11 @@ class Steps:
             self.log.warn(f"no pixel of {image.source} is exactly {value:g}: --missing leaves out nothing")
         return image
 
-    def _say_of(self, source: str, remarks: tuple[str, ...]) -> None:
-        """Say how a file that goes with the image was read."""
+    def _say_all(self, remarks: tuple[str, ...], source: str = "") -> None:
+        """Say how an image was read; of one that goes with it, its name too."""
         for remark in remarks:
-            self.log.say(f"{source}: {remark}")
+            say = self.log.warn if isinstance(remark, Doubt) else self.log.say
+            say(f"{source}: {remark}" if source else remark)
 
     def _place(self, image: Image, wcs: Any) -> None:
         """Have an image lie where its owner says."""
