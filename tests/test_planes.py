@@ -483,27 +483,26 @@ class TestMissing:
             status, said, _ = run(capsys, *arguments)
             assert (status, f"is exactly {float(value):g}: --missing leaves out nothing" in said) == (0, True)
 
-    def test_sources_in_a_mosaic_of_zeros(self, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-        """Of a sky without a background, zeros outside take over the noise: fewer sources are found than are there."""
-        field = simulate((300, 300), 60, seed=8, background=100.0, faintest=3000)
+    def test_a_mosaic_of_zeros(self, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+        """The noise of every pixel is 10: the error of a circle of 5 pixels is that of its area, and not of the zeros."""
+        field = simulate((300, 300), 25, seed=8, galaxies=0, background=100.0, faintest=2000, brightest=9000)
         rows, columns = np.indices(field.pixels.shape)
         inside = np.abs(rows - 150) + np.abs(columns - 150) < 140
-        pixels = np.where(inside, field.pixels - 100, 0).astype(np.float32)
-        fits.writeto(tmp_path / "mosaic.fits", pixels)
+        fits.writeto(tmp_path / "mosaic.fits", np.where(inside, field.pixels - 100, 0).astype(np.float32))
         arguments = (tmp_path / "mosaic.fits", "--outputs", "catalog.tsv", "--output_dir", tmp_path / "o")
-        truth = field.truth[inside[field.truth["y"].round().astype(int), field.truth["x"].round().astype(int)]]
-        found = {}
-        for options in ((), ("--missing", "0")):
+        there = field.truth[inside[field.truth["y"].round().astype(int), field.truth["x"].round().astype(int)]]
+        expected = 10 * np.sqrt(np.pi * 2.5**2)
+
+        def error(*options: str) -> float:
             assert run(capsys, *arguments, *options)[0] == 0
-            catalog = read_catalog(tmp_path / "o")
-            away = np.hypot(
-                truth["x"] - catalog["x"].to_numpy()[:, None], truth["y"] - catalog["y"].to_numpy()[:, None]
-            )
-            found[options] = (int((away.min(axis=0) < 2).sum()), len(catalog))
-        right, all_found = found["--missing", "0"]
-        assert right >= 0.85 * len(truth)
-        assert all_found <= len(truth) + 3
-        assert found[()] != (right, all_found)
+            return read_catalog(tmp_path / "o")["flux_aper_5_err"].median()
+
+        assert error() < 0.9 * expected
+        assert error("--missing", "0") == pytest.approx(expected, rel=0.05)
+        found = read_catalog(tmp_path / "o")
+        away = np.hypot(*(there[axis] - found[axis].to_numpy()[:, None] for axis in ("x", "y")))
+        assert (away.min(axis=0) < 2).mean() >= 0.85
+        assert len(found) <= len(there) + 3
 
 
 class TestWeights:

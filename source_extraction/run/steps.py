@@ -223,7 +223,8 @@ class Steps:
         for number in filter(None, numbers):
             self.log.warn(
                 f"in {number} pixels the background RMS map fell to zero or near it and was raised to "
-                f"{RMS_FLOOR:g} of the global RMS; a larger mesh (--bw, --bh) or a mask avoids it"
+                f"{RMS_FLOOR:g} of the global RMS; a larger mesh (--bw, --bh), a mask, or --missing 0 for the "
+                "zeros outside a mosaic avoids it"
             )
         return numbers
 
