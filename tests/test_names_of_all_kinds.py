@@ -134,9 +134,10 @@ for name in given["names"]:
         return one
     values = dict(
         image=dataset(given["image"]), __tool_directory__="/tool", outputs="catalog.tsv", thresh="1.5", minarea="5",
-        part=Section(hdu=name, plane="", missing=""),
+        part=Section(hdu=name, plane=""),
         mask=Section(
-            mask_file=dataset(given["image"]), mask_hdu=name, mask_plane="1", mask_bits="MP_BAD, 4", maskthresh=""
+            mask_file=dataset(given["image"]), mask_hdu=name, mask_plane="1", mask_bits="MP_BAD, 4", maskthresh="",
+            missing="",
         ),
         noise=Section(
             err_option="file", error_file=dataset(given["image"]), error_hdu=name, error_plane="", error_type="rms"

@@ -20,7 +20,7 @@ import source_extraction as se
 from source_extraction.faces.source_extractor import parse
 from source_extraction.readers.images import read_image
 from source_extraction.settings import taken_apart
-from tests.conftest import REPOSITORY, read_catalog
+from tests.conftest import REPOSITORY, TEST_DATA, read_catalog
 from tests.simulated_sky import simulate
 from tests.test_awkward_inputs import run
 
@@ -150,8 +150,9 @@ LAYOUTS = [
     ),
     Layout(
         "names that are numbers, and names twice",
-        (image(SCI, "2"), image(ERR, "7"), image(has(4).astype(np.int16), "1"), image(0 * SCI, "1"), image(R, "A, B")),
-        image="'2'", mask="'1'", masked=has(4), noise="2", second="a, b",
+        (image(SCI, "2", 3), image(ERR, "7"), image(has(4).astype(np.int16), "1", 3), image(0 * SCI, "1"),
+         image(R, "A, B")),
+        image="'2'", mask="'1',3", masked=has(4), noise="2", second="a, b",
     ),
     Layout(
         "names twice without EXTVER", (image(SCI, "SCI"), image(ERR, "ERR"), image(R, "SCI"), image(2 * ERR, "ERR")),
@@ -165,7 +166,7 @@ LAYOUTS = [
 
 def plane(layout: Layout, wanted: str | None) -> np.ndarray:
     """What astropy reads of the HDU that has these values in the table above."""
-    position = {"'2'": 1, "'1'": 3, "a, b": 5, None: 1 if layout.primary is None else 0}.get(wanted)
+    position = {"'2'": 1, "a, b": 5, None: 1 if layout.primary is None else 0}.get(wanted)
     if position == 0:
         return layout.primary
     if position is None:
@@ -384,6 +385,16 @@ def test_refused(
     assert not (tmp_path / "out").exists()
 
 
+def test_no_input_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Whatever HDU of it is named."""
+    fits.writeto(tmp_path / "background.fits", SCI)
+    before = (tmp_path / "background.fits").read_bytes()
+    arguments = (TEST_DATA / "blank.fits", "--measure_file", f"{tmp_path}/background.fits[0]", "--output_dir", tmp_path)
+    status, _, wrong = run(capsys, *arguments, "--outputs", "background.fits")
+    assert (status, "background.fits" in wrong) == (1, True)
+    assert (tmp_path / "background.fits").read_bytes() == before
+
+
 def test_the_image_twice(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """IMAGE[x] with --hdu; the image itself where it is meant: named, alone in its file, or a mask by brightness."""
     fits.HDUList([fits.PrimaryHDU(), image(SCI, "SCI"), image(DQ, "DQ")]).writeto(tmp_path / "several.fits")
@@ -484,7 +495,7 @@ class TestMissing:
             assert (status, f"is exactly {float(value):g}: --missing leaves out nothing" in said) == (0, True)
 
     def test_a_mosaic_of_zeros(self, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-        """The noise of every pixel is 10: the error of a circle of 5 pixels is that of its area, and not of the zeros."""
+        """The noise of every pixel is 10: the error of a circle of 5 pixels is that of its area."""
         field = simulate((300, 300), 25, seed=8, galaxies=0, background=100.0, faintest=2000, brightest=9000)
         rows, columns = np.indices(field.pixels.shape)
         inside = np.abs(rows - 150) + np.abs(columns - 150) < 140

@@ -109,7 +109,8 @@ def _named(hdus: Iterable[HDU], wanted: str) -> list[HDU]:
     versioned = re.fullmatch(r"(.+?)\s*,\s*0*(\d{1,10})", name)
     if versioned is None:
         return []
-    return [hdu for hdu in _named(hdus, f"'{versioned[1]}'") if hdu.version == int(versioned[2])]
+    name = versioned[1] if versioned[1][0] in "'\"" else f"'{versioned[1]}'"
+    return [hdu for hdu in _named(hdus, name) if hdu.version == int(versioned[2])]
 
 
 def _bits_of(mask: HDU, primary: HDU) -> str:

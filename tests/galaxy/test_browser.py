@@ -63,8 +63,8 @@ def test_the_form_asks_for_nothing_but_the_image(visitor: Visitor, screenshots: 
 
 def test_sections_open(visitor: Visitor, screenshots: Path) -> None:
     sections = {
-        "Which image of the file": ("part|hdu", "part|plane", "part|missing"),
-        "Mask:": ("mask|mask_file", "mask|mask_hdu", "mask|mask_plane", "mask|mask_bits", "mask|maskthresh"),
+        "Which image of the file": ("part|hdu", "part|plane"),
+        "Mask:": ("mask|mask_file", "mask|mask_hdu", "mask|mask_plane", "mask|mask_bits", "mask|missing"),
         "Background:": ("background|subtract_background", "background|bw", "background|fthresh"),
         "Deblending:": ("deblending|deblend_nthresh", "deblending|deblend_cont"),
         "Cleaning:": ("cleaning|clean", "cleaning|clean_param"),
