@@ -29,9 +29,9 @@ The map of the house, from the bottom up; what is below knows nothing of what is
 
     readers/    files and arrays -> images, and what comes with them: mask, noise_map, kernels, calibration
         images         which reader an image needs: fits, tiff, arrays (content, planes and memory serve them)
-        fits           is helped by fits_structure (where the HDUs lie), fits_tiles (compressed pixels), fits_pixels
-                       (what the numbers mean), fits_sky (coordinates; fits_sky_cards: what headers say of them,
-                       fits_sky_conventions and fits_sky_iraf: what they mean by it)
+        fits           is helped by fits_structure (where the HDUs lie), fits_choice (which is meant), fits_tiles
+                       (compressed pixels), fits_pixels (what the numbers mean), fits_sky (coordinates; fits_sky_cards:
+                       what headers say of them, fits_sky_conventions and fits_sky_iraf: what they mean by it)
         tiff           is helped by tiff_series (what tifffile knows of a file, within bounds: tiff_directories,
                        tiff_ome), tiff_values (what the numbers mean) and tiff_geography
 

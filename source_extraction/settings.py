@@ -8,11 +8,13 @@ import difflib
 import math
 import numbers
 import os
+import re
+import types
 import typing
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .errors import InputError
 
@@ -63,15 +65,13 @@ class Option:
     @property
     def kinds(self) -> tuple[Any, ...]:
         """The types that a value may have, but None; of a list, those of its items."""
-        kind = self.kind
-        if typing.get_origin(kind) is tuple:
-            kind = typing.get_args(kind)[0]
-        return tuple(kind for kind in (typing.get_args(kind) or (kind,)) if kind is not type(None))
+        found = _alternatives(self.kind)
+        return _alternatives(typing.get_args(found[0])[0]) if self.is_list else found
 
     @property
     def is_list(self) -> bool:
         """Whether it takes several values."""
-        return typing.get_origin(self.kind) is tuple
+        return typing.get_origin(_alternatives(self.kind)[0]) is tuple
 
     def check(self, value: Any, shown: str | None = None) -> Any:
         """The value in the type of the option; raises InputError where it is none. `shown` is how messages spell it."""
@@ -79,7 +79,7 @@ class Option:
         if value is None and self.default is None:
             return None
         if self.is_list:
-            return self._check_texts(value) if str in self.kinds else self._check_numbers(value)
+            return self._check_list(value)
         if self.choices:
             if not isinstance(value, str) or value not in self.choices:
                 raise InputError(self.name, f"{shown} is no choice", f"choose from {', '.join(self.choices)}")
@@ -134,6 +134,11 @@ class Option:
             raise InputError(self.name, f"{shown} is out of range", f"give {self.range}")
         return number if self.whole else float(number)
 
+    def _check_list(self, value: Any) -> tuple[Any, ...]:
+        if str not in self.kinds:
+            return self._check_numbers(value)
+        return self._check_texts(value) if self.bounds is None else self._check_numbers_and_names(value)
+
     def _check_numbers(self, value: Any) -> tuple[float, ...]:
         """Columns are named after 6 digits: what has the same name is the same aperture."""
         several = value if isinstance(value, Iterable) and not isinstance(value, str | bytes) else (value,)
@@ -148,6 +153,22 @@ class Option:
             if not isinstance(text, str):
                 raise InputError(self.name, f"{text!r} is not what it takes", "give texts")
         return several
+
+    def _check_numbers_and_names(self, value: Any) -> tuple[float | str, ...]:
+        """A text may hold several, as on the command line."""
+        if isinstance(value, str):
+            value = [part.strip() for part in value.split(",")]
+        several = list(value) if isinstance(value, Iterable) else [value]
+        if not several:
+            raise InputError(self.name, "it is empty", f"give {self.range}, or a name")
+        checked: list[float | str] = []
+        for item in several:
+            if isinstance(item, str) and item and not re.fullmatch(r"[-+.\d]+", item):
+                checked.append(item)
+            else:
+                number = int(item) if isinstance(item, str) and re.fullmatch(r"[-+]?\d+", item) else item
+                checked.append(self._check_number(number, repr(item)))
+        return tuple(checked)
 
     def _check_text_or_path(self, value: Any, shown: str) -> Any:
         if isinstance(value, InMemory) and InMemory in self.kinds:
@@ -164,6 +185,12 @@ class Option:
         if self.bounds is not None:
             wanted = f"{self.range}, or a header keyword"
         raise InputError(self.name, f"{shown} is not what it takes", f"give {wanted}")
+
+
+def _alternatives(kind: Any) -> tuple[Any, ...]:
+    """The types that a value of a type may have, but None."""
+    several = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    return tuple(one for one in several if one is not type(None))
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,6 +210,34 @@ class InMemory:
 def name_of(image: Path | InMemory) -> str:
     """How messages call an image."""
     return image.name if isinstance(image, InMemory) else str(image)
+
+
+class Which(NamedTuple):
+    """Which image is meant: a file or an array, an HDU of the file, a plane of that.
+
+    `prefix` is how the options that choose HDU and plane begin: "mask_" for --mask_hdu and --mask_plane.
+    """
+
+    given: Path | InMemory
+    hdu: str | None
+    plane: int | None
+    prefix: str
+
+    @property
+    def name(self) -> str:
+        """How messages call it: as it can be given."""
+        return name_of(self.given) + ("" if self.hdu is None else f"[{self.hdu}]")
+
+
+def taken_apart(path: Path) -> tuple[Path, str | None]:
+    """A file, and the HDU where its name ends with one as cfitsio has it: `file.fits[DQ]`.
+
+    A file of that very name comes first, and has no HDU in its name.
+    """
+    found = re.fullmatch(r"(.+)\[([^\[\]]+)\]", str(path), re.DOTALL)
+    if found is None or not found[2].strip() or os.path.lexists(path):
+        return path, None
+    return Path(found[1]), found[2].strip()
 
 
 def _option(default: Any, section: str, help: str, **metadata: Any) -> Any:
@@ -358,8 +413,8 @@ class FileOptions(_Checked):
     hdu: str | None = _option(
         None,
         "input",
-        "FITS HDU of the image, by number (0 is the first) or EXTNAME, between quotes where that is a number itself; "
-        "default: the first 2-D image",
+        "FITS HDU of the image, as in IMAGE[HDU]: number (0 is the first), EXTNAME, or EXTNAME,EXTVER; between quotes "
+        "a name that is a number; default: the first 2-D image",
     )
     plane: int | None = _option(
         None,
@@ -367,17 +422,44 @@ class FileOptions(_Checked):
         "which plane, from 0, where the image has several (a cube, RGB, several pages)",
         bounds=Bounds(least=0, most=INT32_MAX),
     )
-    mask_file: Path | InMemory | None = _option(
-        None, "input", "FITS or TIFF image of the image's shape that marks the pixels to leave out"
+    missing: float | None = _option(
+        None,
+        "input",
+        "pixels of exactly this value have none, as the zeros outside a mosaic; of the image to measure on too",
+        bounds=Bounds(),
     )
-    maskthresh: float = _option(0.0, "input", "pixels of a numeric mask above this value are masked", bounds=Bounds())
+    mask_file: Path | InMemory | None = _option(
+        None,
+        "input",
+        "FITS or TIFF image of the image's shape that marks the pixels to leave out; IMAGE's own file may be "
+        "given again",
+    )
+    mask_hdu: str | None = _option(None, "input", "FITS HDU of the mask, as --hdu, or --mask_file FILE[HDU]")
+    mask_plane: int | None = _option(
+        None, "input", "which plane of the mask's file, as --plane", bounds=Bounds(least=0, most=INT32_MAX)
+    )
+    mask_bits: tuple[int | str, ...] | None = _option(
+        None,
+        "input",
+        "the mask has bit flags, and pixels with one of these are masked: their values (not bit numbers), as 1,4,512, "
+        "or names in its header (LSST: MP_BAD); jwst is DO_NOT_USE",
+        bounds=Bounds(least=1, most=2**64 - 1),
+    )
+    maskthresh: float | None = _option(
+        None, "input", "pixels of a numeric mask above this value are masked (default: 0)", bounds=Bounds()
+    )
     error_file: Path | InMemory | None = _option(
         None, "detection", "FITS or TIFF image of the noise of every pixel; needs --err_option file"
+    )
+    error_hdu: str | None = _option(None, "detection", "FITS HDU of the noise map, as --hdu, or --error_file FILE[HDU]")
+    error_plane: int | None = _option(
+        None, "detection", "which plane of the noise map's file, as --plane", bounds=Bounds(least=0, most=INT32_MAX)
     )
     error_type: str = _option(
         "rms",
         "detection",
-        "what the error file holds: standard deviations, variances, or weights (1 / variance, 0 = masked)",
+        "what the error file holds: standard deviations, variances, or weights (1 / variance, 0 = masked; relative "
+        "ones, which say less than half or more than twice the background RMS, are scaled to it)",
         choices=("rms", "variance", "weight"),
     )
     filter_file: Path | None = _option(
@@ -388,6 +470,48 @@ class FileOptions(_Checked):
         "photometry",
         "measure the sources on this image of the same shape (another band); they are found on the first one",
     )
+    measure_hdu: str | None = _option(
+        None, "photometry", "FITS HDU of the image to measure on, as --hdu, or --measure_file FILE[HDU]"
+    )
+    measure_plane: int | None = _option(
+        None, "photometry", "which plane of that file, as --plane", bounds=Bounds(least=0, most=INT32_MAX)
+    )
+
+    def __post_init__(self) -> None:
+        """An HDU in the name of a file becomes the option; what says more of a file needs the file."""
+        super().__post_init__()
+        for name, (prefix, what) in FILES.items():
+            given, hdu = getattr(self, name), f"{prefix}hdu"
+            if isinstance(given, Path):
+                file, named = taken_apart(given)
+                if named is not None and getattr(self, hdu) is not None:
+                    raise InputError(hdu, f"{str(given)!r} names an HDU already", "leave out one of them")
+                if named is not None:
+                    object.__setattr__(self, name, file)
+                    object.__setattr__(self, hdu, named)
+            for option in (hdu, f"{prefix}plane", f"{prefix}bits"):
+                if given is None and getattr(self, option, None) is not None:
+                    raise InputError(option, f"there is no {what}", f"add --{name} FILE")
+        if self.mask_bits is not None and self.maskthresh is not None:
+            raise InputError(
+                "mask_bits", "--maskthresh compares values, these are bits of them", "leave out one of them"
+            )
+
+    def which(self, name: str) -> Which | None:
+        """Which image is meant by "image", "mask_file", "error_file" or "measure_file"; None where none is given."""
+        given, (prefix, _) = getattr(self, name), FILES[name]
+        if given is None:
+            return None
+        return Which(given, getattr(self, f"{prefix}hdu"), getattr(self, f"{prefix}plane"), prefix)
+
+
+# The images that are read: how the options that say more of each begin, and what it is.
+FILES = {
+    "image": ("", "image"),
+    "mask_file": ("mask_", "mask"),
+    "error_file": ("error_", "noise map"),
+    "measure_file": ("measure_", "image to measure on"),
+}
 
 
 def options_of(group: type) -> tuple[Option, ...]:
@@ -490,4 +614,6 @@ def _recorded(value: Any) -> Any:
 
 def as_typed(value: Any) -> str:
     """A value as it is written on the command line."""
-    return ",".join(f"{number:g}" for number in value) if isinstance(value, tuple) else str(value)
+    if isinstance(value, tuple):
+        return ",".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value)
+    return str(value)

@@ -4,7 +4,8 @@
 
 The sky is 480 x 360 pixels of stars and galaxies on a background that rises to the right; the masks
 cover its five brightest sources. The TIFF image holds the same pixels. The noise maps are of its
-background: two of the sky, and weights for planes.fits, 0 in the first 10 columns.
+background: two of the sky, and weights for planes.fits, 0 in the first 10 columns. together.fits has an image with its
+noise, its mask and another band: the first 10 columns of the image are 0, as outside a mosaic.
 """
 
 import sys
@@ -89,6 +90,7 @@ def main() -> None:
     weight = 1 / variance[:90, :120]
     weight[:, :10] = 0
     fits.writeto(FOLDER / "noise_weight.fits", weight, overwrite=True)
+    together(corner, np.sqrt(variance[:90, :120])).writeto(FOLDER / "together.fits", overwrite=True)
 
     np.savetxt(FOLDER / "kernel.txt", gaussian(fwhm=3.5, side=7), fmt="%.6f", header="Gaussian, FWHM 3.5 pixels")
     (FOLDER / "ragged_kernel.txt").write_text("1 2 1\n2 4\n1 2 1\n")
@@ -97,6 +99,23 @@ def main() -> None:
     rows = [[f"{value:.6g}" for value in source] for source in sky.truth.tolist()]
     lines = ["\t".join(row) for row in [list(names), *rows]]
     (FOLDER / "sky_truth.tsv").write_text("\n".join(lines) + "\n")
+
+
+def together(image: np.ndarray, noise: np.ndarray) -> fits.HDUList:
+    """An image, its noise, its mask and another band in one file, compressed; each but the image is the second of two.
+
+    The mask has bit 4 (MP_BAD) in 20 x 15 pixels, bit 32 (MP_DETECTED) where the image is bright.
+    """
+    mosaic, mask = image.copy(), np.zeros_like(image)
+    mosaic[:, :10] = 0
+    mask[40:55, 60:80] |= 4
+    mask[image > 150] |= 32
+    hdus = fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(mosaic, name="SCI", compression_type="RICE_1")])
+    for name, pixels, codec in (("ERR", noise, "GZIP_2"), ("DQ", mask, "RICE_1"), ("R", 2 * image, "RICE_1")):
+        cube = np.stack([0 * pixels, pixels])
+        hdus.append(fits.CompImageHDU(cube, name=name, compression_type=codec, quantize_level=0))
+    hdus["DQ"].header.update({"MP_BAD": 2, "HIERARCH MP_DETECTED": 5})
+    return hdus
 
 
 def gaussian(fwhm: float, side: int) -> np.ndarray:

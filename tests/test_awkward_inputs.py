@@ -154,7 +154,7 @@ TAKEN: dict[str, tuple[Maker, tuple[str, ...], np.ndarray, str]] = {
     "FITS dummy primary": (write_fits(OTHER[:2, :2], SKY), (), SKY, "HDU 1 (EXT1)"),
     "FITS table first": (table_first, (), SKY, "HDU 2"),
     "FITS cube first": (write_fits(CUBE, SKY), (), SKY, "HDU 1 (EXT1)"),
-    "FITS several images": (write_fits(SKY, OTHER), (), SKY, "HDU 0 (PRIMARY), 160 x 120 pixels, float32; also there: "),
+    "FITS several images": (write_fits(SKY, OTHER), (), SKY, "HDU 0 (PRIMARY), 160 x 120 pixels, float32 ("),
     "FITS --hdu number": (write_fits(OTHER, OTHER, SKY), ("--hdu", "2"), SKY, "HDU 2 (EXT2)"),
     "FITS --hdu name": (write_fits(OTHER, OTHER, SKY), ("--hdu", "ext2"), SKY, "HDU 2 (EXT2)"),
     "FITS --plane": (write_fits(CUBE), ("--plane", "1"), SKY, "160 x 120 pixels"),

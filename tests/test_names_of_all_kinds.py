@@ -134,13 +134,20 @@ for name in given["names"]:
         return one
     values = dict(
         image=dataset(given["image"]), __tool_directory__="/tool", outputs="catalog.tsv", thresh="1.5", minarea="5",
-        part=Section(hdu=name, plane=""), mask=Section(mask_file=dataset(given["image"]), maskthresh="0.0"),
-        noise=Section(err_option="file", error_file=dataset(given["image"]), error_type="rms"),
+        part=Section(hdu=name, plane=""),
+        mask=Section(
+            mask_file=dataset(given["image"]), mask_hdu=name, mask_plane="1", mask_bits="MP_BAD, 4", maskthresh="",
+            missing="",
+        ),
+        noise=Section(
+            err_option="file", error_file=dataset(given["image"]), error_hdu=name, error_plane="", error_type="rms"
+        ),
         filter=Section(filter_case="file", filter_type="matched", filter_file=dataset(given["image"])),
         background=Section(subtract_background="", bw="64", bh="64", fw="3", fh="3", fthresh="0.0"),
         deblending=Section(deblend_nthresh="32", deblend_cont="0.005"), cleaning=Section(clean="", clean_param="1.0"),
         photometry=Section(
-            measure_file=dataset(given["image"]), apertures="5,10", kron_factor="2.5", kron_min_radius="3.5",
+            measure_file=dataset(given["image"]), measure_hdu=name, measure_plane="", apertures="5,10",
+            kron_factor="2.5", kron_min_radius="3.5",
             gain=name, zeropoint="", saturation="",
         ),
         bright=Section(bright_flux="", bright_grow="10"),
@@ -171,7 +178,12 @@ def test_commands_of_the_form(tmp_path: Path) -> None:
         on_one_line = re.sub(r"[\r\n]", " ", name)
         assert f"--name={on_one_line}" in arguments
         if name.strip():
-            assert f"--hdu={on_one_line.strip()}" in arguments
+            for prefix in ("", "mask_", "error_", "measure_"):
+                assert f"--{prefix}hdu={on_one_line.strip()}" in arguments
+        assert {"--mask_plane=1", "--mask_bits=MP_BAD, 4"} < set(arguments)
+        assert not [
+            argument for argument in arguments if re.match("--(maskthresh|missing|plane|error_plane)", argument)
+        ]
         for role in ("mask", "noise", "kernel", "measure"):
             (link,) = (job / role).iterdir()
             assert link.resolve() == SKY

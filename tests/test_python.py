@@ -198,7 +198,8 @@ def test_every_option_has_the_name_and_the_default_of_the_command_line(tmp_path:
         "fw": 5, "fh": 1, "fthresh": 0.5, "apertures": (2.5, 7), "kron_factor": 2, "kron_min_radius": 3, "gain": "GAIN",
         "zeropoint": 25.5, "saturation": 3000, "bright_flux": 5000.0, "bright_grow": 3, "name": "a name",
     }  # fmt: skip
-    elsewhere = {"plane", "mask_file", "error_file", "measure_file", "output_dir", "outputs", "threads"}
+    of_files = {f"{prefix}{of}" for prefix in ("mask_", "error_", "measure_") for of in ("file", "hdu", "plane")}
+    elsewhere = {"plane", "missing", "mask_bits", *of_files, "output_dir", "outputs", "threads"}
     assert set(options) == set(OPTIONS) - elsewhere
     typed = [
         f"--{'' if value else 'no-'}{name}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -40,6 +41,23 @@ class Celestial(NamedTuple):
     remarks: tuple[str, ...] = ()
 
 
+class Doubt(str):
+    """A remark that the user should act on: a warning."""
+
+
+class Whence(NamedTuple):
+    """Where an image was: HDU and plane, by their numbers, of a file, which is anything that tells files apart.
+
+    `version` is the EXTVER of the HDU, `versions` those of all images of its name.
+    """
+
+    hdu: int = 0
+    plane: int = 0
+    version: int = 1
+    versions: tuple[int, ...] = ()
+    file: Hashable = None
+
+
 @dataclass
 class Image:
     """A 2-D image as its file or its owner holds it.
@@ -56,6 +74,8 @@ class Image:
     find_celestial: Callable[[], Celestial] = Celestial
     rows_from_top: bool = False  # row 0 is the top of the picture (TIFF), not its bottom (FITS)
     others: str = ""  # what else the file holds
+    uses: str = ""  # the options that take some of that
+    whence: Whence = Whence()
     headers: tuple[Mapping[str, Any], ...] = ()  # FITS: of the image, of the primary HDU
     projection: MapProjection | None = None  # GeoTIFF
     borrowed: bool = False  # the pixels are somebody else's, and not to be changed
@@ -75,6 +95,22 @@ class Image:
         """The celestial WCS, 2-D, for pixel positions counted from 0; None without."""
         return self.celestial.wcs
 
+    def leave_out(self, value: float) -> int:
+        """Have no value (NaN) where the pixels are exactly this one, as their type rounds it; in how many."""
+        kind = self.pixels.dtype
+        if kind.kind != "f" and not (float(value).is_integer() and _within(kind, value)):
+            return 0
+        with np.errstate(over="ignore"):
+            found = self.pixels == kind.type(value)
+        number = int(np.count_nonzero(found))
+        if number:
+            # float64 holds all of 32 bits; of 64, it holds what the sky is computed with.
+            holding = kind if kind.kind == "f" else np.float32 if kind.itemsize <= 2 else np.float64
+            if self.borrowed or kind != holding:
+                self.pixels, self.borrowed = self.pixels.astype(holding), False
+            self.pixels[found] = np.nan
+        return number
+
     def release_pixels(self) -> None:
         """Give the pixels' memory back: detection and photometry have their own."""
         del self.pixels
@@ -84,21 +120,63 @@ class Image:
         return next((header[name] for header in self.headers if name in header), None)
 
     def describe(self) -> str:
-        """The file's content in a line: what was taken, and what else there is."""
+        """In a line what was taken of the file."""
         height, width = self.shape
-        also = f"; also there: {self.others}" if self.others else ""
-        return f"{self.source}, {self.origin}, {width} x {height} pixels, {self.stored_type}{also}"
+        return f"{self.source}, {self.origin}, {width} x {height} pixels, {self.stored_type}"
+
+
+def _within(kind: np.dtype[Any], value: float) -> bool:
+    limits = np.iinfo(np.uint8 if kind.kind == "b" else kind)
+    return int(limits.min) <= value <= int(limits.max)
 
 
 class Partner(NamedTuple):
     """The image that another goes with, pixel by pixel, in the `role` of its mask for example.
 
-    `remedy` is what to do where the other does not go with it.
+    `remedy` is what to do where the other does not go with it, `prefix` how the options begin that choose the other:
+    "mask_" for --mask_hdu. A `picture` shows bright as large, however a TIFF file shows its numbers; of what is none,
+    the numbers themselves are taken. `may_be_itself` says whether the image itself is meant where it is what comes
+    first in the file.
     """
 
     image: Image
     role: str
     remedy: str
+    prefix: str
+    picture: bool = False
+    may_be_itself: bool = False
+
+    def require_meant(self, other: Image, *, named: bool) -> tuple[str, ...]:
+        """Refuse the image itself in the other's place where nobody said so; what the log should say of the two.
+
+        `named` says whether the HDU of the other was chosen.
+        """
+        mine, its = self.image.whence, other.whence
+        which = (f"the {self.role} is {other.origin}",) if other.others and not self.picture else ()
+        if its.file is None or its.file != mine.file:
+            return which
+        if (its.hdu, its.plane) == (mine.hdu, mine.plane):
+            # In a TIFF file, which has no such headers, nothing could be chosen in its place.
+            if other.others and other.headers and not (named or self.may_be_itself):
+                raise InputError(
+                    other.source,
+                    f"the {self.role} is {other.origin}, the very image that is searched",
+                    f"choose another with --{self.prefix}hdu: {other.others}",
+                )
+            return (f"{'The' if self.picture else 'the'} {self.role} is the image itself",)
+        if its.version != mine.version and mine.version in its.versions:
+            doubt = (
+                f"the {self.role} is of EXTVER {its.version}, the image of EXTVER {mine.version}: not of one detector"
+            )
+            return (*which, Doubt(doubt))
+        return which
+
+    def in_its_options(self, problem: InputError) -> InputError:
+        """A refusal that names the options of an image, with those of this one's."""
+        problem_, remedy = (
+            re.sub(r"--(hdu|plane)\b", rf"--{self.prefix}\1", text) for text in (problem.problem, problem.remedy)
+        )
+        return InputError(problem.source, problem_, remedy)
 
     def require_same_shape(self, source: str, shape: tuple[int, int]) -> None:
         """Refuse another of the name `source` whose shape (height, width) is not this one's."""

@@ -104,6 +104,12 @@ class Sky:
         rms *= np.float32(self._mesh_unit / self.unit)
         return np.maximum(rms, self._rms_floor, out=rms)
 
+    def background_rms_over_noise(self) -> float:
+        """How many times the noise map says less than the background RMS: the median over the good pixels."""
+        if self.noise_map is None:
+            return 1.0
+        return float(np.median(self.good(self.working_rms_map() * self.unit / self.noise_map.rms)))
+
     def release_pixels(self) -> None:
         """Give the memory of `pixels` back for good."""
         del self.pixels

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..core.coordinates import why_no_icrs
-from ..core.image import Celestial, Image, Partner
+from ..core.image import Celestial, Image, Partner, Whence
 from ..errors import InputError
 from ..settings import InMemory
 from .planes import choose_plane, rows_and_columns
@@ -44,6 +44,7 @@ def read_array(given: InMemory, plane: int | None, partner: Partner | None) -> I
         unit=given.unit,
         headers=() if given.header is None else (given.header,),
         borrowed=True,
+        whence=Whence(plane=plane or 0),
     )
 
 

@@ -10,9 +10,10 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ..core.image import Celestial, Image, Partner
+from ..core.image import Celestial, Image, Partner, Whence
 from ..errors import InputError
 from .content import failures_are_said, open_again, size_of
+from .fits_choice import choose_hdu, others_than, uses_beside, versions_of
 from .fits_pixels import Scale, lacks_shift, values_of
 from .fits_sky import celestial_of, distortion_tables, needs_tables
 from .fits_structure import HDU, STORED_TYPES, Keywords, hdus_of, text_of
@@ -32,44 +33,6 @@ def read_fits(
     with failures_are_said(source), open_again(content) as file:
         hdus = hdus_of(file, source)
         return _read(file, hdus, choose_hdu(hdus, source, hdu, plane), source, plane, partner)
-
-
-def choose_hdu(hdus: list[HDU], source: str, wanted: str | None, plane: int | None) -> HDU:
-    """The HDU to read: the one that is wanted, by number or EXTNAME, else the first 2-D image.
-
-    An empty or dummy (2 x 2) primary and cubes are passed over where a 2-D image follows; where a plane is wanted, it
-    is that of the first cube.
-    """
-    images = [hdu for hdu in hdus if hdu.shape and 0 not in hdu.shape]
-    if not images:
-        raise InputError(
-            source, f"it holds {len(hdus)} HDU(s), none of them an image", "give a FITS file with a 2-D image"
-        )
-    if wanted is not None:
-        return _named(images, source, wanted)
-    flat = [hdu for hdu in images if hdu.is_flat]
-    cubes = [hdu for hdu in images if not hdu.is_flat and len(hdu.shape) > 2]
-    if plane is not None:
-        return (cubes or images)[0]
-    if len(flat) > 1 and flat[0].shape[-2:] == (2, 2):
-        return flat[1]
-    return (flat or cubes or images)[0]
-
-
-def _named(images: list[HDU], source: str, wanted: str) -> HDU:
-    """A number is a number; a name that looks like one is given between quotes."""
-    name = wanted.strip()
-    if name.isascii() and name.isdecimal():
-        found = [hdu for hdu in images if str(hdu.number) == (name.lstrip("0") or "0")]
-    else:
-        names = [name.upper()]
-        if len(name) > 2 and name[0] == name[-1] and name[0] in "'\"":
-            names.append(name[1:-1].strip().upper())
-        found = [hdu for hdu in images if hdu.name.upper() in names]
-    if not found:
-        listed = ", ".join(hdu.described for hdu in images)
-        raise InputError(source, f"there is no image HDU {wanted!r}", f"choose one of: {listed}")
-    return found[0]
 
 
 def _read(
@@ -115,7 +78,9 @@ def _read(
         unit=text_of(header, "BUNIT"),
         find_celestial=_find_celestial(file, hdus, chosen, [len(shape) - axis for axis in reversed(rest)]),
         headers=(Keywords(header), Keywords(hdus[0].header)),
-        others=", ".join(other.described for other in hdus if other.shape and other is not chosen),
+        others=others_than(chosen, hdus),
+        uses=uses_beside(chosen, hdus),
+        whence=Whence(chosen.number, plane or 0, chosen.version, versions_of(chosen.name, hdus)),
     )
 
 

@@ -56,11 +56,13 @@ class HDU:
     data_size: int  # without padding
     bits: int = 0  # BITPIX of the pixels, decompressed
     compressed: bool = False
+    version: int = 1  # EXTVER, which tells HDUs of one name apart
 
     @property
     def label(self) -> str:
         """How messages call it."""
-        return f"HDU {self.number}" + (f" ({self.name})" if self.name else "")
+        version = f",{self.version}" if self.version != 1 else ""
+        return f"HDU {self.number}" + (f" ({self.name}{version})" if self.name else "")
 
     @property
     def described(self) -> str:
@@ -222,7 +224,9 @@ def _understood(number: int, text: str, data_start: int, source: str) -> HDU:
         if max(data_size, math.prod(shape)) > LARGEST:
             raise _DamagedError("it claims more bytes than any file has")
         name = _name_of(header, number, compressed)
-        return HDU(number, name, shape, text, header, data_start, data_size, bits, compressed)
+        version = whole_number_of(header, "EXTVER")
+        version = 1 if version is None or abs(version) > MOST_HDUS else version
+        return HDU(number, name, shape, text, header, data_start, data_size, bits, compressed, version)
 
 
 class _Claims:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Hashable
 from pathlib import Path
 
 from ..core.image import Image, Partner
@@ -18,22 +20,27 @@ def read_image(
     plane: int | None = None,
     *,
     partner: Partner | None = None,
-    is_picture: bool = True,
 ) -> Image:
     """Read the 2-D image of a FITS or TIFF file, or of an array.
 
-    `source` is what messages call it (default: its path or name); `hdu` a FITS HDU by number or
-    EXTNAME, `plane` the index (from 0) of one plane where there are several; `partner` is the image that it goes with.
-    Of a picture, bright is large, however a TIFF file shows its numbers; of what is none, a mask or a noise map, the
-    numbers themselves are taken.
-    Raises InputError where it holds no such image, or one of another shape than its partner's.
+    `source` is what messages call it (default: its path or name); `hdu` a FITS HDU by number, EXTNAME or
+    EXTNAME,EXTVER, `plane` the index (from 0) of one plane where there are several; `partner` is the image that it
+    goes with, as its mask for example.
+    Raises InputError where it holds no such image, one of another shape than its partner's, or its partner itself
+    where another is there and none was chosen.
     """
-    if isinstance(given, InMemory):
-        if hdu is not None:
-            raise InputError(given.name, f"an array has no HDU {hdu!r}", "leave out --hdu")
-        image = read_array(given, plane, partner)
-    else:
-        image = _read_file(given, source or str(given), hdu, plane, partner, is_picture)
+    try:
+        if isinstance(given, InMemory):
+            if hdu is not None:
+                raise InputError(given.name, f"an array has no HDU {hdu!r}", "leave out --hdu")
+            image = read_array(given, plane, partner)
+        else:
+            image = _read_file(given, source or str(given), hdu, plane, partner)
+    except InputError as problem:
+        raise (problem if partner is None else partner.in_its_options(problem)) from problem.__cause__
+    image.whence = image.whence._replace(file=_identity(given))
+    if partner is not None:
+        image.remarks += partner.require_meant(image, named=hdu is not None)
     if image.pixels.dtype.kind not in "biuf":
         raise InputError(
             image.source,
@@ -43,9 +50,7 @@ def read_image(
     return image
 
 
-def _read_file(
-    path: Path, source: str, hdu: str | None, plane: int | None, partner: Partner | None, is_picture: bool
-) -> Image:
+def _read_file(path: Path, source: str, hdu: str | None, plane: int | None, partner: Partner | None) -> Image:
     content = opened(path, source)
     beginning = beginning_of(content, source)
     if beginning.startswith(FITS_BEGINNING):
@@ -57,5 +62,16 @@ def _read_file(
 
         if hdu is not None:
             raise InputError(source, f"a TIFF file has no HDU {hdu!r}", "leave out --hdu")
-        return read_tiff(content, source, plane, partner, is_picture=is_picture)
+        return read_tiff(content, source, plane, partner)
     raise InputError(source, f"this is {kind_of(beginning)}, not a FITS or TIFF image", "convert it to one of these")
+
+
+def _identity(given: Path | InMemory) -> Hashable:
+    """The same of two files or arrays that are one, whatever leads to them."""
+    if isinstance(given, InMemory):
+        return id(given.pixels)
+    try:
+        status = os.stat(given)
+    except OSError:  # it is gone since it was read
+        return None
+    return status.st_dev, status.st_ino

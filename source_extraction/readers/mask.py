@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ..core.image import Image, Partner
 from ..errors import InputError
-from ..settings import InMemory
+from ..settings import Which
 from .images import read_image
+
+# Masks of the Rubin Observatory name their bits: the keyword MP_SAT = 1 says that bit 1, of the value 2, is SAT.
+# See https://dp1.lsst.io/products/images/mask_planes.html
+BIT_NUMBER = "MP_"
+# A name that takes no header: DO_NOT_USE in https://jwst-pipeline.readthedocs.io, "Data Quality Flags".
+JWST, DO_NOT_USE = "JWST", 1
+MOST_BITS = 64
+# Values from 1 to a number above this, all of them there, are labels.
+MOST_IN_A_ROW = 4
+ROWS_AT_A_TIME = 256
 
 
 class Mask(NamedTuple):
@@ -21,24 +30,100 @@ class Mask(NamedTuple):
     remarks: tuple[str, ...]
 
 
-def read_mask(given: Path | InMemory, maskthresh: float, image: Image) -> Mask:
+def read_mask(which: Which, maskthresh: float | None, bits: tuple[int | str, ...] | None, image: Image) -> Mask:
     """Read the mask of an image.
 
-    Pixels of a boolean mask that are True, of a numeric one that are greater than `maskthresh`
-    or NaN, are masked.
+    Masked are the pixels of a boolean mask that are True; of a numeric one those that have one of `bits` (values, or
+    names that the header of the mask knows), or, without any, those that are greater than `maskthresh` (default: 0).
+    NaN is masked always.
     """
-    partner = Partner(image, "mask", "give a mask of the image's shape")
-    mask = read_image(given, partner=partner, is_picture=False)
-    if mask.pixels.dtype == bool:
-        masked = mask.pixels
-    elif mask.pixels.dtype.kind in "iu":
-        # Between whole numbers: numpy would compare in float64, which does not hold those of 64 bits.
-        masked = mask.pixels > math.floor(maskthresh)
+    partner = Partner(
+        image, "mask", "give a mask of the image's shape", which.prefix, may_be_itself=maskthresh is not None
+    )
+    mask = read_image(which.given, which.name, which.hdu, which.plane, partner=partner)
+    remarks = mask.remarks
+    if bits is not None:
+        masked, rule = _has_one_of(mask, bits), "that have one of --mask_bits"
     else:
-        # "not (value <= threshold)" rather than ">": NaN marks a pixel too.
-        masked = ~(mask.pixels <= maskthresh)
+        masked, rule = _is_above(mask.pixels, maskthresh or 0.0), "above --maskthresh"
+        remarks += _flags_are_said(mask)
     if masked.all():
+        raise InputError(mask.source, "the mask leaves no pixel of the image", f"masked are the pixels {rule}")
+    return Mask(masked, remarks)
+
+
+def _is_above(values: np.ndarray, threshold: float) -> np.ndarray:
+    if values.dtype == bool:
+        return values
+    if values.dtype.kind in "iu":
+        # Between whole numbers: numpy would compare in float64, which does not hold those of 64 bits.
+        return values > math.floor(threshold)
+    # "not (value <= threshold)" rather than ">": NaN marks a pixel too.
+    return ~(values <= threshold)
+
+
+def _has_one_of(mask: Image, bits: tuple[int | str, ...]) -> np.ndarray:
+    wanted = 0
+    for bit in bits:
+        wanted |= _value_of(bit, mask) if isinstance(bit, str) else bit
+    missing = np.isnan(mask.pixels) if mask.pixels.dtype.kind == "f" else None
+    flags = _as_flags(np.where(missing, 0, mask.pixels) if missing is not None else mask.pixels)
+    if flags is None:
         raise InputError(
-            mask.source, "the mask leaves no pixel of the image", "masked are the pixels above --maskthresh"
+            mask.source,
+            "its values are no whole numbers, which bit flags are",
+            "leave out --mask_bits; --maskthresh compares values",
         )
-    return Mask(masked, mask.remarks)
+    found: np.ndarray = (flags & flags.dtype.type(wanted & int(np.iinfo(flags.dtype).max))) != 0
+    return found if missing is None else found | missing
+
+
+def _as_flags(values: np.ndarray) -> np.ndarray | None:
+    """The same bits as unsigned integers; None where the values are no whole numbers."""
+    if values.dtype.kind == "f":
+        if not ((values == np.floor(values)) & (np.abs(values) < 2.0**63)).all():
+            return None
+        values = values.astype(np.int64)
+    return values.view(f"u{values.itemsize}")
+
+
+def _value_of(name: str, mask: Image) -> int:
+    """The value of a bit by its name."""
+    if name.upper() == JWST:
+        return DO_NOT_USE
+    named = _named_bits(mask)
+    for spelled in (name.upper(), BIT_NUMBER + name.upper()):
+        if spelled in named:
+            return named[spelled]
+    known = f"names of this mask are {', '.join(named)}" if named else "its header names no bits"
+    raise InputError(mask.source, f"it has no bit {name!r} for --mask_bits; {known}", "give values, as 1,4,512")
+
+
+def _named_bits(mask: Image) -> dict[str, int]:
+    """The bits that a header names, and their values."""
+    named = {}
+    for header in mask.headers[:1]:
+        for keyword in map(str, header):
+            number = header[keyword] if keyword.upper().startswith(BIT_NUMBER) else None
+            if isinstance(number, int) and not isinstance(number, bool) and 0 <= number < MOST_BITS:
+                named[keyword.upper()] = 1 << number
+    return named
+
+
+def _flags_are_said(mask: Image) -> tuple[str, ...]:
+    """How many pixels have each bit, where values look like bit flags: powers of two, two or more, and their sums."""
+    flags = _as_flags(mask.pixels) if mask.pixels.dtype.kind in "iu" else None
+    if flags is None:
+        return ()
+    blocks = (flags[start : start + ROWS_AT_A_TIME] for start in range(0, len(flags), ROWS_AT_A_TIME))
+    values = sorted(set[int]().union(*(np.unique(block).tolist() for block in blocks)) - {0})
+    powers = [value for value in values if value.bit_count() == 1]
+    together = sum(powers)
+    are_labels = len(values) > MOST_IN_A_ROW and values == list(range(1, len(values) + 1))
+    if len(powers) < 2 or are_labels or any(value & ~together for value in values):
+        return ()
+    names = {value: f" ({keyword})" for keyword, value in _named_bits(mask).items()}
+    counted = ", ".join(
+        f"{value}{names.get(value, '')} in {np.count_nonzero(flags & flags.dtype.type(value))}" for value in powers
+    )
+    return (f"the values look like bit flags, in so many pixels: {counted}; --mask_bits says which of them mask",)

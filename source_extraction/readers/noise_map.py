@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from ..core.image import Image, Partner
 from ..core.sky import NoiseMap
 from ..errors import InputError
-from ..settings import InMemory
+from ..settings import InMemory, Which
 from .images import read_image
 
 # The power of the image's unit that each error_type has.
@@ -20,7 +18,7 @@ POWERS = {"rms": 1, "variance": 2, "weight": -2}
 NO_NOISE, OF_GOOD_PIXELS = 1e12, 1
 
 
-def read_noise_map(given: Path | InMemory, error_type: str, image: Image) -> NoiseMap:
+def read_noise_map(which: Which, error_type: str, image: Image) -> NoiseMap:
     """Read the noise of every pixel of `image`.
 
     `error_type` "rms": standard deviations; "variance": their squares; "weight": inverse variances, as
@@ -28,10 +26,10 @@ def read_noise_map(given: Path | InMemory, error_type: str, image: Image) -> Noi
     is `NO_NOISE` times worse than that of the good ones.
     Raises InputError where the shape differs or no pixel is valid.
     """
-    partner = Partner(image, "noise map", "give a noise map of the image's shape")
-    noise = read_image(given, partner=partner, is_picture=False)
+    partner = Partner(image, "noise map", "give a noise map of the image's shape", which.prefix)
+    noise = read_image(which.given, which.name, which.hdu, which.plane, partner=partner)
     values = noise.pixels.astype(np.float64)
-    if isinstance(given, InMemory):
+    if isinstance(which.given, InMemory):
         values *= _in_unit_of(image, noise, error_type)
     invalid = ~((values > 0) & np.isfinite(values))
     if invalid.all():

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from ..core.image import Image, Partner
+from ..core.image import Image, Partner, Whence
 from ..core.processes import can_fork, default_number, isolated, shared_array
 from ..errors import InputError
 from .memory import require_memory
@@ -39,16 +39,14 @@ COMPLAINTS_KEPT = 1000
 Result = TypeVar("Result")
 
 
-def read_tiff(
-    given: Path | BinaryIO, source: str, plane: int | None, partner: Partner | None = None, *, is_picture: bool = True
-) -> Image:
+def read_tiff(given: Path | BinaryIO, source: str, plane: int | None, partner: Partner | None = None) -> Image:
     """Read one 2-D image, of a file or of what a file holds; see `readers.images.read_image`."""
     with given.open("rb") if isinstance(given, Path) else contextlib.nullcontext(given) as file:
         size = file.seek(0, io.SEEK_END)
         layout, remarks = _apart(lambda: examine(_own(file), size, source, plane), source, size, 0, 1)
         if partner is not None:
             partner.require_same_shape(source, layout.shape)
-        if not is_picture:
+        if partner is not None and not partner.picture:
             layout = dataclasses.replace(layout, meaning=layout.meaning.of_numbers)
         return _read(file, size, source, plane, layout, remarks)
 
@@ -77,6 +75,7 @@ def _read(file: BinaryIO, size: int, source: str, plane: int | None, layout: Lay
         pixels=brightness(layout.plane_of(pixels), gaps, layout.meaning),
         rows_from_top=True,
         others=layout.others,
+        whence=Whence(plane=plane or 0),
         projection=layout.projection,
         remarks=(*layout.meaning.remarks(), *remarks),
     )

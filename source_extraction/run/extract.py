@@ -50,11 +50,12 @@ def extract(
     Parameters
     ----------
     image : path, array, or astropy.nddata.NDData
-        A FITS or TIFF file; or the pixels (height, width), of any real type, NaN or masked where they have no value; or
-        an NDData or CCDData, of which mask, uncertainty, wcs, unit and header are used as well, where they are not
-        given otherwise.
+        A FITS or TIFF file, ``"sky.fits[SCI]"`` with the HDU that is meant; or the pixels (height, width), of any real
+        type, NaN or masked where they have no value; or an NDData or CCDData, of which mask, uncertainty, wcs, unit and
+        header are used as well, where they are not given otherwise.
     mask : path or array, optional
-        Marks the pixels to leave out: True, or above the option `maskthresh`, or NaN.
+        Marks the pixels to leave out: True, or above the option `maskthresh`, or with one of `mask_bits`, or NaN. It
+        may be another HDU of the image's file, as may the next two: ``"sky.fits[DQ]"``.
     error : path or array, optional
         The noise of every pixel, of the option `error_type`. The threshold is then in units of it
         (``err_option="file"``).

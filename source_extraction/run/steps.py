@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.image import Celestial, Image, Partner
+from ..core.image import Celestial, Doubt, Image, Partner
 from ..core.processes import Workers
 from ..errors import InputError
 from ..readers.images import read_image
-from ..settings import Settings, name_of
+from ..settings import Settings
 from .log import Log
 
 if TYPE_CHECKING:
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 # A noise map that differs from the noise of the image by more than this is probably of another type: surveys keep
 # variances and weights under the same names, and few images have noise of about 1, where these are alike.
 PLAUSIBLE_NOISE = 5
+# Weights that are off by more than this are relative: those of HST are exposure times. An inverse variance is off by
+# less: noise that is correlated makes the RMS of a mosaic smaller than it says, faint sources make it larger.
+OF_INVERSE_VARIANCES = 2
+LEAST_LEFT = 0.05  # share of the pixels that a mask leaves, below which it is probably meant otherwise
 SOURCES_AT_A_TIME = 2000
 
 
@@ -58,8 +62,9 @@ class Steps:
         with self.log.step("Reading the image") as said:
             image = read_image(files.image, self.settings.source, files.hdu, files.plane)
             said.append(f"Image: {image.describe()}")
-        for remark in image.remarks:
-            self.log.say(remark)
+        if image.others:
+            self.log.say(f"Also there: {image.others}" + (f": {image.uses}" if image.uses else ""))
+        self._take(image)
         if files.unit is not None:
             image.unit = files.unit
         if files.wcs is not None:
@@ -115,10 +120,15 @@ class Steps:
         from ..readers.mask import read_mask
 
         files = self.settings.files
-        if files.mask_file is None:
+        which = files.which("mask_file")
+        if which is None:
             return None
-        mask = read_mask(files.mask_file, files.maskthresh, self.image)
-        self._say_of(name_of(files.mask_file), mask.remarks)
+        mask = read_mask(which, files.maskthresh, files.mask_bits, self.image)
+        self._say_all(mask.remarks, which.name)
+        left = 1 - np.count_nonzero(mask.masked) / mask.masked.size
+        if left < LEAST_LEFT:
+            rule = "--mask_bits" if files.mask_bits else "--maskthresh, or --mask_bits where the values are bit flags"
+            self.log.warn(f"the mask {which.name} leaves {100 * left:.2g} % of the pixels; check its HDU, and {rule}")
         return mask.masked
 
     @cached_property
@@ -126,11 +136,11 @@ class Steps:
         """The noise that came with the image; None without."""
         from ..readers.noise_map import read_noise_map
 
-        files = self.settings.files
-        if files.error_file is None:
+        which = self.settings.files.which("error_file")
+        if which is None:
             return None
-        noise_map = read_noise_map(files.error_file, files.error_type, self.image)
-        self._say_of(noise_map.source, noise_map.remarks)
+        noise_map = read_noise_map(which, self.settings.files.error_type, self.image)
+        self._say_all(noise_map.remarks, which.name)
         return noise_map
 
     @cached_property
@@ -141,16 +151,15 @@ class Steps:
     @cached_property
     def measured_image(self) -> Image:
         """The image that the sources are measured on: the image itself, or the one that was given for it."""
-        file = self.settings.files.measure_file
-        if file is None:
+        which = self.settings.files.which("measure_file")
+        if which is None:
             return self.image
         with self.log.step("Reading the image to measure on") as said:
             remedy = "give an image of the same shape, aligned pixel by pixel"
-            image = read_image(file, partner=Partner(self.image, "image to measure on", remedy))
+            partner = Partner(self.image, "image to measure on", remedy, which.prefix, picture=True)
+            image = read_image(which.given, which.name, which.hdu, which.plane, partner=partner)
             said.append(f"Image to measure on: {image.describe()}")
-        for remark in image.remarks:
-            self.log.say(remark)
-        return image
+        return self._take(image)
 
     @cached_property
     def calibration(self) -> Calibration:
@@ -224,7 +233,8 @@ class Steps:
         for number in filter(None, numbers):
             self.log.warn(
                 f"in {number} pixels the background RMS map fell to zero or near it and was raised to "
-                f"{RMS_FLOOR:g} of the global RMS; a larger mesh (--bw, --bh) or a mask avoids it"
+                f"{RMS_FLOOR:g} of the global RMS; a larger mesh (--bw, --bh), a mask, or --missing 0 for the "
+                "zeros outside a mosaic avoids it"
             )
         return numbers
 
@@ -296,10 +306,23 @@ class Steps:
         for sky in self.skies:
             sky.release_pixels()
 
-    def _say_of(self, source: str, remarks: tuple[str, ...]) -> None:
-        """Say how a file that goes with the image was read."""
+    def _take(self, image: Image) -> Image:
+        """Say how an image was read, and leave out what is no value of it."""
+        self._say_all(image.remarks)
+        value = self.settings.files.missing
+        if value is None:
+            return image
+        if number := image.leave_out(value):
+            self.log.say(f"Pixels of exactly {value:g}, which have no value (--missing): {number}")
+        elif image.source == self.settings.source:
+            self.log.warn(f"no pixel of {image.source} is exactly {value:g}: --missing leaves out nothing")
+        return image
+
+    def _say_all(self, remarks: tuple[str, ...], source: str = "") -> None:
+        """Say how an image was read; of one that goes with it, its name too."""
         for remark in remarks:
-            self.log.say(f"{source}: {remark}")
+            say = self.log.warn if isinstance(remark, Doubt) else self.log.say
+            say(f"{source}: {remark}" if source else remark)
 
     def _place(self, image: Image, wcs: Any) -> None:
         """Have an image lie where its owner says."""
@@ -315,9 +338,9 @@ class Steps:
         """The pixels of an image to leave out: of the mask file, without a value, without a noise; None if none."""
         from ..core.sky import missing_pixels
 
-        files = self.settings.files
+        mask = self.settings.files.which("mask_file")
         reasons = {
-            f"by {'' if files.mask_file is None else name_of(files.mask_file)}": self.mask,
+            f"by {'' if mask is None else mask.name}": self.mask,
             "without a value (NaN or infinite)": missing_pixels(image.pixels),
             "without a noise in the noise map": noise_map.invalid if noise_map and noise_map.invalid.any() else None,
         }
@@ -342,8 +365,21 @@ class Steps:
             said.append(f"Background: {sky.background:.6g}, RMS {sky.rms:.6g} (global values){kept}")
         for remark in sky.remarks:
             self.log.say(remark)
+        self._scale_weights(sky)
         self._warn_of_noise(sky)
         return sky
+
+    def _scale_weights(self, sky: Sky) -> None:
+        """Have relative weights say the noise that the image has."""
+        if sky.noise_map is None or self.settings.files.error_type != "weight" or sky.rms == 0:
+            return
+        factor = sky.background_rms_over_noise()
+        if not 1 / OF_INVERSE_VARIANCES <= factor <= OF_INVERSE_VARIANCES:
+            sky.noise_map.rms *= factor
+            self.log.say(
+                f"{sky.noise_map.source}: the weights are relative: 1 / sqrt(weight) times {factor:.4g} is the noise "
+                "that the image has, and is taken (give absolute ones as variances)"
+            )
 
     def _warn_of_noise(self, sky: Sky) -> None:
         from ..core.threshold import UNITS

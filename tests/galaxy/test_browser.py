@@ -64,11 +64,16 @@ def test_the_form_asks_for_nothing_but_the_image(visitor: Visitor, screenshots: 
 def test_sections_open(visitor: Visitor, screenshots: Path) -> None:
     sections = {
         "Which image of the file": ("part|hdu", "part|plane"),
-        "Mask:": ("mask|mask_file", "mask|maskthresh"),
+        "Mask:": ("mask|mask_file", "mask|mask_hdu", "mask|mask_plane", "mask|mask_bits", "mask|missing"),
         "Background:": ("background|subtract_background", "background|bw", "background|fthresh"),
         "Deblending:": ("deblending|deblend_nthresh", "deblending|deblend_cont"),
         "Cleaning:": ("cleaning|clean", "cleaning|clean_param"),
-        "Photometry:": ("photometry|measure_file", "photometry|apertures", "photometry|saturation"),
+        "Photometry:": (
+            "photometry|measure_file",
+            "photometry|measure_hdu",
+            "photometry|apertures",
+            "photometry|saturation",
+        ),
         "Mask of the brightest": ("bright|bright_flux", "bright|bright_grow"),
     }
     assert len(sections) == visitor.sections().count()
