@@ -173,10 +173,11 @@ class Partner(NamedTuple):
 
     def in_its_options(self, problem: InputError) -> InputError:
         """A refusal that names the options of an image, with those of this one's."""
-        problem_, remedy = (
-            re.sub(r"--(hdu|plane)\b", rf"--{self.prefix}\1", text) for text in (problem.problem, problem.remedy)
-        )
-        return InputError(problem.source, problem_, remedy)
+
+        def spelled(text: str) -> str:
+            return re.sub(r"--(hdu|plane)\b", rf"--{self.prefix}\1", text)
+
+        return InputError(problem.source, spelled(problem.problem), spelled(problem.remedy))
 
     def require_same_shape(self, source: str, shape: tuple[int, int]) -> None:
         """Refuse another of the name `source` whose shape (height, width) is not this one's."""

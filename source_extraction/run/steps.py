@@ -64,7 +64,8 @@ class Steps:
             said.append(f"Image: {image.describe()}")
         if image.others:
             self.log.say(f"Also there: {image.others}" + (f": {image.uses}" if image.uses else ""))
-        self._take(image)
+        if self._take(image) == 0:
+            self.log.warn(f"no pixel of {image.source} is exactly {files.missing:g}: --missing leaves out nothing")
         if files.unit is not None:
             image.unit = files.unit
         if files.wcs is not None:
@@ -159,7 +160,8 @@ class Steps:
             partner = Partner(self.image, "image to measure on", remedy, which.prefix, picture=True)
             image = read_image(which.given, which.name, which.hdu, which.plane, partner=partner)
             said.append(f"Image to measure on: {image.describe()}")
-        return self._take(image)
+        self._take(image)
+        return image
 
     @cached_property
     def calibration(self) -> Calibration:
@@ -306,17 +308,16 @@ class Steps:
         for sky in self.skies:
             sky.release_pixels()
 
-    def _take(self, image: Image) -> Image:
-        """Say how an image was read, and leave out what is no value of it."""
+    def _take(self, image: Image) -> int | None:
+        """Say how an image was read, and leave out the pixels of --missing; how many, None without that option."""
         self._say_all(image.remarks)
         value = self.settings.files.missing
         if value is None:
-            return image
-        if number := image.leave_out(value):
+            return None
+        number = image.leave_out(value)
+        if number:
             self.log.say(f"Pixels of exactly {value:g}, which have no value (--missing): {number}")
-        elif image.source == self.settings.source:
-            self.log.warn(f"no pixel of {image.source} is exactly {value:g}: --missing leaves out nothing")
-        return image
+        return number
 
     def _say_all(self, remarks: tuple[str, ...], source: str = "") -> None:
         """Say how an image was read; of one that goes with it, its name too."""
