@@ -20,6 +20,7 @@ The map of the house, from the bottom up; what is below knows nothing of what is
         detection      a Sky -> Detections: a record per source, the segmentation map (detections)
                        tiles, parents and windows divide large images among the processes of `processes`;
                        sep_extract keeps SEP's buffers large enough, and masked pixels out of the sources (records)
+        correlation    what the noise of neighbouring pixels has in common, and what that makes of errors
         photometry     Detections -> fluxes, errors, sizes, windowed positions (windowed)
         coordinates    pixel positions -> positions on the sky or a map
         columns        what every column of the catalog is

@@ -21,14 +21,15 @@ from .steps import Steps
 # one that cannot be used is refused at once.
 ORDER = (
     "image", "thumbnail", "kernel", "masked", "measured_image", "calibration", "saturated",
-    "sky", "measured_sky", "threshold", "detections", "floored", "measured", "negated", "sky_thumbnail",
+    "sky", "measured_sky", "threshold", "detections", "floored", "noise_factors", "measured", "negated",
+    "sky_thumbnail",
 )  # fmt: skip
 # What a step needs besides itself; what these need in turn comes with them.
 NEEDS = {
     "thumbnail": ("image",),
     "sky": ("image", "masked", "floored"),
     "detections": ("sky", "kernel", "threshold"),
-    "measured": ("detections", "measured_image", "calibration", "saturated", "measured_sky"),
+    "measured": ("detections", "measured_image", "calibration", "saturated", "measured_sky", "noise_factors"),
     "catalog": ("measured",),
     "text": ("measured",),
     "depth": ("measured",),

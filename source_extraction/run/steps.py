@@ -17,6 +17,7 @@ from .log import Log
 
 if TYPE_CHECKING:
     from ..core.catalog import Catalog
+    from ..core.correlation import Correlation
     from ..core.depth import Depth
     from ..core.detections import Detections
     from ..core.photometry import Calibration, Measurable
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 # A noise map that differs from the noise of the image by more than this is probably of another type: surveys keep
 # variances and weights under the same names, and few images have noise of about 1, where these are alike.
 PLAUSIBLE_NOISE = 5
+# Errors that are more than so many times those of independent pixels have another cause than resampled pixels.
+MOST_OF_RESAMPLING = 3
 SOURCES_AT_A_TIME = 2000
 
 
@@ -206,6 +209,43 @@ class Steps:
         return found
 
     @cached_property
+    def correlation(self) -> Correlation:
+        """What the noise of neighbouring pixels of the image that is measured has in common. It needs its pixels."""
+        from ..core.correlation import INDEPENDENT, correlation_of
+
+        if not self.settings.photometry.correlated_noise:
+            return INDEPENDENT
+        found = correlation_of(self.measured_sky, self.detections.segmentation)
+        if found is None:
+            self.log.say("Noise: errors of independent pixels, since too few are without sources to tell")
+            return INDEPENDENT
+        if found.independent:
+            self.log.say("Noise: errors of independent pixels, since their noise does not tell them from such")
+        return found
+
+    @cached_property
+    def noise_factors(self) -> dict[float, float]:
+        """By how much the errors of independent pixels are too small, by the diameter of an aperture in pixels."""
+        from ..core.depth import DIAMETER
+
+        correlation = self.correlation
+        diameters = sorted({DIAMETER, *self.settings.photometry.apertures})
+        factors = {diameter: correlation.factor(diameter) for diameter in diameters}
+        if not correlation.independent:
+            factor = factors[DIAMETER]
+            self.log.say(
+                f"Noise: errors x {factor:.1f} in an aperture of {DIAMETER:g} pixels in diameter (correlated pixels)"
+            )
+            if factor > MOST_OF_RESAMPLING:
+                self.log.warn(
+                    f"errors are {factor:.1f} times those of independent pixels, which is more than resampling does: "
+                    "nebulosity, the grain of a photographic plate or undetected light counts as noise too; a smaller "
+                    "mesh (--bw, --bh) takes off what is smooth, --no-correlated_noise gives the errors of independent "
+                    "pixels"
+                )
+        return factors
+
+    @cached_property
     def floored(self) -> list[int]:
         """In how many pixels each sky's RMS map stands at its floor."""
         from ..core.sky import RMS_FLOOR
@@ -249,7 +289,7 @@ class Steps:
         """How faint a source could be."""
         from ..core.depth import Depth
 
-        return Depth.of(self.measured_sky, self.calibration.zeropoint)
+        return Depth.of(self.measured_sky, self.correlation, self.calibration.zeropoint)
 
     @cached_property
     def sky_thumbnail(self) -> np.ndarray:
@@ -276,6 +316,7 @@ class Steps:
             self.catalog,
             self.calibration,
             self.depth,
+            self.noise_factors,
             negated=self.negated,
             warnings=self.log.warnings,
             seconds=self.log.seconds,
@@ -366,7 +407,7 @@ class Steps:
         images, zeropoint = (self.image, self.measured_image), self.calibration.zeropoint
         labels = detections.labels
         # Made once, before the processes begin.
-        _ = detected_on.sky.sigma, measured_on.sky.sigma, self.image.celestial
+        _ = self.noise_factors, detected_on.sky.sigma, measured_on.sky.sigma, self.image.celestial
 
         def measure_some(first: int) -> tuple[Catalog | None, str]:
             some = labels[first : first + SOURCES_AT_A_TIME]
@@ -398,7 +439,7 @@ class Steps:
         """What the sources were detected on, and what they are measured on."""
         from ..core.photometry import Measurable
 
-        measured_on = Measurable(self.measured_sky, self.calibration.gain, self.saturated)
+        measured_on = Measurable(self.measured_sky, self.calibration.gain, self.saturated, self.correlation)
         if self.measured_sky is self.sky:
             return measured_on, measured_on
         # The gain of another image says nothing of this one's.
