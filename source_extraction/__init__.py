@@ -16,6 +16,7 @@ The map of the house, from the bottom up; what is below knows nothing of what is
         image          an Image: pixels, and what is known about them
         sky            an Image -> the Sky: background, noise, working pixels
         mesh           background and noise in the cells of an image: SEP's, or those of few_values
+        source_mask    what a second estimate of the background does without: sources and what is around them
         threshold      what a pixel must exceed
         detection      a Sky -> Detections: a record per source, the segmentation map (detections)
                        tiles, parents and windows divide large images among the processes of `processes`;

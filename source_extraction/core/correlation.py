@@ -16,9 +16,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .bright_mask import dilate_disc
 from .sky import Sky
-from .windows import Window
+from .windows import Window, grown
 
 # Pixels are compared with those up to so many pixels away. What they have in common beyond `NEAR` is of large scale,
 # left over from the background, and is taken off everywhere.
@@ -234,7 +233,7 @@ def _products(sky: Sky, segmentation: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def _noise(sky: Sky, segmentation: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
     """The pixels of a window in units of their noise, 0 where they are not free of sources; and which are."""
     around = window.grown(MARGIN, segmentation.shape)
-    near = dilate_disc(around.of(segmentation) != 0, MARGIN)
+    near = grown(around.of(segmentation) != 0, MARGIN)
     top, left = window.top - around.top, window.left - around.left
     sigma = window.of(sky.sigma)
     free = ~near[top : top + sigma.shape[0], left : left + sigma.shape[1]] & (sigma > 0)

@@ -1,4 +1,4 @@
-"""Parts of an image."""
+"""Parts of an image: rectangles, and what lies around marked pixels."""
 
 from __future__ import annotations
 
@@ -38,3 +38,18 @@ class Window(NamedTuple):
     def holds(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """True where a pixel lies in it."""
         return (y >= self.top) & (y < self.bottom) & (x >= self.left) & (x < self.right)
+
+
+def grown(marked: np.ndarray, pixels: int) -> np.ndarray:
+    """The marked pixels (height, width), and so many more on all sides, corners included."""
+    near: np.ndarray = marked.copy()
+    for rows in (near, near.T):
+        reached = 0
+        # Twice as far with every step: what is marked is a band already, as wide as it has reached.
+        while reached < pixels:
+            step = min(pixels - reached, 2 * reached + 1, len(rows))
+            before = rows.copy()
+            rows[step:] |= before[:-step]
+            rows[:-step] |= before[step:]
+            reached += step
+    return near

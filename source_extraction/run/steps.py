@@ -367,14 +367,42 @@ class Steps:
         from ..core.sky import estimate_background
 
         options = self.settings.background
+        twice = options.background_passes == 2
+        kept = "" if options.subtract_background else "; not subtracted"
         with self.log.step("Estimating the background") as said:
-            sky = estimate_background(image, masked, options, noise_map)
-            kept = "" if options.subtract_background else "; not subtracted"
+            sky = estimate_background(image, masked, options, noise_map, keep_pixels=twice)
             said.append(f"Background: {sky.background:.6g}, RMS {sky.rms:.6g} (global values){kept}")
+        if twice:
+            sources = self._around_sources(sky)
+            if sources is not None:
+                del sky  # its memory is needed
+                with self.log.step("Estimating the background again") as said:
+                    sky = estimate_background(image, masked, options, noise_map, without=sources)
+                    share = f"{100 * np.count_nonzero(sources) / sources.size:.3g} % of the pixels"
+                    said.append(f"Background without {share}, those of sources and around them:")
+                    said.append(f"{sky.background:.6g}, RMS {sky.rms:.6g}{kept}")
+            elif not image.borrowed:
+                image.release_pixels()
         for remark in sky.remarks:
             self.log.say(remark)
         self._warn_of_noise(sky)
         return sky
+
+    def _around_sources(self, sky: Sky) -> np.ndarray | None:
+        """The pixels that a second estimate of the background does without; None where one pass has to do."""
+        from ..core.detection import detect
+        from ..core.mesh import cell_of
+        from ..core.source_mask import around_sources
+        from ..core.threshold import Threshold
+
+        options = self.settings.detection
+        with self.log.step("Extracting the sources above the first background") as said:
+            found = detect(sky, self.kernel, Threshold.of(sky, options), options, self.workers)
+            said.append(f"Sources above the first background: {len(found)}")
+        left_out = around_sources(found, sky.masked, cell_of(sky.pixels.shape, self.settings.background))
+        if left_out is None:
+            self.log.say("Background: the first one stays, since sources leave less than half of its mesh")
+        return left_out
 
     def _warn_of_noise(self, sky: Sky) -> None:
         from ..core.threshold import UNITS
