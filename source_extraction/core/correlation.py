@@ -38,8 +38,8 @@ SIGNIFICANT, RADII = 3.0, (1.0, 2.5, 5.0)
 LEAST_SHARE = 0.25
 # Circles are laid on pixels at so many places along an axis, rows of pixels are cut into so many strips; above the
 # first radius the place makes no difference, and above the second pixels make none.
-PLACES, STRIPS = 11, 16
-SMALL_CIRCLE, LARGE_CIRCLE = 16.0, 256.0
+PLACES, STRIPS = 21, 16
+SMALL_CIRCLE, LARGE_CIRCLE = 8.0, 256.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,8 +172,8 @@ def correlation_of(sky: Sky, segmentation: np.ndarray) -> Correlation | None:
     """Measure the correlation of a sky's noise in its pixels without sources; None where these are too few to tell.
 
     `segmentation` (height, width) is 0 where there is no source. What cannot be told from independent pixels is
-    `INDEPENDENT`. The level of a noise map that came with the image is not questioned, nor that of few values, which
-    is true without.
+    `INDEPENDENT`. It is measured in units of the background RMS, whose own error is part of it; that of few values has
+    none.
     """
     products, pairs = _products(sky, segmentation)
     if pairs[0, 0] < FEWEST_PIXELS:
@@ -192,7 +192,7 @@ def correlation_of(sky: Sky, segmentation: np.ndarray) -> Correlation | None:
     near = known & (length <= NEAR)
     if variance <= 0 or not near.any():
         return INDEPENDENT
-    level = float(variance) if sky.sigma_is_sep_s else 1.0
+    level = float(variance) if sky.rms_is_sep_s else 1.0
     found = Correlation(dx[near], dy[near], (covariance[near] - common) / variance, level)
     return found if _is_significant(found, float(pairs[0, 0]), int(np.count_nonzero(beyond))) else INDEPENDENT
 
@@ -213,13 +213,13 @@ def _products(sky: Sky, segmentation: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
     Of source-free pixels in blocks from all over the image, always the same ones: as many as are needed.
     """
-    height, width = segmentation.shape
+    (height, width), rms = segmentation.shape, sky.working_rms_map()
     corners = [(y, x) for y in range(0, height, BLOCK) for x in range(0, width, BLOCK)]
     powers = np.zeros((2, FFT_SIZE, FFT_SIZE // 2 + 1))
     number = 0
     for y, x in np.random.default_rng(0).permutation(corners):
         window = Window(y, min(y + BLOCK, height), x, min(x + BLOCK, width))
-        values, free = _noise(sky, segmentation, window)
+        values, free = _noise(sky, rms, segmentation, window)
         number += int(np.count_nonzero(free))
         for power, each in zip(powers, (values, free), strict=True):
             transformed = np.fft.rfft2(each, (FFT_SIZE, FFT_SIZE))
@@ -230,14 +230,14 @@ def _products(sky: Sky, segmentation: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return products, np.rint(pairs)
 
 
-def _noise(sky: Sky, segmentation: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
+def _noise(sky: Sky, rms: np.ndarray, segmentation: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
     """The pixels of a window in units of their noise, 0 where they are not free of sources; and which are."""
     around = window.grown(MARGIN, segmentation.shape)
     near = grown(around.of(segmentation) != 0, MARGIN)
     top, left = window.top - around.top, window.left - around.left
-    sigma = window.of(sky.sigma)
-    free = ~near[top : top + sigma.shape[0], left : left + sigma.shape[1]] & (sigma > 0)
+    own = window.of(rms)
+    free = ~near[top : top + own.shape[0], left : left + own.shape[1]]
     if sky.masked is not None:
         free &= ~window.of(sky.masked)
-    values = window.of(sky.pixels) / np.where(free, sigma, 1)
-    return np.where(free, np.clip(values, -BRIGHTEST, BRIGHTEST), 0), free
+    values = np.clip(window.of(sky.pixels) / own, -BRIGHTEST, BRIGHTEST)
+    return np.where(free, values, 0), free

@@ -115,9 +115,9 @@ class Sky:
         return self.noise_map is None and self.masked is None
 
     @property
-    def sigma_is_sep_s(self) -> bool:
-        """Whether `sigma` is SEP's estimate, which the wings of sources raise by a few per cent."""
-        return self.noise_map is None and not isinstance(self._mesh, CellMesh)
+    def rms_is_sep_s(self) -> bool:
+        """Whether the background RMS is SEP's, which the wings of sources raise by a few per cent."""
+        return not isinstance(self._mesh, CellMesh)
 
     def floored_pixels(self) -> int:
         """In how many pixels the RMS map stands at its floor, SEP's being lower."""
