@@ -27,7 +27,7 @@ ORDER = (
 # What a step needs besides itself; what these need in turn comes with them.
 NEEDS = {
     "thumbnail": ("image",),
-    "sky": ("image", "kernel", "masked", "floored"),
+    "sky": ("image", "masked", "floored"),
     "detections": ("sky", "kernel", "threshold"),
     "measured": ("detections", "measured_image", "calibration", "saturated", "measured_sky", "noise_factors"),
     "catalog": ("measured",),
