@@ -45,11 +45,11 @@ def grown(marked: np.ndarray, pixels: int) -> np.ndarray:
     near: np.ndarray = marked.copy()
     for rows in (near, near.T):
         reached = 0
-        # Twice as far with every step: what is marked is a band already, as wide as it has reached.
+        # Twice as far with every step: what is marked is a band already, even at an end as wide as it has reached.
         while reached < pixels:
-            step = min(pixels - reached, 2 * reached + 1, len(rows))
+            step = min(pixels - reached, reached + 1)
             before = rows.copy()
             rows[step:] |= before[:-step]
             rows[:-step] |= before[step:]
-            reached += step
+            reached = pixels if step > len(rows) else reached + step
     return near
