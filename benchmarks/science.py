@@ -19,6 +19,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -27,6 +28,7 @@ from astropy.table import Table
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 import source_extraction as se  # noqa: E402
+from source_extraction.core.columns import PhotometryFlag  # noqa: E402
 from tests.empty_apertures import scatter_of_empty_apertures  # noqa: E402
 from tests.simulated_galaxies import PROFILES, simulate_galaxy  # noqa: E402
 from tests.simulated_sky import simulate  # noqa: E402
@@ -35,6 +37,7 @@ from tests.simulated_stacks import DIAMETERS, KINDS, NAMES, Measured, Stack, sim
 SEXTRACTOR = shutil.which("source-extractor")
 SIDE = 2048
 GALAXIES = 10
+WIDE_AND_SMALL = (2, *DIAMETERS, 20)
 REAL_IMAGES = ("legacysurvey_g_360.fits", "sdss_r.fits.bz2", "m67_int16.fits", "sewpy_example.fits", "sep_image.fits")
 SEXTRACTOR_COLUMNS = """NUMBER X_IMAGE Y_IMAGE A_IMAGE B_IMAGE THETA_IMAGE KRON_RADIUS FLUX_AUTO FLUXERR_AUTO FLUX_ISO
 FLUXERR_ISO FLUX_APER(2) FLUXERR_APER(2) XWIN_IMAGE YWIN_IMAGE ERRX2WIN_IMAGE ERRY2WIN_IMAGE FLAGS"""
@@ -108,8 +111,11 @@ def galaxies() -> None:
 
 def crowded() -> None:
     """What is drawn against what is measured, where neighbours are more than the noise."""
-    ways = {"errors of independent pixels": {"correlated_noise": False}, "ours": {}, "ours, --background_passes 2": {}}
-    ways["ours, --background_passes 2"] = {"background_passes": 2}
+    ways: dict[str, dict[str, Any]] = {
+        "ours, --no-correlated_noise": {"correlated_noise": False},
+        "ours": {},
+        "ours, --background_passes 2": {"background_passes": 2},
+    }
     for name, options in ways.items():
         pulls, relative = [], []
         for seed in range(3):
@@ -118,27 +124,22 @@ def crowded() -> None:
             near = np.hypot(*(table[axis].to_numpy()[:, None] - sky.truth[axis] for axis in "xy")) < 2
             # Each is the brightest of what was drawn where it was found.
             true = np.where(near, sky.truth["flux"], 0).max(axis=1)
-            chosen = (
-                near.any(axis=1) & table["snr"].between(10, 100).to_numpy() & (table["flag_phot"] & ~32 == 0).to_numpy()
-            )
+            usable = table["snr"].between(10, 100) & (table["flag_phot"] & ~int(PhotometryFlag.COVERED) == 0)
+            chosen = near.any(axis=1) & usable.to_numpy()
             away = (table["flux_auto"] - true).to_numpy()[chosen]
             pulls.append(away / table["flux_auto_err"].to_numpy()[chosen])
             relative.append(away / true[chosen])
-        row(
-            name,
-            float(np.median(np.concatenate(relative))),
-            width(np.concatenate(relative)),
-            width(np.concatenate(pulls)),
-        )
+        of_all = np.concatenate(relative)
+        row(name, float(np.median(of_all)), width(of_all), width(np.concatenate(pulls)))
 
 
 def real_images() -> None:
     """The factors of errors, and how empty apertures scatter in units of the error of independent pixels."""
     folder = os.environ.get("SOURCE_EXTRACTOR_IMAGES")
     for name in REAL_IMAGES if folder else ():
-        result = se.extract(Path(folder) / name, apertures=(2, *DIAMETERS, 20))
+        result = se.extract(Path(folder) / name, apertures=WIDE_AND_SMALL)
         factors = [each["factor"] for each in result.summary["noise_factors"]]
-        scatters = [scatter_of_empty_apertures(result, diameter) for diameter in (2, *DIAMETERS, 20)]
+        scatters = [scatter_of_empty_apertures(result, diameter) for diameter in WIDE_AND_SMALL]
         row(name, *(f"{factor:.2f}, {scatter:.2f}" for factor, scatter in zip(factors, scatters, strict=True)))
 
 
