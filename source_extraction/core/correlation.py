@@ -144,12 +144,14 @@ def overlaps(radius: float, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """
     half = int(np.ceil(radius + 0.5))
     columns = np.arange(-half, half + 1)
-    strips = (np.arange((2 * half + 1) * STRIPS) + 0.5) / STRIPS - half - 0.5
-    chord = np.sqrt(np.maximum(radius**2 - (strips - y[:, np.newaxis]) ** 2, 0))[:, np.newaxis, :, np.newaxis]
+    strips = (np.arange(len(columns) * STRIPS) + 0.5) / STRIPS - half - 0.5
+    found = np.empty((len(y), len(x), len(columns), len(columns)))
     centre = x[:, np.newaxis, np.newaxis]
-    covered = np.minimum(columns + 0.5, centre + chord) - np.maximum(columns - 0.5, centre - chord)
-    parts = np.maximum(covered, 0).reshape(len(y), len(x), len(columns), STRIPS, len(columns))
-    return np.asarray(parts.mean(axis=3))
+    for parts, at in zip(found, y, strict=True):
+        chord = np.sqrt(np.maximum(radius**2 - (strips - at) ** 2, 0))[:, np.newaxis]
+        covered = np.minimum(columns + 0.5, centre + chord) - np.maximum(columns - 0.5, centre - chord)
+        parts[:] = np.maximum(covered, 0).reshape(len(x), len(columns), STRIPS, len(columns)).mean(axis=2)
+    return found
 
 
 def _shares(dx: np.ndarray, dy: np.ndarray, a: np.ndarray, b: np.ndarray, theta: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ MARGINS = (2.0, 1.0, 0.5, 0.0)
 LARGE = 0.25
 LEAST_SERVING = 0.5
 # Margins grow in steps, so that there are few.
-STEPS = np.unique(np.geomspace(1, 4096, 49).astype(int))
+STEPS = np.array([0, *np.unique(np.geomspace(1, 4096, 25).astype(np.uint16))], dtype=np.uint16)
 
 
 def around_sources(detections: Detections, masked: np.ndarray | None, cell: tuple[int, int]) -> np.ndarray | None:
@@ -41,12 +41,11 @@ def _grown_sources(detections: Detections, times: float, large: float) -> np.nda
     """The pixels of sources, each with a margin of so many times its radius, less where that is not `large`."""
     radii = np.sqrt(detections.sources["npix"] / np.pi)
     wanted = times * radii * np.minimum(radii / large, 1)
-    margins = np.zeros(len(detections) + 1, dtype=np.int32)
-    margins[1:] = np.where(wanted < 1, 1, STEPS[np.searchsorted(STEPS, wanted, side="right") - 1]) if times else 0
-    of_pixels = np.where(detections.segmentation, margins[detections.segmentation], -1)
+    margins = np.zeros(len(detections) + 1, dtype=np.uint16)
+    margins[1:] = STEPS[np.searchsorted(STEPS, wanted, side="right") - 1]
+    of_pixels = margins[detections.segmentation]
     light = np.zeros(of_pixels.shape, dtype=bool)
     # From the widest margin on, each together with what is left of those before.
-    steps = [*np.unique(margins[1:])[::-1], 0]
-    for margin, following in pairwise(steps):
-        light = grown(light | (of_pixels == margin), int(margin - following))
-    return light if times else of_pixels >= 0
+    for margin, following in pairwise([*np.unique(margins)[::-1], 0]):
+        light = grown(light | (of_pixels == margin), int(margin) - int(following)) if margin else light
+    return np.asarray(light | (detections.segmentation > 0))

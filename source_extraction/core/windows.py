@@ -43,13 +43,14 @@ class Window(NamedTuple):
 def grown(marked: np.ndarray, pixels: int) -> np.ndarray:
     """The marked pixels (height, width), and so many more on all sides, corners included."""
     near: np.ndarray = marked.copy()
-    for rows in (near, near.T):
-        reached = 0
+    for axis, side in enumerate(marked.shape):
+        reached, wanted = 0, min(pixels, side - 1)
         # Twice as far with every step: what is marked is a band already, even at an end as wide as it has reached.
-        while reached < pixels:
-            step = min(pixels - reached, reached + 1)
-            before = rows.copy()
-            rows[step:] |= before[:-step]
-            rows[:-step] |= before[step:]
-            reached = pixels if step > len(rows) else reached + step
+        while reached < wanted:
+            step = min(wanted - reached, reached + 1)
+            before = near.copy()
+            earlier, later = (slice(None),) * axis + (slice(-step),), (slice(None),) * axis + (slice(step, None),)
+            near[later] |= before[earlier]
+            near[earlier] |= before[later]
+            reached += step
     return near
