@@ -30,7 +30,7 @@ SAMPLE_SIZE = 1_000_000
 BLOCK = 128
 FFT_SIZE = 144  # at least BLOCK + FAR, and quick
 FEWEST_PIXELS = 1000
-# In standard deviations: a single pixel of a cosmic ray or of a photon says nothing of its neighbours.
+# In background RMS: a single pixel of a cosmic ray or of a photon says nothing of its neighbours.
 BRIGHTEST = 5.0
 # Noise whose sums are not this many of their uncertainties, in circles of these radii, from those of independent
 # pixels is taken for that: then errors do not depend on what chance has left in the image.
@@ -178,8 +178,8 @@ def correlation_of(sky: Sky, segmentation: np.ndarray) -> Correlation | None:
     """Measure the correlation of a sky's noise in its pixels without sources; None where these are too few to tell.
 
     `segmentation` (height, width) is 0 where there is no source. What cannot be told from independent pixels is
-    `INDEPENDENT`. It is measured in units of the background RMS, whose own error is part of it; that of few values has
-    none.
+    `INDEPENDENT`. The level is in units of the noise that the sky says, be it SEP's RMS or a map that came with the
+    image, so that errors are those of the image itself. Few values have none: their RMS is true, and they are clipped.
     """
     products, pairs = _products(sky, segmentation)
     if pairs[0, 0] < FEWEST_PIXELS:
@@ -241,9 +241,9 @@ def _noise(sky: Sky, rms: np.ndarray, segmentation: np.ndarray, window: Window) 
     around = window.grown(MARGIN, segmentation.shape)
     near = grown(around.of(segmentation) != 0, MARGIN)
     top, left = window.top - around.top, window.left - around.left
-    own = window.of(rms)
-    free = ~near[top : top + own.shape[0], left : left + own.shape[1]]
+    most, sigma = BRIGHTEST * window.of(rms), window.of(sky.sigma)
+    free = ~near[top : top + sigma.shape[0], left : left + sigma.shape[1]] & (sigma > 0)
     if sky.masked is not None:
         free &= ~window.of(sky.masked)
-    values = np.clip(window.of(sky.pixels) / own, -BRIGHTEST, BRIGHTEST)
+    values = np.clip(window.of(sky.pixels), -most, most) / np.where(free, sigma, 1)
     return np.where(free, values, 0), free
