@@ -16,10 +16,12 @@ The map of the house, from the bottom up; what is below knows nothing of what is
         image          an Image: pixels, and what is known about them
         sky            an Image -> the Sky: background, noise, working pixels
         mesh           background and noise in the cells of an image: SEP's, or those of few_values
+        source_mask    what a second estimate of the background does without: sources and what is around them
         threshold      what a pixel must exceed
         detection      a Sky -> Detections: a record per source, the segmentation map (detections)
                        tiles, parents and windows divide large images among the processes of `processes`;
                        sep_extract keeps SEP's buffers large enough, and masked pixels out of the sources (records)
+        correlation    what the noise of neighbouring pixels has in common, and what that makes of errors
         photometry     Detections -> fluxes, errors, sizes, windowed positions (windowed)
         coordinates    pixel positions -> positions on the sky or a map
         columns        what every column of the catalog is

@@ -345,6 +345,13 @@ class BackgroundOptions(_Checked):
     fthresh: float = _option(
         0.0, "background", "least change for which the median filter replaces a cell's value", bounds=Bounds()
     )
+    background_passes: int = _option(
+        1,
+        "background",
+        "2: estimate the background again without the sources that stand out above the first one, and without what is "
+        "around them, so that large galaxies are not taken for background",
+        bounds=Bounds(least=1, most=2),
+    )
 
 
 @dataclass(frozen=True)
@@ -360,6 +367,12 @@ class PhotometryOptions(_Checked):
     kron_factor: float = _option(2.5, "photometry", "size of the AUTO ellipse, in Kron radii", bounds=Bounds(above=0))
     kron_min_radius: float = _option(
         3.5, "photometry", "least size of the AUTO ellipse, in units of a and b", bounds=Bounds(least=0)
+    )
+    correlated_noise: bool = _option(
+        True,
+        "photometry",
+        "count in errors what the noise of neighbouring pixels has in common, which is measured on the image; "
+        "without, errors are those of independent pixels, too small on resampled images",
     )
     gain: float | str | None = _option(
         None,

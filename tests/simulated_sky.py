@@ -50,11 +50,11 @@ def simulate(
 
     pixels = np.broadcast_to(background + gradient * np.arange(width) / width, shape).astype(np.float64)
     for source in truth:
-        _add(pixels, source, fwhm)
+        add_source(pixels, source, fwhm)
     return Sky(random.poisson(pixels).astype(np.float32), truth)
 
 
-def _add(pixels: np.ndarray, source: np.void, fwhm: float) -> None:
+def add_source(pixels: np.ndarray, source: np.void, fwhm: float) -> None:
     """Add a source where it is brighter than a thousandth of an electron or so."""
     height, width = pixels.shape
     peak = source["flux"] / (2 * np.pi * source["radius"] ** 2 * source["ratio"])

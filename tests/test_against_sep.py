@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 import sep
 from astropy.io import fits
+from photutils.aperture import CircularAperture
 
+from source_extraction import extract
 from tests import sep_directly
 from tests.conftest import TEST_DATA, read_catalog, succeed
 
@@ -101,3 +103,26 @@ def test_plain_sep(sky: np.ndarray, products: Path) -> None:
     plain, labels = sep.extract(sky - background.back(), 1.5, err=background.globalrms, segmentation_map=True)
     assert_same_catalog(read_catalog(products), plain)
     np.testing.assert_array_equal(fits.getdata(products / "segmentation_map.fits"), labels)
+
+
+@pytest.mark.parametrize("gain", [None, 2.0])
+def test_fluxes_and_their_errors(sky: np.ndarray, gain: float | None) -> None:
+    """Those of independent pixels: SEP's, but that it adds up overlap in circles where the variance has its square."""
+    result = extract(sky, correlated_noise=False, gain=gain, apertures=(2, 5, 10))
+    table, labels = result.to_pandas(), result.segmentation
+    names = ("x", "y", "a", "b", "theta", "kron_radius")
+    x, y, a, b, theta, kron = (table[name].to_numpy(np.float64) for name in names)
+    of_source = {"seg_id": table.index.to_numpy(np.int32), "segmap": labels}
+    theirs = {"err": result.background_rms, "gain": gain} | of_source
+    pixels, theta = result.background_subtracted, np.clip(theta, -np.pi / 2, np.pi / 2)
+    flux, error, _ = sep.sum_ellipse(pixels, x, y, a, b, theta, kron, subpix=1, **theirs)
+    np.testing.assert_allclose(table["flux_auto"], flux, rtol=1e-6)
+    np.testing.assert_allclose(table["flux_auto_err"], error, rtol=1e-6)
+    for diameter in (2, 5, 10):
+        flux, error, _ = sep.sum_circle(pixels, x, y, diameter / 2, subpix=5, **theirs)
+        light = 0 if gain is None else np.maximum(flux, 0) / gain
+        circles = CircularAperture(np.transpose((x, y)), diameter / 2).to_mask(method="exact")
+        shares = np.array([(circle.data**2).sum() / circle.data.sum() for circle in circles])
+        np.testing.assert_allclose(table[f"flux_aper_{diameter}"], flux, rtol=1e-5, atol=1e-3)
+        expected = np.sqrt((error**2 - light) * shares + light)
+        np.testing.assert_allclose(table[f"flux_aper_{diameter}_err"], expected, rtol=0.005)

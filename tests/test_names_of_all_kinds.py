@@ -143,11 +143,13 @@ for name in given["names"]:
             err_option="file", error_file=dataset(given["image"]), error_hdu=name, error_plane="", error_type="rms"
         ),
         filter=Section(filter_case="file", filter_type="matched", filter_file=dataset(given["image"])),
-        background=Section(subtract_background="", bw="64", bh="64", fw="3", fh="3", fthresh="0.0"),
+        background=Section(
+            subtract_background="", bw="64", bh="64", fw="3", fh="3", fthresh="0.0", background_passes="1",
+        ),
         deblending=Section(deblend_nthresh="32", deblend_cont="0.005"), cleaning=Section(clean="", clean_param="1.0"),
         photometry=Section(
             measure_file=dataset(given["image"]), measure_hdu=name, measure_plane="", apertures="5,10",
-            kron_factor="2.5", kron_min_radius="3.5",
+            kron_factor="2.5", kron_min_radius="3.5", correlated_noise="",
             gain=name, zeropoint="", saturation="",
         ),
         bright=Section(bright_flux="", bright_grow="10"),

@@ -20,6 +20,7 @@ from source_extraction import extract
 from source_extraction.core.tiles import MOST_ROWS_OF_ONE_TILE
 from tests import sep_directly
 from tests.conftest import REPOSITORY, read_catalog, run_tool
+from tests.empty_apertures import scatter_of_empty_apertures
 from tests.test_against_sep import assert_same_catalog
 from tests.test_sextractor import SAME_SOURCE, off, with_small_groups
 
@@ -111,3 +112,24 @@ def test_differences_from_sextractor(tmp_path: Path, name: str, merged: int, ape
     assert (off(ours["flux_iso"], theirs["FLUX_ISO"], 0.05) & unblended).sum() == merged
     assert off(ours["flux_aper_10"], theirs["FLUX_APER_1"], 0.05).sum() == apertures
     assert off(with_small_groups(pixels, found, 10), theirs["FLUX_APER_1"], 0.05).sum() == imitated
+
+
+@pytest.mark.parametrize(
+    ("name", "within"),
+    [
+        ("sdss_r.fits.bz2", {2: 0.1, 5: 0.05, 10: 0.15}),
+        ("m67_int16.fits", {2: 0.1, 5: 0.1, 10: 0.15}),
+        ("sewpy_example.fits", {2: 0.1, 5: 0.1, 10: 0.1}),
+        # Nebulosity on all scales: what is of large scale is not measured.
+        ("legacysurvey_g_360.fits", {2: 0.1, 5: 0.3, 10: 0.45}),
+    ],
+)
+def test_errors_are_the_scatter_of_empty_apertures(name: str, within: dict[int, float]) -> None:
+    """By how much the errors of independent pixels are too small, measured both ways."""
+    if not (FOLDER / name).exists():
+        pytest.skip("SOURCE_EXTRACTOR_IMAGES names no folder with it")
+    result = extract(FOLDER / name, apertures=tuple(within))
+    for each in result.summary["noise_factors"]:
+        scatter = scatter_of_empty_apertures(result, each["diameter"])
+        assert scatter > 1.02
+        assert abs(each["factor"] / scatter - 1) < within[each["diameter"]]

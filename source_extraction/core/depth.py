@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .correlation import Correlation
 from .sky import Sky
 
 # Of the depth: standard deviations, and pixels across the aperture.
@@ -26,8 +27,9 @@ class Depth:
     aperture_diameter: float = DIAMETER
 
     @classmethod
-    def of(cls, sky: Sky, zeropoint: float | None) -> Depth:
-        """The depth of an image; the noise of its pixels is taken as independent."""
+    def of(cls, sky: Sky, correlation: Correlation, zeropoint: float | None) -> Depth:
+        """The depth of an image whose noise has this correlation."""
         noise = float(np.median(sky.good(sky.sigma))) * sky.unit
-        flux = SIGMA * noise * math.sqrt(math.pi * (DIAMETER / 2) ** 2)
+        radius = DIAMETER / 2
+        flux = SIGMA * noise * math.sqrt(math.pi * radius**2 * correlation.in_a_circle(radius))
         return cls(flux, None if zeropoint is None or flux <= 0 else zeropoint - 2.5 * math.log10(flux))

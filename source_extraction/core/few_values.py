@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .windows import grown
+
 # An image has few values where two of them make up more than this share of the pixels of most blocks that are not
 # constant. Of rounded Gaussian noise they do up to 1.35 steps; above, SEP's RMS is within 3 % of the truth.
 SHARE_OF_TWO_VALUES = 0.5
@@ -106,7 +108,7 @@ def too_bright(pixels: np.ndarray, tops: np.ndarray, cell: tuple[int, int]) -> n
     """The pixels above the largest value that their cell kept, and those beside: True where a source is."""
     height, width = pixels.shape
     limits = np.repeat(np.repeat(tops, cell[0], axis=0)[:height], cell[1], axis=1)[:, :width]
-    return _grown(pixels > limits, PIXELS_BESIDE_SOURCES)
+    return grown(pixels > limits, PIXELS_BESIDE_SOURCES)
 
 
 def statistics_of_cells(
@@ -122,16 +124,6 @@ def statistics_of_cells(
         rows.append(_clipped(*_cells_of(band, width), step))
     levels, noises, tops = (np.stack(values) for values in zip(*rows, strict=True))
     return CellStatistics(levels, noises, tops)
-
-
-def _grown(chosen: np.ndarray, pixels: int) -> np.ndarray:
-    """What is chosen, and so many pixels more on all sides."""
-    grown: np.ndarray = chosen
-    for axis in (0, 1):
-        padded = np.pad(grown, [(pixels, pixels) if axis == this else (0, 0) for this in (0, 1)])
-        windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * pixels + 1, axis=axis)
-        grown = np.asarray(windows.any(axis=-1))
-    return grown
 
 
 def _cells_of(band: np.ndarray, bw: int) -> tuple[np.ndarray, np.ndarray]:

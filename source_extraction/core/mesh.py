@@ -102,11 +102,12 @@ def estimate_mesh(
         mesh = _mesh_of_few_values(pixels, masked, step, options, fthresh)
         return mesh, mesh.globalrms
     height, width = pixels.shape
-    bh, bw = _cell(pixels, options)
+    bh, bw = cell_of(pixels.shape, options)
     # Larger cells and filters give the same result, and make SEP allocate as much or overflow.
     filters = {"fw": min(options.fw, 2 * width + 1), "fh": min(options.fh, 2 * height + 1)}
     found = sep.Background(pixels, mask=masked, bw=bw, bh=bh, fthresh=fthresh, **filters)
-    if masked is not None and found.globalback == 0 and found.globalrms == 1 and not _has_valid_cell(masked, bh, bw):
+    found_nothing = found.globalback == 0 and found.globalrms == 1
+    if masked is not None and found_nothing and not serving_cells(masked, (bh, bw)).any():
         pooled = _pooled(pixels, masked, None, (bh, bw))
         return pooled, pooled.globalrms
     return found, _rms_found(found)
@@ -120,7 +121,7 @@ def _mesh_of_few_values(
     A first mesh, of the clipped pixels of each cell, shows what the sources are. The second is of what is left without
     them and the first: where a smooth background is stored in steps, its noise is that of the rounding.
     """
-    cell = _cell(pixels, options)
+    cell = cell_of(pixels.shape, options)
     first = statistics_of_cells(pixels, masked, step, cell)
     if np.isnan(first.levels).all():
         return _pooled(pixels, masked, step, cell)
@@ -162,19 +163,21 @@ def _shape(pixels: np.ndarray) -> tuple[int, int]:
     return height, width
 
 
-def _cell(pixels: np.ndarray, options: BackgroundOptions) -> tuple[int, int]:
-    return min(options.bh, pixels.shape[0]), min(options.bw, pixels.shape[1])
+def cell_of(shape: tuple[int, ...], options: BackgroundOptions) -> tuple[int, int]:
+    """The (height, width) of a cell of the mesh of an image."""
+    return min(options.bh, shape[0]), min(options.bw, shape[1])
 
 
-def _has_valid_cell(masked: np.ndarray, bh: int, bw: int) -> bool:
-    """Whether any cell has as many valid pixels as SEP asks for."""
-    for y in range(0, len(masked), bh):
-        band = ~masked[y : y + bh]
-        valid = np.add.reduceat(band.sum(axis=0), range(0, band.shape[1], bw))
-        widths = np.diff([*range(0, band.shape[1], bw), band.shape[1]])
-        if (valid >= VALID_SHARE * len(band) * widths).any():
-            return True
-    return False
+def serving_cells(masked: np.ndarray, cell: tuple[int, int]) -> np.ndarray:
+    """True where a cell (rows and columns of cells) has as many valid pixels as SEP asks for."""
+    bh, bw = cell
+    height, width = masked.shape
+    heights, widths = (np.diff([*range(0, side, step), side]) for side, step in ((height, bh), (width, bw)))
+    valid = [
+        np.add.reduceat(np.count_nonzero(~masked[y : y + bh], axis=0), range(0, width, bw))
+        for y in range(0, height, bh)
+    ]
+    return np.asarray(np.array(valid) >= VALID_SHARE * np.outer(heights, widths))
 
 
 def _filled(cells: np.ndarray) -> np.ndarray:

@@ -13,8 +13,9 @@ import sep
 
 from ..settings import PhotometryOptions
 from .columns import PHOTOMETRY_COLUMNS, Flag, PhotometryFlag, aperture_name, in_image_unit
+from .correlation import INDEPENDENT, Correlation
 from .sky import Sky
-from .windowed import windowed_positions
+from .windowed import variances_of_windows, windowed_positions
 
 # Size of the ellipse in which the Kron radius is taken, in units of a and b (SExtractor's photom.c, Kron 1980).
 KRON_ELLIPSE = 6.0
@@ -48,6 +49,7 @@ class Measurable:
     sky: Sky
     gain: float | None = None  # electrons per unit of the image
     saturated: np.ndarray | None = None  # flat indices of saturated pixels
+    correlation: Correlation = INDEPENDENT  # of the noise of its pixels
 
     @property
     def working_gain(self) -> float | None:
@@ -82,6 +84,10 @@ def measure(
         columns[name][usable] = values
     for axis in "xy":
         columns[f"{axis}_win"][~usable] = sources[axis][~usable]
+        # A position that falls back to the plain one has its error.
+        columns[f"{axis}_win_err"] = np.where(
+            flags & PhotometryFlag.NOT_WINDOWED, columns[f"{axis}_err"], columns[f"{axis}_win_err"]
+        )
     for name in in_image_unit(PHOTOMETRY_COLUMNS, columns):
         columns[name] *= measured_on.sky.unit
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -145,11 +151,11 @@ def _footprints(
     """Sums over each source's own pixels: isophotal flux with its error, errors of the position.
 
     The variance of a pixel is the noise's plus, with a gain, its own light's (Poisson). Position errors:
-    sum(variance * dx^2) / cflux^2 (SExtractor manual, ERRX2_IMAGE).
+    sum(variance * dx^2) / cflux^2 (SExtractor manual, ERRX2_IMAGE), of independent pixels as SExtractor's.
     """
-    flux, variance, light_variance, x_spread, y_spread = np.zeros((5, len(sources)))
+    flux, sky, light, variance, x_spread, y_spread = np.zeros((6, len(sources)))
     if not len(sources):
-        return {"flux_iso": flux, "flux_iso_err": variance, "x_err": x_spread, "y_err": y_spread}
+        return {"flux_iso": flux, "flux_iso_err": sky, "x_err": x_spread, "y_err": y_spread}
     x, y = sources["x"], sources["y"]
     width, end = segmentation.shape[1], sources["ymax"].max() + 1
     columns = slice(sources["xmin"].min(), sources["xmax"].max() + 1)
@@ -165,21 +171,25 @@ def _footprints(
         def add(values: np.ndarray, number: np.ndarray = number) -> np.ndarray:
             return np.bincount(number, weights=values, minlength=len(sources))
 
-        variances = _variances(detected_on, pixels)
+        of_sky, of_light = _variances(detected_on, pixels)
+        variances = of_sky + of_light
         x_spread += add(variances * (place - x[number]) ** 2)
         y_spread += add(variances * (rows - y[number]) ** 2)
-        light_variance += add(variances)
+        variance += add(variances)
         flux += add(measured_on.sky.pixels.ravel()[pixels])
-        variance += add(variances if measured_on is detected_on else _variances(measured_on, pixels))
+        if measured_on is not detected_on:
+            of_sky, of_light = _variances(measured_on, pixels)
+        sky += add(of_sky)
+        light += add(of_light)
 
-    light = sources["cflux"] / detected_on.sky.unit
+    filtered_light = sources["cflux"] / detected_on.sky.unit
     thin = np.where(sources["flag"] & Flag.SINGULAR, PIXEL_VARIANCE, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         return {
             "flux_iso": flux,
-            "flux_iso_err": np.sqrt(variance),
-            "x_err": np.sqrt(x_spread + thin * light_variance) / light,
-            "y_err": np.sqrt(y_spread + thin * light_variance) / light,
+            "flux_iso_err": np.sqrt(sky * measured_on.correlation.in_ellipses(*_footprint_ellipses(sources)) + light),
+            "x_err": np.sqrt(x_spread + thin * variance) / filtered_light,
+            "y_err": np.sqrt(y_spread + thin * variance) / filtered_light,
         }
 
 
@@ -194,12 +204,20 @@ def _flag_nothing(columns: dict[str, np.ndarray], flux: str) -> np.ndarray:
     return np.where(nothing, PhotometryFlag.ALL_COVERED, 0).astype(np.int32)
 
 
-def _variances(image: Measurable, pixels: np.ndarray) -> np.ndarray:
-    """Of pixels, given as flat indices."""
-    variances = image.sky.sigma.ravel()[pixels].astype(np.float64) ** 2
-    if image.working_gain is not None:
-        variances += np.maximum(image.sky.pixels.ravel()[pixels], 0) / image.working_gain
-    return variances
+def _footprint_ellipses(sources: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ellipses of the shape of the sources and as large as their pixels; circles where they have no shape."""
+    ratio, theta = sources["b"] / sources["a"].astype(np.float64), sources["theta"].astype(np.float64)
+    has_shape = np.isfinite(ratio) & (ratio > 0) & np.isfinite(theta)
+    radius, root = np.sqrt(sources["npix"] / np.pi), np.sqrt(np.where(has_shape, ratio, 1))
+    return radius / root, radius * root, np.where(has_shape, theta, 0)
+
+
+def _variances(image: Measurable, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of pixels, given as flat indices: that of the sky, and that of their own light."""
+    sky = image.sky.sigma.ravel()[pixels].astype(np.float64) ** 2
+    if image.working_gain is None:
+        return sky, np.zeros(len(sky))
+    return sky, np.maximum(image.sky.pixels.ravel()[pixels], 0) / image.working_gain
 
 
 def _shapes(sources: np.ndarray) -> dict[str, np.ndarray]:
@@ -230,14 +248,9 @@ def _auto(
     radius = np.maximum(options.kron_factor * kron, options.kron_min_radius)
     sky = measured_on.sky
     flux, error, flags = sep.sum_ellipse(
-        sky.pixels,
-        *shapes.ellipses,
-        radius,
-        err=sky.sigma,
-        gain=measured_on.working_gain,
-        subpix=AUTO_SUBPIX,
-        **of_source,
+        sky.pixels, *shapes.ellipses, radius, err=sky.sigma, subpix=AUTO_SUBPIX, **of_source
     )
+    scale = measured_on.correlation.in_ellipses(shapes.a * radius, shapes.b * radius, shapes.theta)
     masked_fraction = np.zeros(len(radius))
     if sky.masked is not None:
         masked, _, _ = sep.sum_ellipse(sky.masked, *shapes.ellipses, radius, subpix=AUTO_SUBPIX)
@@ -246,7 +259,7 @@ def _auto(
         flags = flags | np.where(masked > 0, PhotometryFlag.COVERED, 0)
     columns = {
         "flux_auto": flux,
-        "flux_auto_err": error,
+        "flux_auto_err": _error(error, scale, flux, measured_on.working_gain),
         "kron_radius": radius,
         "masked_fraction": masked_fraction,
     }
@@ -262,19 +275,28 @@ def _circles(
     flags = np.zeros(len(shapes.labels), dtype=np.int32)
     for diameter in options.apertures:
         name = aperture_name("flux_aper_D", diameter)
-        columns[name], columns[name + "_err"], touched = sep.sum_circle(
+        flux, error, touched = sep.sum_circle(
             measured_on.sky.pixels,
             shapes.x,
             shapes.y,
             diameter / 2,
             err=measured_on.sky.sigma,
-            gain=measured_on.working_gain,
             subpix=CIRCLE_SUBPIX,
             seg_id=shapes.labels,
             segmap=segmentation,
         )
+        scale = measured_on.correlation.in_circles(diameter / 2, shapes.x, shapes.y)
+        columns |= {name: flux, f"{name}_err": _error(error, scale, flux, measured_on.working_gain)}
         flags = flags | touched | _flag_nothing(columns, name)
     return columns, flags
+
+
+def _error(sky: np.ndarray, scale: np.ndarray, flux: np.ndarray, gain: float | None) -> np.ndarray:
+    """Of fluxes: the error of independent pixels of the `sky`, its variance times `scale`, and the light's own."""
+    variance = sky**2 * scale
+    if gain is not None:
+        variance += np.maximum(flux, 0) / gain
+    return np.sqrt(variance)
 
 
 def _half_light(
@@ -305,17 +327,29 @@ def _windowed(
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Positions weighted by a Gaussian window (SExtractor's XWIN_IMAGE), more precise for what is faint; flags.
 
-    Where other light draws the window out of the source, or it has no half-light radius, they are the plain ones.
+    Where other light draws the window out of the source, or it has no half-light radius, they are the plain ones, and
+    their errors are NaN.
     """
     sigma = WINDOW_SIGMA * np.where(flux_radius > 0, flux_radius, np.nan)
-    start = np.array((shapes.x, shapes.y))
-    x, y = windowed_positions(measured_on.sky.pixels, segmentation, shapes.labels, start, sigma)
+    sky, start = measured_on.sky, np.array((shapes.x, shapes.y))
+    x, y = windowed_positions(sky.pixels, segmentation, shapes.labels, start, sigma)
     height, width = segmentation.shape
     inside = (np.abs(x - (width - 1) / 2) <= width / 2) & (np.abs(y - (height - 1) / 2) <= height / 2)
-    rows, columns = (
+    row, column = (
         np.clip(np.rint(np.where(inside, position, 0)), 0, side - 1).astype(int)
         for position, side in ((y, height), (x, width))
     )
-    inside &= segmentation[rows, columns] == shapes.labels
-    positions = {"x_win": np.where(inside, x, shapes.x), "y_win": np.where(inside, y, shapes.y)}
-    return positions, np.where(inside, 0, PhotometryFlag.NOT_WINDOWED)
+    inside &= segmentation[row, column] == shapes.labels
+    found = np.flatnonzero(inside)
+    at, labels = np.array((x, y))[:, found], shapes.labels[found]
+    of_sky, of_light = variances_of_windows(
+        sky.pixels, sky.sigma, segmentation, labels, at, sigma[found], measured_on.working_gain
+    )
+    columns: dict[str, np.ndarray] = {}
+    scales = measured_on.correlation.in_windows(sigma[found])
+    for number, axis in enumerate("xy"):
+        position, error = start[number].copy(), np.full(len(inside), np.nan)
+        position[found] = at[number]
+        error[found] = np.sqrt(of_sky[number] * scales[number] + of_light[number])
+        columns |= {f"{axis}_win": position, f"{axis}_win_err": error}
+    return columns, np.where(inside, 0, PhotometryFlag.NOT_WINDOWED)

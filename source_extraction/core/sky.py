@@ -129,6 +129,11 @@ class Sky:
     def _sigma_is_rms_map(self) -> bool:
         return self.noise_map is None and self.masked is None
 
+    @property
+    def rms_is_sep_s(self) -> bool:
+        """Whether the background RMS is SEP's, which the wings of sources raise by a few per cent."""
+        return not isinstance(self._mesh, CellMesh)
+
     def floored_pixels(self) -> int:
         """In how many pixels the RMS map stands at its floor, SEP's being lower."""
         rms = self.sigma if self.noise_map is None else self.working_rms_map()
@@ -153,23 +158,29 @@ def estimate_background(
     masked: np.ndarray | None,
     options: BackgroundOptions,
     noise_map: NoiseMap | None = None,
+    *,
+    without: np.ndarray | None = None,
+    keep_pixels: bool = False,
 ) -> Sky:
     """Estimate the background mesh of an image and, where the options say so, subtract it.
 
-    The image's pixels are released, unless they are borrowed: their memory may become the sky's.
+    The image's pixels are released, unless they are borrowed or `keep_pixels`: their memory may become the sky's.
 
     `masked` (height, width), True where a pixel is to be left out, or None; pixels that are not
-    finite must be in it, and those that `noise_map` calls invalid.
+    finite must be in it, and those that `noise_map` calls invalid. `without` (height, width), True where a pixel says
+    nothing of the background, as one of a source, or None.
     """
     centre, spread = _centre_and_spread(image.pixels, masked)
     pedestal = centre if options.subtract_background and _float32_spacing(centre) > PRECISION_OF_NOISE * spread else 0.0
     # First a scale from the spread of the pixels, so that SEP's own estimate cannot under- or overflow ...
     exponent = _exponent_to_one(spread)
-    pixels = _working_pixels(image.pixels, pedestal, exponent, in_place=not image.borrowed)
-    if not image.borrowed:
+    keep_pixels = keep_pixels or image.borrowed
+    pixels = _working_pixels(image.pixels, pedestal, exponent, in_place=not keep_pixels)
+    if not keep_pixels:
         image.release_pixels()
     mesh_unit = math.ldexp(1.0, -exponent)
-    mesh, rms = estimate_mesh(pixels, masked, options, math.ldexp(options.fthresh, exponent))
+    left_out = masked if without is None else without if masked is None else masked | without
+    mesh, rms = estimate_mesh(pixels, left_out, options, math.ldexp(options.fthresh, exponent))
     if options.subtract_background:
         mesh.subfrom(pixels)
     # ... then the scale that the estimate asks for.

@@ -6,7 +6,7 @@ is bright nearby: its positions of blends are worse than the plain ones, and it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -38,10 +38,45 @@ def windowed_positions(
     at[:, ~moving] = np.nan
     while moving.any():
         for some, half in _groups(np.flatnonzero(moving), size):
-            stamps, corner = _stamps(pixels, segmentation, labels[some], at[:, some], half)
+            (stamps,), corner = _stamps((pixels,), segmentation, labels[some], at[:, some], half)
             found, steps[some], moving[some] = _search(stamps, at[:, some] - corner, sigma[some], steps[some])
             at[:, some] = corner + found
     return at
+
+
+def variances_of_windows(
+    pixels: np.ndarray,
+    noise: np.ndarray,
+    segmentation: np.ndarray,
+    labels: np.ndarray,
+    at: np.ndarray,
+    sigma: np.ndarray,
+    gain: float | None,
+) -> np.ndarray:
+    """The variances of windowed positions (sky or light, x or y, N): from the sky's noise, and from the light's own.
+
+    4 sum(w^2 variance dx^2) / sum(w pixels)^2 (SExtractor manual, ERRX2WIN_IMAGE), of independent pixels. `noise`
+    (height, width) are their standard deviations, `gain` is in electrons per unit of the pixels, None for no noise of
+    the light. The windows lie `at` (2, N), with a `sigma` (N) of which none is too large for a stamp.
+    """
+    variances = np.zeros((2, 2, len(sigma)))
+    for some, half in _groups(np.arange(len(sigma)), np.searchsorted(HALF_SIDES, RADIUS * sigma + DRIFT)):
+        (stamps, noises), corner = _stamps((pixels, noise), segmentation, labels[some], at[:, some], half)
+        windows = [
+            _weights(side, middle, sigma[some]).astype(np.float64)
+            for side, middle in zip(stamps.shape[1:], (at[:, some] - corner)[::-1], strict=True)
+        ]
+        rows, columns = windows
+        light = (rows[:, :1] @ stamps @ columns[:, :1].transpose(0, 2, 1))[:, 0, 0]
+        rows, columns = (window**2 for window in windows)
+        of_kinds = [noises.astype(np.float64) ** 2]
+        if gain is not None:
+            of_kinds.append(np.maximum(stamps, 0) / gain)
+        for kind, values in enumerate(of_kinds):
+            spread = rows @ values @ columns.transpose(0, 2, 1)
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+                variances[kind][:, some] = 4 * np.array((spread[:, 0, 1], spread[:, 1, 0])) / light**2
+    return variances
 
 
 def _groups(sources: np.ndarray, size: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
@@ -54,20 +89,23 @@ def _groups(sources: np.ndarray, size: np.ndarray) -> Iterator[tuple[np.ndarray,
 
 
 def _stamps(
-    pixels: np.ndarray, segmentation: np.ndarray, labels: np.ndarray, at: np.ndarray, half: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The pixels around sources, neighbours' zero (n, rows, columns); column and row of each stamp's first (2, n).
+    images: Sequence[np.ndarray], segmentation: np.ndarray, labels: np.ndarray, at: np.ndarray, half: int
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """The pixels of each image around sources, neighbours' zero (n, rows, columns each).
 
-    A stamp that would reach over the edge of the image lies at it instead.
+    And column and row of each stamp's first pixel (2, n). A stamp that would reach over the edge of the image lies at
+    it instead.
     """
-    sides = [min(2 * half + 1, side) for side in pixels.shape]
+    sides = [min(2 * half + 1, side) for side in segmentation.shape]
     left, top = (
         np.clip(np.rint(middle).astype(int) - half, 0, whole - side)
-        for middle, whole, side in zip(at, pixels.shape[::-1], sides[::-1], strict=True)
+        for middle, whole, side in zip(at, segmentation.shape[::-1], sides[::-1], strict=True)
     )
-    stamps = sliding_window_view(pixels, sides)[top, left]
     owners = sliding_window_view(segmentation, sides)[top, left]
-    stamps[(owners != 0) & (owners != labels[:, None, None])] = 0
+    others = (owners != 0) & (owners != labels[:, None, None])
+    stamps = [sliding_window_view(image, sides)[top, left] for image in images]
+    for stamp in stamps:
+        stamp[others] = 0
     return stamps, np.array((left, top))
 
 

@@ -1,4 +1,4 @@
-"""Parts of an image."""
+"""Parts of an image: rectangles, and what lies around marked pixels."""
 
 from __future__ import annotations
 
@@ -38,3 +38,19 @@ class Window(NamedTuple):
     def holds(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """True where a pixel lies in it."""
         return (y >= self.top) & (y < self.bottom) & (x >= self.left) & (x < self.right)
+
+
+def grown(marked: np.ndarray, pixels: int) -> np.ndarray:
+    """The marked pixels (height, width), and so many more on all sides, corners included."""
+    near: np.ndarray = marked.copy()
+    for axis, side in enumerate(marked.shape):
+        reached, wanted = 0, min(pixels, side - 1)
+        # Twice as far with every step: what is marked is a band already, even at an end as wide as it has reached.
+        while reached < wanted:
+            step = min(wanted - reached, reached + 1)
+            before = near.copy()
+            earlier, later = (slice(None),) * axis + (slice(-step),), (slice(None),) * axis + (slice(step, None),)
+            near[later] |= before[earlier]
+            near[earlier] |= before[later]
+            reached += step
+    return near

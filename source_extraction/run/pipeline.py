@@ -21,14 +21,15 @@ from .steps import Steps
 # one that cannot be used is refused at once.
 ORDER = (
     "image", "thumbnail", "kernel", "masked", "measured_image", "calibration", "saturated",
-    "sky", "measured_sky", "threshold", "detections", "floored", "measured", "negated", "sky_thumbnail",
+    "sky", "measured_sky", "threshold", "detections", "floored", "noise_factors", "measured", "negated",
+    "sky_thumbnail",
 )  # fmt: skip
 # What a step needs besides itself; what these need in turn comes with them.
 NEEDS = {
     "thumbnail": ("image",),
     "sky": ("image", "masked", "floored"),
     "detections": ("sky", "kernel", "threshold"),
-    "measured": ("detections", "measured_image", "calibration", "saturated", "measured_sky"),
+    "measured": ("detections", "measured_image", "calibration", "saturated", "measured_sky", "noise_factors"),
     "catalog": ("measured",),
     "text": ("measured",),
     "depth": ("measured",),
@@ -105,7 +106,9 @@ def memory_is_said(settings: Settings) -> Iterator[None]:
 
 def _number_of_long_steps(wanted: frozenset[str], settings: Settings) -> int:
     another = "measured" in wanted and settings.files.measure_file is not None
-    return sum(name in wanted for name in LONG_STEPS) + (2 if another else 0)
+    # A second pass extracts and estimates once more.
+    again = 2 * (settings.background.background_passes - 1)
+    return sum(name in wanted for name in LONG_STEPS) + (2 if another else 0) + again * (2 if another else 1)
 
 
 def import_modules(chosen: list[Product], steps: Steps) -> None:

@@ -17,6 +17,7 @@ from .log import Log
 
 if TYPE_CHECKING:
     from ..core.catalog import Catalog
+    from ..core.correlation import Correlation
     from ..core.depth import Depth
     from ..core.detections import Detections
     from ..core.photometry import Calibration, Measurable
@@ -30,6 +31,8 @@ PLAUSIBLE_NOISE = 5
 # less: noise that is correlated makes the RMS of a mosaic smaller than it says, faint sources make it larger.
 OF_INVERSE_VARIANCES = 2
 LEAST_LEFT = 0.05  # share of the pixels that a mask leaves, below which it is probably meant otherwise
+# Errors that are more than so many times those of independent pixels have another cause than resampled pixels.
+MOST_OF_RESAMPLING = 3
 SOURCES_AT_A_TIME = 2000
 
 
@@ -227,6 +230,43 @@ class Steps:
         return found
 
     @cached_property
+    def correlation(self) -> Correlation:
+        """What the noise of neighbouring pixels of the image that is measured has in common. It needs its pixels."""
+        from ..core.correlation import INDEPENDENT, correlation_of
+
+        if not self.settings.photometry.correlated_noise:
+            return INDEPENDENT
+        found = correlation_of(self.measured_sky, self.detections.segmentation)
+        if found is None:
+            self.log.say("Noise: errors of independent pixels, since too few are without sources to tell")
+            return INDEPENDENT
+        if found.independent:
+            self.log.say("Noise: errors of independent pixels (no correlation is seen)")
+        return found
+
+    @cached_property
+    def noise_factors(self) -> dict[float, float]:
+        """By how much the errors of independent pixels are too small, by the diameter of an aperture in pixels."""
+        from ..core.depth import DIAMETER
+
+        correlation = self.correlation
+        diameters = sorted({DIAMETER, *self.settings.photometry.apertures})
+        factors = {diameter: correlation.factor(diameter) for diameter in diameters}
+        if not correlation.independent:
+            factor = factors[DIAMETER]
+            self.log.say(
+                f"Noise: errors x {factor:.1f} in an aperture of {DIAMETER:g} pixels in diameter (correlated pixels)"
+            )
+            if factor > MOST_OF_RESAMPLING:
+                self.log.warn(
+                    f"errors are {factor:.1f} times those of independent pixels, which is more than resampling does: "
+                    "nebulosity, the grain of a photographic plate or undetected light counts as noise too; a smaller "
+                    "mesh (--bw, --bh) takes off what is smooth, --no-correlated_noise gives the errors of independent "
+                    "pixels"
+                )
+        return factors
+
+    @cached_property
     def floored(self) -> list[int]:
         """In how many pixels each sky's RMS map stands at its floor."""
         from ..core.sky import RMS_FLOOR
@@ -271,7 +311,7 @@ class Steps:
         """How faint a source could be."""
         from ..core.depth import Depth
 
-        return Depth.of(self.measured_sky, self.calibration.zeropoint)
+        return Depth.of(self.measured_sky, self.correlation, self.calibration.zeropoint)
 
     @cached_property
     def sky_thumbnail(self) -> np.ndarray:
@@ -298,6 +338,7 @@ class Steps:
             self.catalog,
             self.calibration,
             self.depth,
+            self.noise_factors,
             negated=self.negated,
             warnings=self.log.warnings,
             seconds=self.log.seconds,
@@ -360,13 +401,25 @@ class Steps:
         from ..core.sky import estimate_background
 
         options = self.settings.background
+        twice = options.background_passes == 2
+        kept = "" if options.subtract_background else "; not subtracted"
         with self.log.step("Estimating the background") as said:
-            sky = estimate_background(image, masked, options, noise_map)
-            kept = "" if options.subtract_background else "; not subtracted"
+            sky = estimate_background(image, masked, options, noise_map, keep_pixels=twice)
             said.append(f"Background: {sky.background:.6g}, RMS {sky.rms:.6g} (global values){kept}")
+        self._scale_weights(sky)
+        if twice:
+            sources = self._around_sources(sky)
+            if sources is not None:
+                del sky  # its memory is needed
+                with self.log.step("Estimating the background again") as said:
+                    sky = estimate_background(image, masked, options, noise_map, without=sources)
+                    share = f"{100 * np.count_nonzero(sources) / sources.size:.3g} % of the pixels"
+                    said.append(f"Background without {share}, those of sources and around them:")
+                    said.append(f"{sky.background:.6g}, RMS {sky.rms:.6g}{kept}")
+            elif not image.borrowed:
+                image.release_pixels()
         for remark in sky.remarks:
             self.log.say(remark)
-        self._scale_weights(sky)
         self._warn_of_noise(sky)
         return sky
 
@@ -381,6 +434,22 @@ class Steps:
                 f"{sky.noise_map.source}: the weights are relative: 1 / sqrt(weight) times {factor:.4g} is the noise "
                 "that the image has, and is taken (give absolute ones as variances)"
             )
+
+    def _around_sources(self, sky: Sky) -> np.ndarray | None:
+        """The pixels that a second estimate of the background does without; None where one pass has to do."""
+        from ..core.detection import detect
+        from ..core.mesh import cell_of
+        from ..core.source_mask import around_sources
+        from ..core.threshold import Threshold
+
+        options = self.settings.detection
+        with self.log.step("Extracting the sources above the first background") as said:
+            found = detect(sky, self.kernel, Threshold.of(sky, options), options, self.workers)
+            said.append(f"Sources above the first background: {len(found)}")
+        left_out = around_sources(found, sky.masked, cell_of(sky.pixels.shape, self.settings.background))
+        if left_out is None:
+            self.log.say("Background: the first one stays, since sources leave less than half of its mesh")
+        return left_out
 
     def _warn_of_noise(self, sky: Sky) -> None:
         from ..core.threshold import UNITS
@@ -413,7 +482,7 @@ class Steps:
         images, zeropoint = (self.image, self.measured_image), self.calibration.zeropoint
         labels = detections.labels
         # Made once, before the processes begin.
-        _ = detected_on.sky.sigma, measured_on.sky.sigma, self.celestial
+        _ = self.noise_factors, detected_on.sky.sigma, measured_on.sky.sigma, self.celestial
 
         def measure_some(first: int) -> tuple[Catalog | None, str]:
             some = labels[first : first + SOURCES_AT_A_TIME]
@@ -445,7 +514,7 @@ class Steps:
         """What the sources were detected on, and what they are measured on."""
         from ..core.photometry import Measurable
 
-        measured_on = Measurable(self.measured_sky, self.calibration.gain, self.saturated)
+        measured_on = Measurable(self.measured_sky, self.calibration.gain, self.saturated, self.correlation)
         if self.measured_sky is self.sky:
             return measured_on, measured_on
         # The gain of another image says nothing of this one's.

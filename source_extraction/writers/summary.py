@@ -38,6 +38,7 @@ def summarize(
     catalog: Catalog,
     calibration: Calibration,
     depth: Depth,
+    noise_factors: dict[float, float],
     *,
     negated: int,
     warnings: list[str],
@@ -45,7 +46,8 @@ def summarize(
 ) -> dict[str, Any]:
     """What was run, on what, and what came out; a number that is none is None. Fluxes are in the image's units.
 
-    `negated` is the number of detections on the negated image.
+    `noise_factors` are those of the errors by the diameter of an aperture in pixels, `negated` is the number of
+    detections on the negated image.
     """
     flags = catalog["flag_phot"]
     facts = {
@@ -80,6 +82,7 @@ def summarize(
             "not_deblended": len(detections.not_deblended),
             "flag_phot": {str(int(bit)): int(np.count_nonzero(flags & bit)) for bit in FLAGS["flag_phot"]},
         },
+        "noise_factors": [{"diameter": diameter, "factor": factor} for diameter, factor in noise_factors.items()],
         "depth": {
             "sigma": depth.sigma,
             "aperture_diameter": depth.aperture_diameter,

@@ -1,0 +1,249 @@
+"""How the noise of neighbouring pixels goes together, and what it makes of the error of a sum of pixels.
+
+Errors of sums take the noise of every pixel for its own. In resampled images it is not: what a pixel has, its
+neighbours have a part of, and sums are up to three times as noisy. With rho(l), the correlation of pixels l apart,
+
+    variance of a sum with the weights w = sigma^2 x sum over l of rho(l) x sum over pixels p of w(p) w(p + l)
+
+What stands behind rho(l) is, of an aperture, the part of its area that it shares with itself moved by l. The noise is
+that of empty sky: light too faint to be detected is in it. (Fruchter & Hook 2002, PASP 114, 144, have the same for
+drizzled images, from the geometry instead of the pixels.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .sky import Sky
+from .windows import Window, grown
+
+# Pixels are compared with those up to so many pixels away. What they have in common beyond `NEAR` is of large scale,
+# left over from the background, and is taken off everywhere. Resampling reaches 6 pixels at most; light that is too
+# faint to be detected reaches farther, and on real images 10 come nearer to the scatter of empty apertures.
+NEAR, FAR = 10, 12
+# So many pixels around a source are left out with it, for its faint light.
+MARGIN = 4
+# So many pixels tell the correlation to half a per cent; they come in blocks, from all over the image.
+SAMPLE_SIZE = 1_000_000
+BLOCK = 128
+FFT_SIZE = 144  # at least BLOCK + FAR, and quick
+FEWEST_PIXELS = 1000
+# In background RMS: a single pixel of a cosmic ray or of a photon says nothing of its neighbours.
+BRIGHTEST = 5.0
+# Noise whose sums are not this many of their uncertainties, in circles of these radii, from those of independent
+# pixels is taken for that: then errors do not depend on what chance has left in the image.
+SIGNIFICANT, RADII = 3.0, (1.0, 2.5, 5.0)
+# Noise may cancel in sums, as in sharpened images, down to this part of the variance; below, it is not known.
+LEAST_SHARE = 0.25
+# Circles are laid on pixels at so many places along an axis, rows of pixels are cut into so many strips; above the
+# first radius the place makes no difference, and above the second pixels make none.
+PLACES, STRIPS = 21, 16
+SMALL_CIRCLE, LARGE_CIRCLE = 8.0, 256.0
+
+
+@dataclass(frozen=True, eq=False)
+class Correlation:
+    """The correlation `rho` (K) of pixels that are `dx`, `dy` (K) apart; of every pair of opposite lags, one.
+
+    All are empty where pixels are independent. `level` is the variance of pixels in units of the one they are given.
+    """
+
+    dx: np.ndarray
+    dy: np.ndarray
+    rho: np.ndarray
+    level: float = 1.0
+    _circles: dict[float, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def independent(self) -> bool:
+        """Whether every pixel has its own noise."""
+        return not len(self.rho)
+
+    def in_ellipses(self, a: np.ndarray, b: np.ndarray, theta: np.ndarray) -> np.ndarray:
+        """The variance of sums in ellipses in units of that of independent pixels (N).
+
+        `a`, `b` are the semi-axes in pixels (N), `theta` the angle of the first, in radians.
+        """
+        if self.independent:
+            return np.ones(len(a))
+        # Not as a product of matrices, whose last digit may depend on the number of cores.
+        shared = (_shares(self.dx, self.dy, a, b, theta) * self.rho).sum(axis=1)
+        return self.level * np.maximum(1 + 2 * shared, LEAST_SHARE)
+
+    def in_circles(self, radius: float, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """The variance of sums in circles of one radius around x, y (N), in units of sum(overlap x variance).
+
+        A pixel that lies in the circle in part has the square of that part in the variance of the sum: in small
+        circles it is less than 1 of independent pixels, too.
+        """
+        if radius > LARGE_CIRCLE:
+            return self.in_ellipses(np.full(len(x), radius), np.full(len(x), radius), np.zeros(len(x)))
+        table = self._table(radius)
+        last = len(table) - 1
+        (column, right), (row, up) = (_cell_of((at - np.rint(at) + 0.5) * last, last) for at in (x, y))
+        above = np.minimum(row + 1, last)
+        beside = np.minimum(column + 1, last)
+        low = table[row, column] * (1 - right) + table[row, beside] * right
+        high = table[above, column] * (1 - right) + table[above, beside] * right
+        return low * (1 - up) + high * up
+
+    def in_a_circle(self, radius: float) -> float:
+        """The same of one circle, wherever on a pixel its centre lies (the mean)."""
+        places = (np.arange(PLACES) + 0.5) / PLACES - 0.5
+        x, y = (at.ravel() for at in np.meshgrid(places, places))
+        return float(self.in_circles(radius, x, y).mean())
+
+    def in_windows(self, sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The variance of x and of y of windowed positions in units of that of independent pixels (N each).
+
+        `sigma` (N) are those of the Gaussian windows, in pixels. With two windows that are l apart,
+        sum(w(p) w(p + l) x(p) x(p + l)) is exp(-l^2 / 4 sigma^2) (1 - lx^2 / 2 sigma^2) of sum(w^2 x^2).
+        """
+        if self.independent:
+            return np.ones(len(sigma)), np.ones(len(sigma))
+        squared = 2 * sigma[:, np.newaxis] ** 2
+        shared = np.exp(-(self.dx**2 + self.dy**2) / (2 * squared)) * self.rho
+        x, y = (1 + 2 * (shared * (1 - lag**2 / squared)).sum(axis=1) for lag in (self.dx, self.dy))
+        return self.level * np.maximum(x, LEAST_SHARE), self.level * np.maximum(y, LEAST_SHARE)
+
+    def factor(self, diameter: float) -> float:
+        """By how much the error of independent pixels is too small in a circle of this diameter in pixels."""
+        radius = diameter / 2
+        return float(np.sqrt(self.in_a_circle(radius) / INDEPENDENT.in_a_circle(radius)))
+
+    def _table(self, radius: float) -> np.ndarray:
+        """What `in_circles` is for centres all over a pixel (rows and columns of centres), made once."""
+        if radius not in self._circles:
+            places = np.linspace(-0.5, 0.5, PLACES) if radius <= SMALL_CIRCLE else np.zeros(1)
+            overlap = overlaps(radius, places, places)
+            padded = np.pad(overlap, ((0, 0), (0, 0), (NEAR, NEAR), (NEAR, NEAR)))
+            side = overlap.shape[-1]
+            variance, total = (overlap**2).sum(axis=(2, 3)), overlap.sum(axis=(2, 3))
+            least = LEAST_SHARE * variance
+            for dx, dy, rho in zip(self.dx, self.dy, self.rho, strict=True):
+                moved = padded[:, :, NEAR + dy : NEAR + dy + side, NEAR + dx : NEAR + dx + side]
+                variance = variance + 2 * rho * (overlap * moved).sum(axis=(2, 3))
+            self._circles[radius] = self.level * np.maximum(variance, least) / total
+        return self._circles[radius]
+
+
+def _no_lags() -> Correlation:
+    none = np.zeros(0, dtype=int)
+    return Correlation(none, none, np.zeros(0))
+
+
+INDEPENDENT = _no_lags()
+
+
+def overlaps(radius: float, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The part of every pixel that lies in a circle (len(y), len(x), rows, columns).
+
+    Its centre is `x`, `y`, within half a pixel of the middle one's.
+    """
+    half = int(np.ceil(radius + 0.5))
+    columns = np.arange(-half, half + 1)
+    strips = (np.arange(len(columns) * STRIPS) + 0.5) / STRIPS - half - 0.5
+    found = np.empty((len(y), len(x), len(columns), len(columns)))
+    centre = x[:, np.newaxis, np.newaxis]
+    for parts, at in zip(found, y, strict=True):
+        chord = np.sqrt(np.maximum(radius**2 - (strips - at) ** 2, 0))[:, np.newaxis]
+        covered = np.minimum(columns + 0.5, centre + chord) - np.maximum(columns - 0.5, centre - chord)
+        parts[:] = np.maximum(covered, 0).reshape(len(x), len(columns), STRIPS, len(columns)).mean(axis=2)
+    return found
+
+
+def _shares(dx: np.ndarray, dy: np.ndarray, a: np.ndarray, b: np.ndarray, theta: np.ndarray) -> np.ndarray:
+    """The part of their area that ellipses (N) share with themselves moved by lags (K): (N, K), float32.
+
+    Where the ellipse is a unit circle the lag has a length d, and two unit circles that are d apart share
+    (2 acos(d / 2) - d sqrt(1 - d^2 / 4)) / pi.
+    """
+    cos, sin = np.cos(theta)[:, np.newaxis], np.sin(theta)[:, np.newaxis]
+    along = (dx * cos + dy * sin) / a[:, np.newaxis]
+    across = (dy * cos - dx * sin) / b[:, np.newaxis]
+    # float32 takes a fifth of the time.
+    half = np.minimum(np.sqrt((along**2 + across**2).astype(np.float32)) / 2, 1)
+    return np.asarray((np.arccos(half) - half * np.sqrt(1 - half**2)) * np.float32(2 / np.pi))
+
+
+def _cell_of(position: np.ndarray, last: int) -> tuple[np.ndarray, np.ndarray]:
+    """The place at or below each position on a line of places from 0 to `last`, and how far beyond it is."""
+    below = np.clip(position.astype(int), 0, max(last - 1, 0))
+    return below, position - below
+
+
+def correlation_of(sky: Sky, segmentation: np.ndarray) -> Correlation | None:
+    """Measure the correlation of a sky's noise in its pixels without sources; None where these are too few to tell.
+
+    `segmentation` (height, width) is 0 where there is no source. What cannot be told from independent pixels is
+    `INDEPENDENT`. The level is in units of the noise that the sky says, be it SEP's RMS or a map that came with the
+    image, so that errors are those of the image itself. Few values have none: their RMS is true, and they are clipped.
+    """
+    products, pairs = _products(sky, segmentation)
+    if pairs[0, 0] < FEWEST_PIXELS:
+        return None
+    lags = np.arange(-FAR, FAR + 1)
+    dx, dy = (each.ravel() for each in np.meshgrid(lags, lags))
+    half = (dy > 0) | ((dy == 0) & (dx > 0))
+    dx, dy = dx[half], dy[half]
+    length = np.hypot(dx, dy)
+    number = pairs[dy, dx]
+    known = number > 0
+    covariance = np.where(known, products[dy, dx] / np.maximum(number, 1), 0)
+    beyond = known & (length > NEAR) & (length <= FAR)
+    common = covariance[beyond].mean() if beyond.any() else 0.0
+    variance = products[0, 0] / pairs[0, 0] - common
+    near = known & (length <= NEAR)
+    if variance <= 0 or not near.any():
+        return INDEPENDENT
+    level = float(variance) if sky.rms_is_sep_s else 1.0
+    found = Correlation(dx[near], dy[near], (covariance[near] - common) / variance, level)
+    return found if _is_significant(found, float(pairs[0, 0]), int(np.count_nonzero(beyond))) else INDEPENDENT
+
+
+def _is_significant(found: Correlation, pixels: float, beyond: int) -> bool:
+    """Whether so many independent pixels would hardly show such a correlation, with as many lags `beyond` taken off."""
+    radii = np.array(RADII)
+    for shares in _shares(found.dx, found.dy, radii, radii, np.zeros(len(radii))):
+        excess = 2 * (shares * found.rho).sum()
+        variance = 4 * (np.sum(shares**2) + np.sum(shares) ** 2 / max(beyond, 1)) / pixels
+        if abs(excess) > SIGNIFICANT * np.sqrt(variance):
+            return True
+    return False
+
+
+def _products(sky: Sky, segmentation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of the products of pixels in units of their noise, and the numbers of pairs, by their lag [dy, dx].
+
+    Of source-free pixels in blocks from all over the image, always the same ones: as many as are needed.
+    """
+    (height, width), rms = segmentation.shape, sky.working_rms_map()
+    corners = [(y, x) for y in range(0, height, BLOCK) for x in range(0, width, BLOCK)]
+    powers = np.zeros((2, FFT_SIZE, FFT_SIZE // 2 + 1))
+    number = 0
+    for y, x in np.random.default_rng(0).permutation(corners):
+        window = Window(y, min(y + BLOCK, height), x, min(x + BLOCK, width))
+        values, free = _noise(sky, rms, segmentation, window)
+        number += int(np.count_nonzero(free))
+        for power, each in zip(powers, (values, free), strict=True):
+            transformed = np.fft.rfft2(each, (FFT_SIZE, FFT_SIZE))
+            np.add(power, transformed.real**2 + transformed.imag**2, out=power)
+        if number >= SAMPLE_SIZE:
+            break
+    products, pairs = (np.fft.irfft2(power, (FFT_SIZE, FFT_SIZE)) for power in powers)
+    return products, np.rint(pairs)
+
+
+def _noise(sky: Sky, rms: np.ndarray, segmentation: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
+    """The pixels of a window in units of their noise, 0 where they are not free of sources; and which are."""
+    around = window.grown(MARGIN, segmentation.shape)
+    near = grown(around.of(segmentation) != 0, MARGIN)
+    top, left = window.top - around.top, window.left - around.left
+    most, sigma = BRIGHTEST * window.of(rms), window.of(sky.sigma)
+    free = ~near[top : top + sigma.shape[0], left : left + sigma.shape[1]] & (sigma > 0)
+    if sky.masked is not None:
+        free &= ~window.of(sky.masked)
+    values = np.clip(window.of(sky.pixels), -most, most) / np.where(free, sigma, 1)
+    return np.where(free, values, 0), free
