@@ -495,18 +495,18 @@ class TestMissing:
             assert (status, f"is exactly {float(value):g}: --missing leaves out nothing" in said) == (0, True)
 
     def test_a_mosaic_of_zeros(self, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-        """The noise of every pixel is 10: the error of a circle of 5 pixels is that of its area."""
+        """The noise of every pixel is 10: the error of a circle of 10 pixels is that of its area."""
         field = simulate((300, 300), 25, seed=8, galaxies=0, background=100.0, faintest=2000, brightest=9000)
         rows, columns = np.indices(field.pixels.shape)
         inside = np.abs(rows - 150) + np.abs(columns - 150) < 140
         fits.writeto(tmp_path / "mosaic.fits", np.where(inside, field.pixels - 100, 0).astype(np.float32))
         arguments = (tmp_path / "mosaic.fits", "--outputs", "catalog.tsv", "--output_dir", tmp_path / "o")
         there = field.truth[inside[field.truth["y"].round().astype(int), field.truth["x"].round().astype(int)]]
-        expected = 10 * np.sqrt(np.pi * 2.5**2)
+        expected = 10 * np.sqrt(np.pi * 5.0**2)
 
         def error(*options: str) -> float:
             assert run(capsys, *arguments, *options)[0] == 0
-            return read_catalog(tmp_path / "o")["flux_aper_5_err"].median()
+            return read_catalog(tmp_path / "o")["flux_aper_10_err"].median()
 
         assert error() < 0.9 * expected
         assert error("--missing", "0") == pytest.approx(expected, rel=0.05)
