@@ -124,7 +124,7 @@ def test_some_rows_at_a_time(
     for catalog in catalogs:
         own, *lines = (line.split("\t") for line in catalog.read_text().splitlines())
         sources = [dict(zip(own, line, strict=True)) for line in lines]
-        expected += [[source.get(column, "nan") for column in header] for source in sources]
+        expected += [[source.get(column, "NaN") for column in header] for source in sources]
     assert len(expected) > 2 * 142
     assert rows == expected
 

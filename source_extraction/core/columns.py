@@ -45,6 +45,8 @@ class Column:
 
 
 IMAGE_UNIT = "image"
+# How tables of text spell it: Java, R and polars take it for a number in this spelling alone.
+NOT_A_NUMBER = "NaN"
 
 # SEP's own, of the image that the sources are detected on.
 DETECTION_COLUMNS = (

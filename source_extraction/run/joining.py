@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import pandas as pd
 
+from ..core.columns import NOT_A_NUMBER
 from ..errors import InputError
 from ..writers.staging import staged, writing_to
 from ..writers.whole import whole_text
@@ -26,7 +27,6 @@ from .log import Log
 JOINED_CATALOG = "joined_catalog.tsv"
 # Every catalog has these: which source of which image a row is.
 IDENTITY = ("label", "image")
-NOT_THERE = "nan"
 # As it is: no field is quoted.
 TSV: dict[str, Any] = {"sep": "\t", "quoting": csv.QUOTE_NONE, "lineterminator": "\n"}
 # Of rows that are in memory together.
@@ -85,7 +85,7 @@ def join(catalogs: list[CatalogFile], output_dir: Path, log: Log, lists: Iterabl
 
     It takes the place of no catalog, and of none of the `lists` that name them.
 
-    It has every column that one of them has, in the order in which they appear first, and nan where a catalog
+    It has every column that one of them has, in the order in which they appear first, and NaN where a catalog
     does not have it.
     """
     if not catalogs:
@@ -154,7 +154,7 @@ def _write(catalogs: list[_Catalog], columns: list[str], path: Path, log: Log) -
             images: dict[str, None] = {}
             for rows in catalog.tables():
                 # What the catalog does not have is not there.
-                rows.reindex(columns=columns, fill_value=NOT_THERE).to_csv(joined, header=False, index=False, **TSV)
+                rows.reindex(columns=columns, fill_value=NOT_A_NUMBER).to_csv(joined, header=False, index=False, **TSV)
                 images |= dict.fromkeys(rows["image"])
                 number += len(rows)
             for image in images:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..core.catalog import Catalog
-from ..core.columns import FLAGS
+from ..core.columns import FLAGS, NOT_A_NUMBER
 from ..core.coordinates import sky_ellipses
 from ..core.detections import Detections
 from ..settings import Settings, as_cell
@@ -29,24 +29,34 @@ def tsv_header(catalog: Catalog) -> str:
 def tsv_rows(catalog: Catalog) -> str:
     """A line per source.
 
-    Floats have 9 digits, which is every digit of SEP's float32, and as many as it takes to read
-    back the same float64 where the column is `exact`.
+    Floats have 9 digits, which is every digit of SEP's float32, and as many as it takes to read back the same float64
+    where the column is `exact`. They always have a decimal point or an exponent, for programs that learn the type of a
+    column from its first lines.
     """
-    formats = [_format(catalog[column.name], column.exact) for column in catalog.columns]
-    return "".join(_rows("\t".join(formats) + "\n", map(_cells, catalog.values.values())))
+    formats, cells = zip(*(_as_text(catalog[column.name], column.exact) for column in catalog.columns), strict=True)
+    return "".join(_rows("\t".join(formats) + "\n", cells))
 
 
-def _cells(values: np.ndarray) -> np.ndarray:
-    """The values of a column, texts as cells."""
-    if values.dtype.kind != "U" or not len(values):
-        return values
-    return np.array([as_cell(text) for text in values.tolist()])
-
-
-def _format(values: np.ndarray, exact: bool) -> str:
+def _as_text(values: np.ndarray, exact: bool) -> tuple[str, np.ndarray]:
+    """The format of a column, and its values for it: as numbers where that is enough, which is fast."""
     if values.dtype.kind in "iu":
-        return "%d"
-    return "%s" if values.dtype.kind == "U" else "%r" if exact else "%.9g"
+        return "%d", values
+    if values.dtype.kind == "U":
+        return "%s", np.array([as_cell(text) for text in values.tolist()], dtype=object)
+    number = "%r" if exact else "%.9g"
+    with np.errstate(invalid="ignore"):
+        # Where 9 digits show no fraction.
+        seem_whole = not exact and bool((np.abs(values - np.rint(values)) <= 1e-8 * np.abs(values)).any())
+    if not seem_whole and np.isfinite(values).all():
+        return number, values
+    return "%s", np.array([_as_float(number % value) for value in values.tolist()], dtype=object)
+
+
+def _as_float(text: str) -> str:
+    """The text of a number as no program mistakes it for an integer or a word."""
+    if text == "nan":
+        return NOT_A_NUMBER
+    return text + ".0" if text.lstrip("-").isdecimal() else text
 
 
 def write_points(path: Path, detections: Detections) -> None:
