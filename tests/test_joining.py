@@ -46,6 +46,8 @@ def test_every_row_and_column(runs: dict[str, Path], tmp_path: Path) -> None:
     run = join(*catalogs, folder=tmp_path)
     assert (run.returncode, run.stderr) == (0, "")
     expected = pd.concat([read_catalog(folder) for folder in runs.values()], ignore_index=True)
+    # Some have more columns than the first one: they come before the last.
+    expected["image"] = expected.pop("image")
     pd.testing.assert_frame_equal(read_joined(tmp_path), expected, check_dtype=False)
     assert run.stdout.startswith(f"Catalogs: 4, sources: {len(expected)}, columns: {len(expected.columns)} (")
 

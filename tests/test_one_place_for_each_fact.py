@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 import source_extraction
 from docs.write_tables import TOKENS as TABLES
 from docs.write_tables import out_of_date, readme, tokens
-from source_extraction.core.columns import DETECTION_COLUMNS, PHOTOMETRY_COLUMNS, Given
+from source_extraction.core.columns import DETECTION_COLUMNS, NAME_COLUMN
 from source_extraction.faces.source_extractor import parse
 from source_extraction.run.joining import IDENTITY, JOINED_CATALOG
 from source_extraction.run.products import DEFAULT_PRODUCTS, PRODUCTS
@@ -227,9 +227,7 @@ def test_the_form_that_joins() -> None:
     for attribute in ("version", "profile"):
         assert JOIN_FORM.get(attribute) == FORM.get(attribute)
     assert JOIN_FORM.find("outputs/data").get("from_work_dir") == f"products/{JOINED_CATALOG}"
-    assert set(IDENTITY) < {
-        column.name for column in (*DETECTION_COLUMNS, *PHOTOMETRY_COLUMNS) if column.given is Given.ALWAYS
-    }
+    assert (DETECTION_COLUMNS[0].name, NAME_COLUMN.name) == IDENTITY
 
 
 def test_changelog_knows_this_version() -> None:

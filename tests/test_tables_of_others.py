@@ -12,7 +12,7 @@ import source_extraction as se
 from source_extraction.core.catalog import Catalog
 from source_extraction.core.columns import Column
 from source_extraction.writers.tables import tsv_rows
-from tests.conftest import TEST_DATA, succeed
+from tests.conftest import TEST_DATA, read_catalog, succeed
 
 SKY = TEST_DATA / "sky.fits"
 FLOAT = re.compile(r"-?\d+(\.\d+)?(e[+-]\d\d)?|NaN|-?inf")
@@ -46,6 +46,21 @@ def test_floats_have_a_point_and_integers_none(request: pytest.FixtureRequest, w
             assert all(value.isdecimal() for value in values), name
         elif name != "image":
             assert all(FLOAT.fullmatch(value) and not value.lstrip("-").isdecimal() for value in values), name
+
+
+def test_a_name_with_spaces_shifts_no_column(tmp_path: Path) -> None:
+    """For awk and R's read.table, which separate by any space, and np.loadtxt; also where catalogs are joined."""
+    options = ("--zeropoint", "25", "--outputs", "catalog.tsv")
+    succeed(SKY, "--name", "my sky at night.fits", *options, folder=tmp_path)
+    succeed(TEST_DATA / "sky.tiff", "--name", "an other", "--outputs", "catalog.tsv", folder=tmp_path / "other")
+    joined = se.join_catalogs([tmp_path / "other" / "catalog.tsv", tmp_path / "catalog.tsv"], tmp_path)
+    for path, first in ((tmp_path / "catalog.tsv", 0), (joined.path, 142)):
+        header = path.read_text().splitlines()[0].split("\t")
+        assert header[-1] == "image"
+        numbers = np.loadtxt(path, skiprows=1, usecols=range(len(header) - 1))
+        table = read_catalog(tmp_path)
+        for name in set(header) & set(table) - {"image"}:
+            np.testing.assert_array_equal(numbers[first:, header.index(name)], table[name])
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The columns of the catalog: name, unit, meaning, and the bits of its flags. The one place that knows them.
 
-Their order: SEP's columns; the measured ones; flag_phot and the image's name; coordinates; apertures; magnitudes.
+Their order: SEP's columns; the measured ones; coordinates; apertures; magnitudes; the image's name, which may have
+spaces and so stands where it hides no other column from a program that counts words.
 """
 
 from __future__ import annotations
@@ -108,7 +109,6 @@ PHOTOMETRY_COLUMNS = (
     Column("y_win", "pix", "windowed position, more precise than y; y where there is none (flag_phot 2)", exact=True),
     Column("masked_fraction", "", "share of the Kron ellipse's pixels that are masked"),
     Column("flag_phot", "", "sum of the bits of the photometry, see the legend"),
-    Column("image", "", "name of the image"),
     Column("ra", "deg", "right ascension (ICRS)", exact=True, given=Given.SKY),
     Column("dec", "deg", "declination (ICRS)", exact=True, given=Given.SKY),
     Column(
@@ -128,6 +128,8 @@ PHOTOMETRY_COLUMNS = (
     Column("mag_aper_D", "mag", "zeropoint - 2.5 log10(flux_aper_D)", given=Given.ZEROPOINT_AND_APERTURE),
     Column("mag_aper_D_err", "mag", "error of mag_aper_D", given=Given.ZEROPOINT_AND_APERTURE),
 )
+# The last one of every catalog.
+NAME_COLUMN = Column("image", "", "name of the image")
 
 
 class Flag(IntFlag):
