@@ -41,7 +41,10 @@ PARAMETERS = {
     for parameter in root.iter("param")
     if parameter.get("argument")
 }
-FORMATS = {".tsv": "tabular", ".fits": "fits", ".png": "png", ".tiff": "tiff", ".reg": "txt", ".json": "json"}
+FORMATS = {
+    ".tsv": "tabular", ".fits": "fits", ".ecsv": "txt", ".vot": "xml", ".png": "png", ".tiff": "tiff", ".reg": "txt",
+    ".json": "json",
+}  # fmt: skip
 # conda-forge's matplotlib without a window toolkit.
 NAMES_ON_PYPI = {"matplotlib-base": "matplotlib"}
 

@@ -1,16 +1,26 @@
-"""The tables as other programs read them: none mistakes a column for what it is not."""
+"""The products as other programs read them: none mistakes a column for what it is not, or has a word to say.
+
+STILTS is the machine of TOPCAT, fitsverify is CFITSIO's.
+"""
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import polars
 import pytest
 from astropy.io import fits
+from astropy.io.votable.ucd import parse_ucd
+from astropy.table import Table
 
 import source_extraction as se
+from run import DEBIAN_PACKAGES
 from source_extraction.core.catalog import Catalog
-from source_extraction.core.columns import Column
+from source_extraction.core.columns import DETECTION_COLUMNS, NAME_COLUMN, PHOTOMETRY_COLUMNS, Column
+from source_extraction.run.products import PRODUCTS
 from source_extraction.writers.tables import tsv_rows
 from tests.conftest import TEST_DATA, read_catalog, succeed
 
@@ -18,6 +28,43 @@ SKY = TEST_DATA / "sky.fits"
 FLOAT = re.compile(r"-?\d+(\.\d+)?(e[+-]\d\d)?|NaN|-?inf")
 WHOLE = {"label", "npix", "tnpix", "xmin", "xmax", "ymin", "ymax", "xcpeak", "ycpeak", "xpeak", "ypeak"}
 WHOLE |= {"flag", "flag_phot"}
+FORMS_OF_THE_CATALOG = ("catalog.tsv", "catalog.fits", "catalog.ecsv", "catalog.vot")
+FITS_PRODUCTS = [name for name in PRODUCTS if name.endswith(".fits")]
+# What STILTS calls them. Tabs between the fields are too new for Debian's, so it is given commas.
+FORMATS = {"catalog.tsv": "csv", "catalog.fits": "fits", "catalog.ecsv": "ecsv", "catalog.vot": "votable"}
+
+
+def needs(program: str) -> pytest.MarkDecorator:
+    """Where it is not installed (run.py installs it where it may), the test is skipped and says what it needs."""
+    packages = ", ".join(DEBIAN_PACKAGES[program])
+    return pytest.mark.skipif(shutil.which(program) is None, reason=f"needs Debian's packages {packages}")
+
+
+def said_by(*command: object) -> str:
+    run = subprocess.run([str(part) for part in command], check=False, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout + run.stderr
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The shipped sky, the same in a unit of no standard, one without a source, one without coordinates."""
+    folder = tmp_path_factory.mktemp("images")
+    pixels, header = fits.getdata(SKY, header=True)
+    header["BUNIT"] = "nanomaggies per <pixel> & bin"
+    fits.writeto(folder / "unit.fits", pixels, header)
+    return {"sky": SKY, "unit": folder / "unit.fits"} | {
+        name: TEST_DATA / file for name, file in (("blank", "blank.fits"), ("tiff", "sky.tiff"))
+    }
+
+
+@pytest.fixture(scope="module", params=["sky", "unit", "blank", "tiff"])
+def made(request: pytest.FixtureRequest, images: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All tables and FITS files of an image."""
+    folder = tmp_path_factory.mktemp(request.param)
+    chosen = ",".join((*FORMS_OF_THE_CATALOG, *dict.fromkeys(FITS_PRODUCTS)))
+    succeed(images[request.param], "--outputs", chosen, "--zeropoint", "25", "--apertures", "2.5,5", folder=folder)
+    return folder
 
 
 def cells(folder: Path) -> dict[str, list[str]]:
@@ -113,3 +160,103 @@ def test_polars_reads_types_from_the_first_lines(tmp_path: Path, products: Path)
     assert floats == set(table.columns) - WHOLE - {"image"}
     # The first catalog has no ra.
     assert table["ra"].is_nan().sum() == len(rows)
+
+
+def in_stilts(folder: Path, name: str) -> pd.DataFrame:
+    """A form of the catalog as STILTS reads it."""
+    table, given = folder / f"of {name}.csv", folder / name
+    if FORMATS[name] == "csv":
+        given = folder / "with commas"
+        given.write_text((folder / name).read_text().replace("\t", ","))
+    said_by("stilts", "tpipe", f"ifmt={FORMATS[name]}", f"in={given}", "ofmt=csv", f"out={table}")
+    # It writes nothing for what is not there.
+    return pd.read_csv(table, float_precision="round_trip")
+
+
+@needs("stilts")
+@pytest.mark.parametrize("name", FORMS_OF_THE_CATALOG)
+def test_the_same_numbers_in_stilts(made: Path, name: str) -> None:
+    expected = read_catalog(made)
+    if expected.empty and name == "catalog.tsv":
+        return  # STILTS 3.4.7 ends with a NegativeArraySizeException where a table of text has no row
+    table = in_stilts(made, name)
+    assert list(table) == list(expected)
+    assert len(table) == len(expected)
+    for column in [] if expected.empty else expected:
+        if column == "image":
+            assert list(table[column]) == list(expected[column])
+        else:
+            np.testing.assert_allclose(table[column], expected[column], rtol=1e-8, err_msg=column)
+            assert (table[column].dtype.kind == "i") == (column in WHOLE), column
+
+
+@needs("stilts")
+def test_votlint_is_content(made: Path) -> None:
+    assert said_by("stilts", "votlint", made / "catalog.vot") == ""
+
+
+@needs("stilts")
+def test_votlint_sees_a_fault(tmp_path: Path) -> None:
+    succeed(SKY, "--outputs", "catalog.vot", folder=tmp_path)
+    text = (tmp_path / "catalog.vot").read_text()
+    (tmp_path / "odd.vot").write_text(text.replace("<TD>sky.fits</TD>", "", 1))
+    assert "Wrong number of TDs" in said_by("stilts", "votlint", tmp_path / "odd.vot")
+
+
+@needs("stilts")
+@pytest.mark.parametrize("name", ["catalog.fits", "catalog.ecsv", "catalog.vot"])
+def test_stilts_knows_units_ucds_and_descriptions(tmp_path: Path, name: str) -> None:
+    succeed(SKY, "--outputs", name, folder=tmp_path)
+    command = ("meta", "name", "units", "ucd", "description")
+    said = said_by(
+        *("stilts", "tpipe", f"ifmt={FORMATS[name]}", f"in={tmp_path / name}", f"cmd={' '.join(command)}"),
+        *("ofmt=csv", f"out={tmp_path / 'meta.csv'}"),
+    )
+    assert said == ""
+    meta = pd.read_csv(tmp_path / "meta.csv", index_col=0).fillna("")
+    columns = {column.name: column for column in (*DETECTION_COLUMNS, *PHOTOMETRY_COLUMNS, NAME_COLUMN)}
+    known = [column for column in meta.index if column in columns]
+    assert len(known) == len(meta) - 4  # of the two apertures
+    for column in known:
+        assert meta.loc[column, "UCD"] == columns[column].ucd
+        assert " ".join(meta.loc[column, "Description"].split()) == columns[column].description
+    assert meta.loc["ra", "Units"] == "deg"
+    assert meta.loc["flux_aper_5_err", "Units"] == "adu"
+
+
+@needs("asttable")
+def test_the_same_numbers_in_gnuastro(made: Path) -> None:
+    """It reads catalog.fits; its tables of text have no line of names."""
+    expected = read_catalog(made)
+    names = [column for column in expected if column != "image"]
+    out = made / "gnuastro.txt"
+    said_by("asttable", made / "catalog.fits", f"-c{','.join(names)}", f"--output={out}", "--txtf64precision=17")
+    if expected.empty:
+        return
+    numbers = np.loadtxt(out)
+    for place, name in enumerate(names):
+        np.testing.assert_allclose(numbers[:, place], expected[name], rtol=1e-6, err_msg=name)
+
+
+@needs("fitsverify")
+@pytest.mark.parametrize("name", FITS_PRODUCTS)
+def test_fitsverify_is_content(made: Path, name: str) -> None:
+    assert said_by("fitsverify", "-q", made / name).startswith("verification OK")
+
+
+@pytest.mark.parametrize("name", ["catalog.fits", "catalog.ecsv", "catalog.vot"])
+def test_astropy_shows_what_columns_are(made: Path, images: dict[str, Path], name: str) -> None:
+    table = Table.read(made / name)
+    result = se.extract(images[made.name.rstrip("0")], apertures=(2.5, 5), zeropoint=25).to_table()
+    assert table.colnames == result.colnames
+    for column in table.colnames:
+        assert " ".join(table[column].description.split()) == result[column].description
+        assert table[column].meta["ucd"] == result[column].meta["ucd"]
+        assert str(table[column].unit) == str(result[column].unit)
+
+
+@pytest.mark.parametrize(
+    "column", [*DETECTION_COLUMNS, *PHOTOMETRY_COLUMNS, NAME_COLUMN], ids=lambda column: column.name
+)
+def test_ucds_are_words_of_the_ivoa(column: Column) -> None:
+    assert parse_ucd(column.ucd, check_controlled_vocabulary=True, has_colon=False)

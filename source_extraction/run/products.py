@@ -111,9 +111,21 @@ def _sources_png(path: Path, steps: Steps) -> None:
 
 
 def _catalog_fits(path: Path, steps: Steps) -> None:
-    from ..writers.tables import write_fits_table
+    from ..writers.described_tables import write_fits_table
 
     write_fits_table(path, steps.catalog, steps.settings)
+
+
+def _catalog_ecsv(path: Path, steps: Steps) -> None:
+    from ..writers.described_tables import write_ecsv
+
+    write_ecsv(path, steps.catalog, steps.settings)
+
+
+def _catalog_vot(path: Path, steps: Steps) -> None:
+    from ..writers.described_tables import write_votable
+
+    write_votable(path, steps.catalog, steps.settings)
 
 
 def _background_subtracted_fits(path: Path, steps: Steps) -> None:
@@ -266,10 +278,24 @@ PRODUCTS = {
         ),
         Product(
             "catalog.fits",
-            "the catalog as a FITS table with units and descriptions, for TOPCAT, Aladin and astropy",
+            "the catalog as a FITS table with units, descriptions and UCDs, for TOPCAT, Aladin, Gnuastro and astropy",
             ("catalog",),
-            "tables",
+            "described_tables",
             _catalog_fits,
+        ),
+        Product(
+            "catalog.ecsv",
+            "the catalog as text with units, descriptions and UCDs, for astropy and TOPCAT",
+            ("catalog",),
+            "described_tables",
+            _catalog_ecsv,
+        ),
+        Product(
+            "catalog.vot",
+            "the catalog as a table of the Virtual Observatory (VOTable), for TOPCAT, Aladin and whatever speaks to it",
+            ("catalog",),
+            "described_tables",
+            _catalog_vot,
         ),
         Product(
             "background_subtracted.fits",
