@@ -131,7 +131,8 @@ def _catalog_vot(path: Path, steps: Steps) -> None:
 def _background_subtracted_fits(path: Path, steps: Steps) -> None:
     from ..writers.fits_maps import write_map
 
-    write_map(path, steps.sky.subtracted(), steps.image, steps.settings, unit=steps.image.unit)
+    image = steps.image
+    write_map(path, steps.sky.subtracted(), image, steps.settings, unit=image.unit, still_the_image=True)
 
 
 def _segmentation_map_tiff(path: Path, steps: Steps) -> None:
@@ -299,7 +300,8 @@ PRODUCTS = {
         ),
         Product(
             "background_subtracted.fits",
-            "the image less its background (float32), in the image's unit; masked pixels have no value (NaN)",
+            "the image less its background (float32), in the image's unit, with the image's header; masked pixels have "
+            "no value (NaN)",
             ("sky", "pixels"),
             "fits_maps",
             _background_subtracted_fits,
