@@ -34,6 +34,7 @@ DEBIAN_PACKAGES = {
     "stilts": ["stilts", "starlink-ecsv-java"],
     "asttable": ["gnuastro"],
     "fitsverify": ["fitsverify"],
+    "ds9": ["saods9", "xvfb", "xauth"],
 }
 
 

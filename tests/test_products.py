@@ -144,7 +144,7 @@ class TestRegions:
         assert all(isinstance(region, EllipseSkyRegion) for region in regions)
         wcs = WCS(fits.getheader(SKY))
         for region, source in zip(regions, catalog.itertuples(), strict=True):
-            assert int(region.meta["text"]) == source.label
+            assert region.meta["tag"] == [str(source.label)]
             ellipse = region.to_pixel(wcs)
             assert ellipse.center.x == pytest.approx(source.x, abs=0.001)
             assert ellipse.center.y == pytest.approx(source.y, abs=0.001)

@@ -260,3 +260,33 @@ def test_astropy_shows_what_columns_are(made: Path, images: dict[str, Path], nam
 )
 def test_ucds_are_words_of_the_ivoa(column: Column) -> None:
     assert parse_ucd(column.ucd, check_controlled_vocabulary=True, has_colon=False)
+
+
+@needs("ds9")
+@pytest.mark.parametrize("image", ["sky.fits", "turned.fits"])
+def test_ds9_shows_the_ellipses_without_their_labels(tmp_path: Path, image: str) -> None:
+    """In pixels they are the catalog's, and no text lies over the image: the label is a tag, which can be chosen."""
+    pixels, header = fits.getdata(SKY, header=True)
+    if image == "turned.fits":
+        pixels = np.rot90(pixels)
+        for keyword in ("CTYPE1", "CTYPE2"):
+            header.remove(keyword)
+    fits.writeto(tmp_path / image, pixels, header)
+    succeed(tmp_path / image, "--outputs", "catalog.tsv,sources.reg", folder=tmp_path)
+    saved = ("-regions", "system", "image", "-regions", "save", tmp_path / "saved.reg", "-exit")
+    command = ("xvfb-run", "-a", "ds9", tmp_path / image, "-regions", "load", tmp_path / "sources.reg", *saved)
+    said_by(*command)
+    found = re.findall(
+        r"^ellipse\(([-\d.]+),([-\d.]+),([-\d.]+),([-\d.]+),([-\d.]+)\) # (.*)$",
+        (tmp_path / "saved.reg").read_text(),
+        re.MULTILINE,
+    )
+    catalog = read_catalog(tmp_path)
+    assert [texts for *_, texts in found] == [f"tag={{{label}}}" for label in catalog["label"]]
+    x, y, a, b, angle = np.array([numbers for *numbers, _ in found], float).T
+    np.testing.assert_allclose(x, catalog["x"] + 1, atol=0.001)
+    np.testing.assert_allclose(y, catalog["y"] + 1, atol=0.001)
+    np.testing.assert_allclose(a, catalog["kron_radius"] * catalog["a"], rtol=0.001)
+    np.testing.assert_allclose(b, catalog["kron_radius"] * catalog["b"], rtol=0.001)
+    turn = angle - np.degrees(catalog["theta"])
+    assert np.abs((turn + 90) % 180 - 90).max() < 0.1

@@ -345,8 +345,8 @@ PRODUCTS = {
         ),
         Product(
             "sources.reg",
-            "the ellipses of the total flux as regions, to lay over the image in DS9: on the sky where the image "
-            "has sky coordinates, else in pixels from 1",
+            "the ellipses of the total flux as regions with labels as tags, to lay over the image in DS9: on the sky "
+            "where the image has sky coordinates, else in pixels from 1",
             ("catalog",),
             "tables",
             _sources_reg,

@@ -82,10 +82,10 @@ def write_regions(path: Path, catalog: Catalog, wcs: WCS | None) -> None:
     a, b = (catalog["kron_radius"] * catalog[axis] for axis in "ab")
     ellipses = None if wcs is None or "ra" not in catalog else sky_ellipses(wcs, x, y, a, b, theta)
     if ellipses is None:
-        system, row = "image", "ellipse(%.4f,%.4f,%.4f,%.4f,%.3f) # text={%d}\n"
+        system, row = "image", "ellipse(%.4f,%.4f,%.4f,%.4f,%.3f) # tag={%d}\n"
         columns = x + 1, y + 1, a, b, np.degrees(theta)
     else:
-        system, row = "icrs", 'ellipse(%.12f,%.12f,%.10f",%.10f",%.3f) # text={%d}\n'
+        system, row = "icrs", 'ellipse(%.12f,%.12f,%.10f",%.10f",%.3f) # tag={%d}\n'
         columns = catalog["ra"], catalog["dec"], ellipses.major, ellipses.minor, ellipses.angle + 90
     known = np.isfinite(columns).all(axis=0)
     header = f"# Region file format: DS9 version 4.1\n{system}\n"
