@@ -141,6 +141,12 @@ def _segmentation_map_tiff(path: Path, steps: Steps) -> None:
     write_label_map(path, steps.detections.segmentation)
 
 
+def _image_tiff(path: Path, steps: Steps) -> None:
+    from ..writers.label_images import write_greys
+
+    write_greys(path, steps.greys)
+
+
 def _warn_of_labels(steps: Steps) -> None:
     from ..writers.label_images import MOST_UINT16
 
@@ -316,6 +322,14 @@ PRODUCTS = {
             _segmentation_map_tiff,
             _warn_of_labels,
             lane=SECOND_LANE,
+        ),
+        Product(
+            "image.tiff",
+            "the image in the greys of image.png, pixel by pixel (uint8): what tools of microscopy lay "
+            "segmentation_map.tiff over",
+            ("greys",),
+            "label_images",
+            _image_tiff,
         ),
         Product(
             "seeds.tiff",

@@ -56,7 +56,7 @@ class Steps:
         """The image that the sources are looked for in; its pixels become those of `sky`."""
         files = self.settings.files
         with self.log.step("Reading the image") as said:
-            image = read_image(files.image, self.settings.source, files.hdu, files.plane)
+            image = self._read()
             said.append(f"Image: {image.describe()}")
         for remark in image.remarks:
             self.log.say(remark)
@@ -72,6 +72,14 @@ class Steps:
         from ..writers.thumbnails import average
 
         return average(self.image.pixels)
+
+    @cached_property
+    def greys(self) -> np.ndarray:
+        """All pixels of the image in the greys of its picture (uint8). After `sky` the image is read once more."""
+        from ..writers.pictures import greys
+
+        image = self.image if hasattr(self.image, "pixels") else self._read()
+        return greys(image.pixels, self.thumbnail)
 
     @cached_property
     def kernel(self) -> np.ndarray | None:
@@ -285,6 +293,10 @@ class Steps:
         """Give back the memory of the pixels, which no further step may need."""
         for sky in self.skies:
             sky.release_pixels()
+
+    def _read(self) -> Image:
+        files = self.settings.files
+        return read_image(files.image, self.settings.source, files.hdu, files.plane)
 
     def _say_of(self, source: str, remarks: tuple[str, ...]) -> None:
         """Say how a file that goes with the image was read."""
