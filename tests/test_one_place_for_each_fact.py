@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 import source_extraction
 from docs.write_tables import TOKENS as TABLES
 from docs.write_tables import out_of_date, readme, tokens
+from run import DEBIAN_PACKAGES
 from source_extraction.core.columns import DETECTION_COLUMNS, NAME_COLUMN
 from source_extraction.faces.source_extractor import parse
 from source_extraction.run.joining import IDENTITY, JOINED_CATALOG
@@ -232,7 +233,7 @@ def test_changelog_knows_this_version() -> None:
     assert f"## {source_extraction.__version__}\n" in (REPOSITORY / "CHANGELOG.md").read_text()
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md", "CHANGELOG.md", "CONTRIBUTING.md"])
 def test_links(page: str) -> None:
     """What a page links to and shows is there."""
     path = REPOSITORY / page
@@ -241,9 +242,17 @@ def test_links(page: str) -> None:
     assert not missing
 
 
+def test_continuous_integration_has_what_the_tests_need() -> None:
+    """The packages and versions that run.py installs."""
+    text = (REPOSITORY / ".github/workflows/ci.yml").read_text()
+    installed = {package for line in re.findall(r"apt-get install .*", text) for package in line.split()}
+    assert {package for packages in DEBIAN_PACKAGES.values() for package in packages} <= installed
+    assert f"planemo=={pinned(REPOSITORY / 'tests/galaxy/requirements.txt')['planemo']} " in text
+
+
 def test_map_of_the_repository() -> None:
     """What the README says where something is exists."""
-    listed = re.search(r"## For maintainers\n\n((?:    .*\n)+)", README)[1]
+    listed = re.search(r"## For maintainers\n\n(?:.+\n)*\n((?:    .*\n)+)", README)[1]
     names = [line.split()[0] for line in listed.splitlines()]
     assert len(names) > 10
     assert [name for name in names if not (REPOSITORY / name).exists()] == []
