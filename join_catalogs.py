@@ -7,7 +7,7 @@ from pathlib import Path
 # Python looks beside a program by itself, but not with -P or PYTHONSAFEPATH.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from source_extraction.faces.join import program
-
 if __name__ == "__main__":
+    from source_extraction.faces.join import program
+
     program()

@@ -31,6 +31,10 @@ PACKAGES = {
 DEBIAN_PACKAGES = {
     "chromium": ["chromium", "fonts-dejavu-core"],
     "slurmctld": ["slurm-wlm", "slurm-client", "munge"],
+    "stilts": ["stilts", "starlink-ecsv-java"],
+    "asttable": ["gnuastro"],
+    "fitsverify": ["fitsverify"],
+    "ds9": ["saods9", "xvfb", "xauth"],
 }
 
 
@@ -116,7 +120,7 @@ def _install_programs() -> None:
     if not missing:
         return
     if os.geteuid() != 0 or not shutil.which("apt-get"):
-        print(f"For the tests of the form and the cluster: apt-get install {' '.join(missing)}", flush=True)
+        print(f"For the tests with other programs: apt-get install {' '.join(missing)}", flush=True)
         return
     print(f"Installing {', '.join(missing)} ...", flush=True)
     _apt_get("update")

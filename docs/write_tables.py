@@ -22,6 +22,7 @@ sys.path.insert(0, str(REPOSITORY))
 from source_extraction.core.columns import (  # noqa: E402
     DETECTION_COLUMNS,
     FLAGS,
+    NAME_COLUMN,
     PHOTOMETRY_COLUMNS,
     Column,
     Given,
@@ -93,14 +94,14 @@ def tokens() -> str:
     values["@WITH_SKY@"] = header_of({Given.SKY} | APERTURE)
     values["@WITH_SKY_MAGNITUDES_APERTURE_2_5@"] = header_of({Given.SKY} | APERTURE | MAGNITUDES, apertures=(2.5,))
     # How many catalog.fits has of an image with sky coordinates and a zero point.
-    values["@TFIELDS@"] = str(len(names({Given.ALWAYS, Given.SKY} | APERTURE | MAGNITUDES)))
+    values["@TFIELDS@"] = str(len(names({Given.ALWAYS, Given.SKY} | APERTURE | MAGNITUDES)) + 1)
     lines = "".join(f'    <token name="{name}">{escape(value)}</token>\n' for name, value in values.items())
     return f"<macros>\n    <!-- Written by {COMMAND}, from the code. -->\n{lines}</macros>\n"
 
 
 def workflow_test(text: str) -> str:
     """The tests of a workflow with the number of columns that the catalog of the shipped sky has."""
-    number = len(names({Given.ALWAYS, Given.SKY} | APERTURE))
+    number = len(names({Given.ALWAYS, Given.SKY} | APERTURE)) + 1
     return NUMBER_OF_COLUMNS.sub(rf"\g<1>{number}\g<2>", text)
 
 
@@ -133,7 +134,11 @@ def columns() -> dict[str, str]:
         "columns of the detection": table(header, map(_column, DETECTION_COLUMNS)),
         "columns of the measurement": table(header, map(_column, measured)),
         "columns that depend on the input": table(
-            (*header, "There with"), ((*_column(column), column.given.value) for column in depending)
+            (*header, "There with"),
+            [
+                *((*_column(column), column.given.value) for column in depending),
+                (*_column(NAME_COLUMN), NAME_COLUMN.given.value),
+            ],
         ),
     }
 
@@ -163,7 +168,7 @@ def names(given: set[Given], apertures: tuple[float, ...] = OPTIONS["apertures"]
 
 def header_of(given: set[Given], **options: tuple[float, ...]) -> str:
     """How the header of catalog.tsv goes on with these columns."""
-    return "".join(rf"\t{name}" for name in names(given, **options))
+    return "".join(rf"\t{name}" for name in (*names(given, **options), NAME_COLUMN.name))
 
 
 if __name__ == "__main__":

@@ -38,7 +38,8 @@ The map of the house, from the bottom up; what is below knows nothing of what is
                        tiff_ome), tiff_values (what the numbers mean) and tiff_geography
 
     writers/    what was found -> files
-        tables, fits_maps, label_images, pictures (sky_axes: the coordinates at their sides), diagnostics, summary
+        tables, described_tables, fits_maps (header_cards: what holds of the image's), label_images,
+        pictures (sky_axes: the coordinates at their sides), diagnostics, summary
         thumbnails     large arrays -> the pixels that a picture has
         whole          a file that is written to its end, or an error
         staging        files appear only when all are whole

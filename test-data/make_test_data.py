@@ -59,6 +59,13 @@ def sky_variance() -> np.ndarray:
     return np.broadcast_to(electrons / GAIN**2, SHAPE).astype(np.float32)
 
 
+def write_compressed(name: str, pixels: np.ndarray, **options: object) -> None:
+    """An image in compressed tiles, which keep every digit: the Tool Shed asks for small files."""
+    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(pixels, tile_shape=pixels.shape, **options)]).writeto(
+        FOLDER / name, overwrite=True
+    )
+
+
 def main() -> None:
     sky = simulate(SHAPE, 260, seed=20, background=BACKGROUND, gradient=GRADIENT, faintest=500)
     counts = np.round(sky.pixels / GAIN)
@@ -67,7 +74,7 @@ def main() -> None:
 
     brightest = sky.truth[np.argsort(sky.truth["flux"])[-5:]]
     masked = discs(brightest, 15)
-    fits.writeto(FOLDER / "mask.fits", masked.astype(np.uint8), overwrite=True)
+    write_compressed("mask.fits", masked.astype(np.uint8))
     # For a mask threshold in between: 100 at the brightest sources, 200 at the brightest of all.
     graded = 100 * masked.astype(np.uint8) + 100 * discs(brightest[-1:], 15).astype(np.uint8)
     tifffile.imwrite(FOLDER / "mask.tiff", graded, compression="deflate")
@@ -84,12 +91,12 @@ def main() -> None:
         [
             fits.PrimaryHDU(),
             fits.ImageHDU(np.stack([0 * corner, corner, 2 * corner]), name="SCI"),
-            fits.ImageHDU(np.zeros_like(corner), name="DQ"),
+            fits.CompImageHDU(np.zeros_like(corner), name="DQ"),
         ]
     ).writeto(FOLDER / "planes.fits", overwrite=True)
     weight = 1 / variance[:90, :120]
     weight[:, :10] = 0
-    fits.writeto(FOLDER / "noise_weight.fits", weight, overwrite=True)
+    write_compressed("noise_weight.fits", weight, compression_type="GZIP_2", quantize_level=0)
     together(corner, np.sqrt(variance[:90, :120])).writeto(FOLDER / "together.fits", overwrite=True)
 
     np.savetxt(FOLDER / "kernel.txt", gaussian(fwhm=3.5, side=7), fmt="%.6f", header="Gaussian, FWHM 3.5 pixels")

@@ -44,7 +44,7 @@ def test_a_hundred_thousand_columns(tmp_path: Path) -> None:
     assert time.perf_counter() - started < 15
     assert len(lines) == 4
     assert lines[0].split("\t") == ["label", "image", *own, "z"]
-    assert lines[1].endswith("\t99999\tnan")
+    assert lines[1].endswith("\t99999\tNaN")
     assert lines[3].split("\t")[2:] == [*map(str, range(99_999, -1, -1)), "0"]
 
 

@@ -96,7 +96,7 @@ def test_no_source_gives_a_header(tmp_path: Path) -> None:
     catalog = read_catalog(tmp_path)
     columns = resolved((*DETECTION_COLUMNS, *PHOTOMETRY_COLUMNS), PhotometryOptions().apertures, "adu")
     there = (Given.ALWAYS, Given.SKY, Given.APERTURE)
-    assert list(catalog.columns) == [column.name for column in columns if column.given in there]
+    assert list(catalog.columns) == [*(column.name for column in columns if column.given in there), "image"]
     assert catalog.empty
     assert not fits.getdata(tmp_path / "segmentation_map.fits").any()
     assert files(tmp_path) == NINE

@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from tests.conftest import TEST_DATA, read_catalog, succeed
 
-PRODUCTS = "catalog.tsv,segmentation_map.tiff,seeds.tiff,points.tsv"
+PRODUCTS = "catalog.tsv,segmentation_map.tiff,image.tiff,seeds.tiff,points.tsv"
 IMAGES = {"sky.fits": fits.getdata, "sky.tiff": tifffile.imread}
 
 
@@ -43,7 +43,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return make(image, IMAGES[request.param](image), tmp_path_factory.mktemp("made"))
 
 
-@pytest.mark.parametrize("name", ["segmentation_map.tiff", "seeds.tiff"])
+@pytest.mark.parametrize("name", ["segmentation_map.tiff", "image.tiff", "seeds.tiff"])
 def test_plain_tiff(made: Made, name: str) -> None:
     """One plane of rows and columns, 0 is black, nothing is compressed, and Galaxy recognizes the format."""
     with tifffile.TiffFile(made.folder / name) as tiff:

@@ -46,6 +46,8 @@ def test_every_row_and_column(runs: dict[str, Path], tmp_path: Path) -> None:
     run = join(*catalogs, folder=tmp_path)
     assert (run.returncode, run.stderr) == (0, "")
     expected = pd.concat([read_catalog(folder) for folder in runs.values()], ignore_index=True)
+    # Some have more columns than the first one: they come before the last.
+    expected["image"] = expected.pop("image")
     pd.testing.assert_frame_equal(read_joined(tmp_path), expected, check_dtype=False)
     assert run.stdout.startswith(f"Catalogs: 4, sources: {len(expected)}, columns: {len(expected.columns)} (")
 
@@ -124,7 +126,7 @@ def test_some_rows_at_a_time(
     for catalog in catalogs:
         own, *lines = (line.split("\t") for line in catalog.read_text().splitlines())
         sources = [dict(zip(own, line, strict=True)) for line in lines]
-        expected += [[source.get(column, "nan") for column in header] for source in sources]
+        expected += [[source.get(column, "NaN") for column in header] for source in sources]
     assert len(expected) > 2 * 142
     assert rows == expected
 

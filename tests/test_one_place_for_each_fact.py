@@ -14,7 +14,8 @@ from packaging.requirements import Requirement
 import source_extraction
 from docs.write_tables import TOKENS as TABLES
 from docs.write_tables import out_of_date, readme, tokens
-from source_extraction.core.columns import DETECTION_COLUMNS, PHOTOMETRY_COLUMNS, Given
+from run import DEBIAN_PACKAGES
+from source_extraction.core.columns import DETECTION_COLUMNS, NAME_COLUMN
 from source_extraction.faces.source_extractor import parse
 from source_extraction.run.joining import IDENTITY, JOINED_CATALOG
 from source_extraction.run.products import DEFAULT_PRODUCTS, PRODUCTS
@@ -30,8 +31,6 @@ README = (REPOSITORY / "README.md").read_text()
 TOKENS = {token.get("name"): token.text for token in MACROS.iter("token")}
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 
-# A choice of the form alone, which it turns into one of the command line's.
-FOR_WORKFLOWS = "file_or_default"
 # The form sets these itself.
 NOT_IN_THE_FORM = {"output_dir", "name", "threads"}
 OPTIONS = {name: option for name, option in ALL_OPTIONS.items() if name not in NOT_IN_THE_FORM}
@@ -41,7 +40,10 @@ PARAMETERS = {
     for parameter in root.iter("param")
     if parameter.get("argument")
 }
-FORMATS = {".tsv": "tabular", ".fits": "fits", ".png": "png", ".tiff": "tiff", ".reg": "txt", ".json": "json"}
+FORMATS = {
+    ".tsv": "tabular", ".fits": "fits", ".ecsv": "txt", ".vot": "xml", ".png": "png", ".tiff": "tiff", ".reg": "txt",
+    ".json": "json",
+}  # fmt: skip
 # conda-forge's matplotlib without a window toolkit.
 NAMES_ON_PYPI = {"matplotlib-base": "matplotlib"}
 
@@ -65,7 +67,7 @@ def test_defaults_and_bounds_of_the_form(name: str) -> None:
     assert parameter.get("label")
     if option.choices:
         options = {choice.get("value"): choice.get("selected") == "true" for choice in parameter.iter("option")}
-        assert set(options) - {FOR_WORKFLOWS} == set(option.choices)
+        assert set(options) == set(option.choices)
         assert [value for value, selected in options.items() if selected] == [option.default]
     elif str in option.kinds or option.is_list:
         assert parameter.get("type") == "text"
@@ -92,22 +94,16 @@ def test_defaults_and_bounds_of_the_form(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["noise", "filter"])
 def test_conditionals_have_a_case_for_every_choice(name: str) -> None:
-    """And ask for a file where the choice is one; only a workflow may have none."""
+    """And ask for a file where the choice is one. A workflow may have a kernel or none, so the form takes both."""
     conditional = FORM.find(f"inputs/conditional[@name='{name}']")
     select = conditional.find("param")
     choices = OPTIONS[select.get("argument").removeprefix("--")].choices
-    offered = [*choices, *([FOR_WORKFLOWS] if name == "filter" else [])]
-    assert [choice.get("value") for choice in select.iter("option")] == offered
-    cases = {case.get("value"): _asks_for_a_file(case) for case in conditional.iter("when")}
-    assert cases == {choice: choice in ("file", FOR_WORKFLOWS) for choice in offered}
-    optional = {
-        case.get("value") for case in conditional.iter("when") if case.find("expand[@optional='true']") is not None
+    assert tuple(choice.get("value") for choice in select.iter("option")) == choices
+    files = {case.get("value"): case.find("param[@type='data']") for case in conditional.iter("when")}
+    assert {choice: file is not None for choice, file in files.items()} == {
+        choice: choice == "file" for choice in choices
     }
-    assert optional <= {FOR_WORKFLOWS}
-
-
-def _asks_for_a_file(case: ElementTree.Element) -> bool:
-    return any(case.find(path) is not None for path in ("param[@type='data']", "expand[@macro='filter_file']"))
+    assert files["file"].get("optional") == ("true" if name == "filter" else None)
 
 
 def test_texts_of_the_form() -> None:
@@ -175,7 +171,10 @@ def test_versions() -> None:
     """The forms have the version of the package, and require what the tests run with."""
     assert TOKENS["@TOOL_VERSION@"] == source_extraction.__version__
     required = {NAMES_ON_PYPI.get(name, name): version for form in FORMS for name, version in requirements(form)}
-    assert required == pinned(REPOSITORY / "requirements.txt")
+    # The bar of tqdm is for terminals.
+    assert required == {
+        name: version for name, version in pinned(REPOSITORY / "requirements.txt").items() if name != "tqdm"
+    }
 
 
 def test_lower_bounds() -> None:
@@ -227,16 +226,14 @@ def test_the_form_that_joins() -> None:
     for attribute in ("version", "profile"):
         assert JOIN_FORM.get(attribute) == FORM.get(attribute)
     assert JOIN_FORM.find("outputs/data").get("from_work_dir") == f"products/{JOINED_CATALOG}"
-    assert set(IDENTITY) < {
-        column.name for column in (*DETECTION_COLUMNS, *PHOTOMETRY_COLUMNS) if column.given is Given.ALWAYS
-    }
+    assert (DETECTION_COLUMNS[0].name, NAME_COLUMN.name) == IDENTITY
 
 
 def test_changelog_knows_this_version() -> None:
     assert f"## {source_extraction.__version__}\n" in (REPOSITORY / "CHANGELOG.md").read_text()
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md", "CHANGELOG.md", "CONTRIBUTING.md"])
 def test_links(page: str) -> None:
     """What a page links to and shows is there."""
     path = REPOSITORY / page
@@ -245,9 +242,17 @@ def test_links(page: str) -> None:
     assert not missing
 
 
+def test_continuous_integration_has_what_the_tests_need() -> None:
+    """The packages and versions that run.py installs."""
+    text = (REPOSITORY / ".github/workflows/ci.yml").read_text()
+    installed = {package for line in re.findall(r"apt-get install .*", text) for package in line.split()}
+    assert {package for packages in DEBIAN_PACKAGES.values() for package in packages} <= installed
+    assert f"planemo=={pinned(REPOSITORY / 'tests/galaxy/requirements.txt')['planemo']} " in text
+
+
 def test_map_of_the_repository() -> None:
     """What the README says where something is exists."""
-    listed = re.search(r"## For maintainers\n\n((?:    .*\n)+)", README)[1]
+    listed = re.search(r"## For maintainers\n\n(?:.+\n)*\n((?:    .*\n)+)", README)[1]
     names = [line.split()[0] for line in listed.splitlines()]
     assert len(names) > 10
     assert [name for name in names if not (REPOSITORY / name).exists()] == []

@@ -13,9 +13,11 @@ from astropy.table import Table
 from astropy.wcs import WCS
 from photutils.aperture import CircularAperture
 from photutils.segmentation import SegmentationImage
+from PIL import Image as Picture
+from PIL.Image import Resampling
 from regions import EllipsePixelRegion, EllipseSkyRegion, Regions
 
-from source_extraction import __version__
+from source_extraction import __version__, extract
 from source_extraction.core.columns import FLAGS
 from source_extraction.run.products import PRODUCTS
 from tests.conftest import TEST_DATA, read_catalog, succeed
@@ -122,6 +124,42 @@ class TestLabelImages:
         assert labels.max() == 90000
         np.testing.assert_array_equal(labels, fits.getdata(tmp_path / "segmentation_map.fits"))
 
+    @pytest.mark.parametrize("image", ["sky.fits", "sky.tiff"])
+    def test_greys_are_those_of_the_picture(self, tmp_path: Path, image: str) -> None:
+        """In the order of the label map's rows, as the pixels of the file."""
+        succeed(TEST_DATA / image, "--outputs", "image.tiff,image.png,segmentation_map.tiff", folder=tmp_path)
+        greys = tifffile.imread(tmp_path / "image.tiff")
+        assert (greys.dtype, greys.shape) == (np.uint8, (360, 480))
+        pixels = fits.getdata(TEST_DATA / image) if image.endswith(".fits") else tifffile.imread(TEST_DATA / image)
+        brightest = np.unravel_index(pixels.argmax(), pixels.shape)
+        assert greys[brightest] == 255
+        order = np.argsort(pixels, axis=None)
+        assert (np.diff(greys.ravel()[order].astype(int)) >= 0).all()
+        labels = tifffile.imread(tmp_path / "segmentation_map.tiff")
+        assert greys[labels > 0].mean() > greys[labels == 0].mean() + 50
+        # Within its frame, the picture has 1500 x 1125 pixels of the image, the first row of a FITS file at the bottom.
+        shown = (
+            Picture.open(tmp_path / "image.png")
+            .convert("L")
+            .crop((230, 110, 1730, 1235))
+            .resize((480, 360), Resampling.BOX)
+        )
+        shown = np.asarray(shown)[:: -1 if image.endswith(".fits") else 1]
+        inside = (slice(20, -20), slice(20, -20))
+        assert np.median(np.abs(shown[inside].astype(float) - greys[inside])) < 4
+
+    def test_greys_from_python(self, tmp_path: Path) -> None:
+        """Also where the image was read long ago, and for an array with pixels without a value."""
+        succeed(SKY, "--outputs", "image.tiff", folder=tmp_path / "expected")
+        expected = (tmp_path / "expected" / "image.tiff").read_bytes()
+        pixels = fits.getdata(SKY).astype(np.float32)
+        for given in (SKY, pixels):
+            extract(given).write(tmp_path, ["image.tiff"])
+            assert (tmp_path / "image.tiff").read_bytes() == expected
+        pixels[10:20, 30:40] = np.nan
+        extract(pixels).write(tmp_path, ["image.tiff"])
+        assert not tifffile.imread(tmp_path / "image.tiff")[10:20, 30:40].any()
+
     def test_seeds(self, everything: Path, catalog: pd.DataFrame) -> None:
         seeds = tifffile.imread(everything / "seeds.tiff")
         assert (seeds.dtype, seeds.shape) == (np.uint8, (360, 480))
@@ -145,7 +183,7 @@ class TestRegions:
         assert all(isinstance(region, EllipseSkyRegion) for region in regions)
         wcs = WCS(fits.getheader(SKY))
         for region, source in zip(regions, catalog.itertuples(), strict=True):
-            assert int(region.meta["text"]) == source.label
+            assert region.meta["tag"] == [str(source.label)]
             ellipse = region.to_pixel(wcs)
             assert ellipse.center.x == pytest.approx(source.x, abs=0.001)
             assert ellipse.center.y == pytest.approx(source.y, abs=0.001)

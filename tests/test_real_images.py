@@ -22,6 +22,7 @@ from tests import sep_directly
 from tests.conftest import REPOSITORY, read_catalog, run_tool
 from tests.empty_apertures import scatter_of_empty_apertures
 from tests.test_against_sep import assert_same_catalog
+from tests.test_an_image_to_go_on_with import assert_same_sources, second_run
 from tests.test_sextractor import SAME_SOURCE, off, with_small_groups
 
 FOLDER = Path(os.environ.get("SOURCE_EXTRACTOR_IMAGES", "/nowhere"))
@@ -75,6 +76,14 @@ def test_real_image(tmp_path: Path, path: Path) -> None:
         assert len(catalog) == pytest.approx(SOURCES[path.name], rel=0.001)
     labels = fits.getdata(tmp_path / "segmentation_map.fits")
     np.testing.assert_array_equal(np.unique(labels[labels > 0]), catalog["label"])
+
+
+@pytest.mark.parametrize("path", IMAGES, ids=lambda path: path.name)
+def test_a_second_run_finds_the_same(tmp_path: Path, path: Path) -> None:
+    """On the image less its background, at the same threshold."""
+    if run_tool(path, "--outputs", "points.tsv", folder=tmp_path).returncode:
+        return  # it has several planes
+    assert_same_sources(*second_run(path, tmp_path))
 
 
 def sextractor(pixels: np.ndarray, folder: Path) -> Table:

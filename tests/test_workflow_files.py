@@ -74,9 +74,7 @@ def test_state_of_the_tool(path: Path) -> None:
                 assert state[name] == OPTIONS[name.rpartition("|")[2]].default, name
             settings, _ = parse(["image", f"--apertures={state['photometry|apertures']}"])
             assert settings.photometry.apertures == OPTIONS["apertures"].default
-            assert state["filter|filter_case"] == (
-                "file_or_default" if "filter|filter_file" in step["in"] else "default"
-            )
+            assert state["filter|filter_case"] == ("file" if "filter|filter_file" in step["in"] else "default")
 
 
 def parameters(inputs: ElementTree.Element, section: str = "") -> Iterator[str]:

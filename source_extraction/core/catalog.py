@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .columns import DETECTION_COLUMNS, PHOTOMETRY_COLUMNS, Column, magnitude_name, resolved
+from .columns import DETECTION_COLUMNS, NAME_COLUMN, PHOTOMETRY_COLUMNS, Column, magnitude_name, resolved
 from .coordinates import map_positions, sky_ellipses, sky_positions
 from .image import Image
 from .photometry import gaussian_fwhm
@@ -57,10 +57,10 @@ def build_catalog(
     """Put the columns of the detection, the measured ones, and what follows from both in their order.
 
     Positions belong to the image that is `detected_on`, fluxes to the one that is `measured_on`, often the same.
-    `title` is what the column `image` calls it.
+    `title` is what the last column calls the image.
     """
     values = detected | measured
-    values["image"] = np.full(len(values["label"]), title)
+    values[NAME_COLUMN.name] = np.full(len(values["label"]), title)
     values |= _positions(values, detected_on)
     if zeropoint is not None:
         fluxes = [name for name in measured if name.startswith(("flux_auto", "flux_aper")) and "err" not in name]
@@ -72,6 +72,7 @@ def build_catalog(
         for column in resolved(table, apertures, image.unit)
         if column.name in values
     ]
+    columns.append(NAME_COLUMN)
     return Catalog(columns, {column.name: values[column.name] for column in columns})
 
 

@@ -1,6 +1,7 @@
 """The columns of the catalog: name, unit, meaning, and the bits of its flags. The one place that knows them.
 
-Their order: SEP's columns; the measured ones; flag_phot and the image's name; coordinates; apertures; magnitudes.
+Their order: SEP's columns; the measured ones; coordinates; apertures; magnitudes; the image's name, which may have
+spaces and so stands where it hides no other column from a program that counts words.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class Column:
     name: str
     unit: str  # "" where it has none; IMAGE_UNIT for that of the image's pixels
     description: str
+    ucd: str = ""  # what it is in the words of the IVOA (UCD1+), as VOTables say it
     exact: bool = False
     given: Given = Given.ALWAYS
 
@@ -45,89 +47,183 @@ class Column:
 
 
 IMAGE_UNIT = "image"
+# How tables of text spell it: Java, R and polars take it for a number in this spelling alone.
+NOT_A_NUMBER = "NaN"
 
 # SEP's own, of the image that the sources are detected on.
 DETECTION_COLUMNS = (
-    Column("label", "", "the source's value in the segmentation map, from 1"),
-    Column("thresh", "image", "threshold at the source (mean over its pixels)"),
-    Column("npix", "pix", "number of pixels that belong to the source"),
-    Column("tnpix", "pix", "number of pixels above the threshold (unfiltered data)"),
-    Column("xmin", "pix", "least x of the source's pixels"),
-    Column("xmax", "pix", "greatest x of the source's pixels"),
-    Column("ymin", "pix", "least y of the source's pixels"),
-    Column("ymax", "pix", "greatest y of the source's pixels"),
+    Column("label", "", "the source's value in the segmentation map, from 1", "meta.id;meta.main"),
+    Column("thresh", "image", "threshold at the source (mean over its pixels)", "instr.sensitivity"),
+    Column("npix", "pix", "number of pixels that belong to the source", "phys.angArea;instr.pixel"),
+    Column("tnpix", "pix", "number of pixels above the threshold (unfiltered data)", "phys.angArea;instr.pixel"),
+    Column("xmin", "pix", "least x of the source's pixels", "pos.cartesian.x;instr.det;stat.min"),
+    Column("xmax", "pix", "greatest x of the source's pixels", "pos.cartesian.x;instr.det;stat.max"),
+    Column("ymin", "pix", "least y of the source's pixels", "pos.cartesian.y;instr.det;stat.min"),
+    Column("ymax", "pix", "greatest y of the source's pixels", "pos.cartesian.y;instr.det;stat.max"),
     Column(
-        "x", "pix", "position: mean x weighted by the filtered light, 0 at the centre of the first pixel", exact=True
+        "x",
+        "pix",
+        "position: mean x weighted by the filtered light, 0 at the centre of the first pixel",
+        "pos.cartesian.x;pos.barycenter;instr.det",
+        exact=True,
     ),
     Column(
-        "y", "pix", "position: mean y weighted by the filtered light, 0 at the centre of the first pixel", exact=True
+        "y",
+        "pix",
+        "position: mean y weighted by the filtered light, 0 at the centre of the first pixel",
+        "pos.cartesian.y;pos.barycenter;instr.det",
+        exact=True,
     ),
-    Column("x2", "pix2", "variance in x of the filtered light", exact=True),
-    Column("y2", "pix2", "variance in y of the filtered light", exact=True),
-    Column("xy", "pix2", "covariance in x and y of the filtered light", exact=True),
-    Column("errx2", "pix2", "variance of x from the noise (0 with err_option none)", exact=True),
-    Column("erry2", "pix2", "variance of y from the noise (0 with err_option none)", exact=True),
-    Column("errxy", "pix2", "covariance of x and y from the noise (0 with err_option none)", exact=True),
-    Column("a", "pix", "semi-major axis of the light, 1 sigma"),
-    Column("b", "pix", "semi-minor axis of the light, 1 sigma"),
-    Column("theta", "rad", "angle of the major axis from the x axis towards the y axis"),
-    Column("cxx", "pix-2", "ellipse parameter: cxx dx^2 + cyy dy^2 + cxy dx dy = 1 at 1 sigma"),
-    Column("cyy", "pix-2", "ellipse parameter, see cxx"),
-    Column("cxy", "pix-2", "ellipse parameter, see cxx"),
-    Column("cflux", "image", "sum of the source's pixels in the filtered image"),
-    Column("flux", "image", "sum of the source's pixels (isophotal flux)"),
-    Column("cpeak", "image", "greatest value in the filtered image"),
-    Column("peak", "image", "greatest value"),
-    Column("xcpeak", "pix", "x of cpeak"),
-    Column("ycpeak", "pix", "y of cpeak"),
-    Column("xpeak", "pix", "x of peak"),
-    Column("ypeak", "pix", "y of peak"),
+    Column("x2", "pix2", "variance in x of the filtered light", "src.morph.param", exact=True),
+    Column("y2", "pix2", "variance in y of the filtered light", "src.morph.param", exact=True),
+    Column("xy", "pix2", "covariance in x and y of the filtered light", "src.morph.param", exact=True),
+    Column(
+        "errx2",
+        "pix2",
+        "variance of x from the noise (0 with err_option none)",
+        "stat.variance;pos.cartesian.x;instr.det",
+        exact=True,
+    ),
+    Column(
+        "erry2",
+        "pix2",
+        "variance of y from the noise (0 with err_option none)",
+        "stat.variance;pos.cartesian.y;instr.det",
+        exact=True,
+    ),
+    Column(
+        "errxy",
+        "pix2",
+        "covariance of x and y from the noise (0 with err_option none)",
+        "stat.covariance;pos.cartesian;instr.det",
+        exact=True,
+    ),
+    Column("a", "pix", "semi-major axis of the light, 1 sigma", "phys.angSize.smajAxis;instr.det"),
+    Column("b", "pix", "semi-minor axis of the light, 1 sigma", "phys.angSize.sminAxis;instr.det"),
+    Column("theta", "rad", "angle of the major axis from the x axis towards the y axis", "pos.posAng;instr.det"),
+    Column("cxx", "pix-2", "ellipse parameter: cxx dx^2 + cyy dy^2 + cxy dx dy = 1 at 1 sigma", "src.morph.param"),
+    Column("cyy", "pix-2", "ellipse parameter, see cxx", "src.morph.param"),
+    Column("cxy", "pix-2", "ellipse parameter, see cxx", "src.morph.param"),
+    Column("cflux", "image", "sum of the source's pixels in the filtered image", "phot.flux"),
+    Column("flux", "image", "sum of the source's pixels (isophotal flux)", "phot.flux"),
+    Column("cpeak", "image", "greatest value in the filtered image", "phot.flux.sb;stat.max"),
+    Column("peak", "image", "greatest value", "phot.flux.sb;stat.max"),
+    Column("xcpeak", "pix", "x of cpeak", "pos.cartesian.x;instr.det"),
+    Column("ycpeak", "pix", "y of cpeak", "pos.cartesian.y;instr.det"),
+    Column("xpeak", "pix", "x of peak", "pos.cartesian.x;instr.det"),
+    Column("ypeak", "pix", "y of peak", "pos.cartesian.y;instr.det"),
     Column(
         "flag",
         "",
         "sum of SEP's bits. 1: split from a blend, 2: touches the image's edge, 8: too thin to have two axes",
+        "meta.code",
     ),
 )
 # Of the image that is measured: first those that every catalog has.
 PHOTOMETRY_COLUMNS = (
-    Column("flux_iso", "image", "sum of the source's pixels (flux, on the image of --measure_file where there is one)"),
-    Column("flux_iso_err", "image", "error of flux_iso in empty sky"),
-    Column("flux_auto", "image", "total flux: the sum in the Kron ellipse (kron_radius times a and b)"),
-    Column("flux_auto_err", "image", "error of flux_auto in empty sky"),
-    Column("snr", "", "signal-to-noise ratio: flux_auto / flux_auto_err"),
-    Column("kron_radius", "", "size of the Kron ellipse in units of a and b, the factor included (as SExtractor's)"),
-    Column("flux_radius", "pix", "half-light radius: of the circle that holds half of flux_auto"),
-    Column("fwhm", "pix", "full width at half maximum of a Gaussian of this a and b: 2 sqrt(ln 2 (a^2 + b^2))"),
-    Column("ellipticity", "", "1 - b / a"),
-    Column("elongation", "", "a / b"),
-    Column("x_err", "pix", "error of x as SExtractor's, too small: with errors, use x_win"),
-    Column("y_err", "pix", "error of y as SExtractor's, too small: with errors, use y_win"),
-    Column("x_win", "pix", "windowed position, more precise than x; x where there is none (flag_phot 2)", exact=True),
-    Column("y_win", "pix", "windowed position, more precise than y; y where there is none (flag_phot 2)", exact=True),
-    Column("x_win_err", "pix", "error of x_win; x_err where there is none"),
-    Column("y_win_err", "pix", "error of y_win; y_err where there is none"),
-    Column("masked_fraction", "", "share of the Kron ellipse's pixels that are masked"),
-    Column("flag_phot", "", "sum of the bits of the photometry, see the legend"),
-    Column("image", "", "name of the image"),
-    Column("ra", "deg", "right ascension (ICRS)", exact=True, given=Given.SKY),
-    Column("dec", "deg", "declination (ICRS)", exact=True, given=Given.SKY),
     Column(
-        "theta_sky", "deg", "position angle of the major axis of the ellipse on the sky, east of north", given=Given.SKY
+        "flux_iso",
+        "image",
+        "sum of the source's pixels (flux, on the image of --measure_file where there is one)",
+        "phot.flux",
+    ),
+    Column("flux_iso_err", "image", "error of flux_iso in empty sky", "stat.error;phot.flux"),
+    Column(
+        "flux_auto",
+        "image",
+        "total flux: the sum in the Kron ellipse (kron_radius times a and b)",
+        "phot.flux;meta.main",
+    ),
+    Column("flux_auto_err", "image", "error of flux_auto in empty sky", "stat.error;phot.flux;meta.main"),
+    Column("snr", "", "signal-to-noise ratio: flux_auto / flux_auto_err", "stat.snr"),
+    Column(
+        "kron_radius",
+        "",
+        "size of the Kron ellipse in units of a and b, the factor included (as SExtractor's)",
+        "arith.factor",
     ),
     Column(
-        "fwhm_arcsec", "arcsec", "fwhm on the sky: that of the semi-axes that the ellipse has there", given=Given.SKY
+        "flux_radius", "pix", "half-light radius: of the circle that holds half of flux_auto", "phys.angSize;instr.det"
     ),
-    Column("map_x", "", "first coordinate in the map's projection", exact=True, given=Given.PROJECTION),
-    Column("map_y", "", "second coordinate in the map's projection", exact=True, given=Given.PROJECTION),
-    Column("lon", "deg", "longitude (WGS 84)", exact=True, given=Given.WGS84),
-    Column("lat", "deg", "latitude (WGS 84)", exact=True, given=Given.WGS84),
-    Column("flux_aper_D", "image", "flux in a circle of D pixels in diameter", given=Given.APERTURE),
-    Column("flux_aper_D_err", "image", "error of flux_aper_D in empty sky", given=Given.APERTURE),
-    Column("mag_auto", "mag", "zeropoint - 2.5 log10(flux_auto)", given=Given.ZEROPOINT),
-    Column("mag_auto_err", "mag", "error of mag_auto: 1.0857 flux_auto_err / flux_auto", given=Given.ZEROPOINT),
-    Column("mag_aper_D", "mag", "zeropoint - 2.5 log10(flux_aper_D)", given=Given.ZEROPOINT_AND_APERTURE),
-    Column("mag_aper_D_err", "mag", "error of mag_aper_D", given=Given.ZEROPOINT_AND_APERTURE),
+    Column(
+        "fwhm",
+        "pix",
+        "full width at half maximum of a Gaussian of this a and b: 2 sqrt(ln 2 (a^2 + b^2))",
+        "phys.angSize;stat.fwhm;instr.det",
+    ),
+    Column("ellipticity", "", "1 - b / a", "src.ellipticity"),
+    Column("elongation", "", "a / b", "phys.size.axisRatio"),
+    Column(
+        "x_err",
+        "pix",
+        "error of x as SExtractor's, too small: with errors, use x_win",
+        "stat.error;pos.cartesian.x;instr.det",
+    ),
+    Column(
+        "y_err",
+        "pix",
+        "error of y as SExtractor's, too small: with errors, use y_win",
+        "stat.error;pos.cartesian.y;instr.det",
+    ),
+    Column(
+        "x_win",
+        "pix",
+        "windowed position, more precise than x; x where there is none (flag_phot 2)",
+        "pos.cartesian.x;pos.centroid;instr.det",
+        exact=True,
+    ),
+    Column(
+        "y_win",
+        "pix",
+        "windowed position, more precise than y; y where there is none (flag_phot 2)",
+        "pos.cartesian.y;pos.centroid;instr.det",
+        exact=True,
+    ),
+    Column("x_win_err", "pix", "error of x_win; x_err where there is none", "stat.error;pos.cartesian.x;instr.det"),
+    Column("y_win_err", "pix", "error of y_win; y_err where there is none", "stat.error;pos.cartesian.y;instr.det"),
+    Column("masked_fraction", "", "share of the Kron ellipse's pixels that are masked", "stat.filling"),
+    Column("flag_phot", "", "sum of the bits of the photometry, see the legend", "meta.code.qual"),
+    Column("ra", "deg", "right ascension (ICRS)", "pos.eq.ra;meta.main", exact=True, given=Given.SKY),
+    Column("dec", "deg", "declination (ICRS)", "pos.eq.dec;meta.main", exact=True, given=Given.SKY),
+    Column(
+        "theta_sky",
+        "deg",
+        "position angle of the major axis of the ellipse on the sky, east of north",
+        "pos.posAng",
+        given=Given.SKY,
+    ),
+    Column(
+        "fwhm_arcsec",
+        "arcsec",
+        "fwhm on the sky: that of the semi-axes that the ellipse has there",
+        "phys.angSize;stat.fwhm",
+        given=Given.SKY,
+    ),
+    Column(
+        "map_x", "", "first coordinate in the map's projection", "pos.cartesian.x", exact=True, given=Given.PROJECTION
+    ),
+    Column(
+        "map_y", "", "second coordinate in the map's projection", "pos.cartesian.y", exact=True, given=Given.PROJECTION
+    ),
+    Column("lon", "deg", "longitude (WGS 84)", "pos.earth.lon", exact=True, given=Given.WGS84),
+    Column("lat", "deg", "latitude (WGS 84)", "pos.earth.lat", exact=True, given=Given.WGS84),
+    Column("flux_aper_D", "image", "flux in a circle of D pixels in diameter", "phot.flux", given=Given.APERTURE),
+    Column(
+        "flux_aper_D_err", "image", "error of flux_aper_D in empty sky", "stat.error;phot.flux", given=Given.APERTURE
+    ),
+    Column("mag_auto", "mag", "zeropoint - 2.5 log10(flux_auto)", "phot.mag", given=Given.ZEROPOINT),
+    Column(
+        "mag_auto_err",
+        "mag",
+        "error of mag_auto: 1.0857 flux_auto_err / flux_auto",
+        "stat.error;phot.mag",
+        given=Given.ZEROPOINT,
+    ),
+    Column("mag_aper_D", "mag", "zeropoint - 2.5 log10(flux_aper_D)", "phot.mag", given=Given.ZEROPOINT_AND_APERTURE),
+    Column("mag_aper_D_err", "mag", "error of mag_aper_D", "stat.error;phot.mag", given=Given.ZEROPOINT_AND_APERTURE),
 )
+# The last one of every catalog.
+NAME_COLUMN = Column("image", "", "name of the image", "meta.id.parent;meta.file")
 
 
 class Flag(IntFlag):

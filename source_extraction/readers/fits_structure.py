@@ -12,7 +12,7 @@ import contextlib
 import math
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -91,6 +91,11 @@ class Keywords(Mapping[str, Any]):
 
     def __contains__(self, keyword: object) -> bool:
         return keyword in self.header
+
+    @property
+    def cards(self) -> Iterable[fits.Card]:
+        """With comments, as they stand there."""
+        return self.header.cards
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.header)

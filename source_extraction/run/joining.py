@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import pandas as pd
 
+from ..core.columns import NAME_COLUMN, NOT_A_NUMBER
 from ..errors import InputError
 from ..writers.staging import staged, writing_to
 from ..writers.whole import whole_text
@@ -25,8 +26,7 @@ from .log import Log
 
 JOINED_CATALOG = "joined_catalog.tsv"
 # Every catalog has these: which source of which image a row is.
-IDENTITY = ("label", "image")
-NOT_THERE = "nan"
+IDENTITY = ("label", NAME_COLUMN.name)
 # As it is: no field is quoted.
 TSV: dict[str, Any] = {"sep": "\t", "quoting": csv.QUOTE_NONE, "lineterminator": "\n"}
 # Of rows that are in memory together.
@@ -85,14 +85,16 @@ def join(catalogs: list[CatalogFile], output_dir: Path, log: Log, lists: Iterabl
 
     It takes the place of no catalog, and of none of the `lists` that name them.
 
-    It has every column that one of them has, in the order in which they appear first, and nan where a catalog
-    does not have it.
+    It has every column that one of them has, in the order in which they appear first (but `image` last, where it is
+    the last one of all), and NaN where a catalog does not have it.
     """
     if not catalogs:
         raise InputError("catalogs", "there is none to join", "give one or more")
     with closing(log):
         opened = [_Catalog(catalog) for catalog in catalogs]
         columns = list(dict.fromkeys(column for catalog in opened for column in catalog.columns))
+        if all(catalog.columns[-1] == NAME_COLUMN.name for catalog in opened):
+            columns.sort(key=NAME_COLUMN.name.__eq__)  # it stays the last one
         inputs = {catalog.path: catalog.name for catalog in catalogs} | {path: str(path) for path in lists}
         with log.step("Joining the catalogs") as said, staged(output_dir, [JOINED_CATALOG], inputs) as folder:
             with writing_to(output_dir):
@@ -154,8 +156,8 @@ def _write(catalogs: list[_Catalog], columns: list[str], path: Path, log: Log) -
             images: dict[str, None] = {}
             for rows in catalog.tables():
                 # What the catalog does not have is not there.
-                rows.reindex(columns=columns, fill_value=NOT_THERE).to_csv(joined, header=False, index=False, **TSV)
-                images |= dict.fromkeys(rows["image"])
+                rows.reindex(columns=columns, fill_value=NOT_A_NUMBER).to_csv(joined, header=False, index=False, **TSV)
+                images |= dict.fromkeys(rows[NAME_COLUMN.name])
                 number += len(rows)
             for image in images:
                 if image in seen:

@@ -16,17 +16,18 @@ from .log import Log
 from .products import Product, chosen_products
 from .steps import Steps
 
-# The order in which steps are taken, where they are wanted. What the pixels of the image show (thumbnail, masked,
-# saturated) comes before `sky`, which makes its own of them; all files are read before anything is estimated, so that
-# one that cannot be used is refused at once.
+# The order in which steps are taken, where they are wanted. What the pixels of the image show (thumbnail, greys,
+# masked, saturated) comes before `sky`, which makes its own of them; all files are read before anything is estimated,
+# so that one that cannot be used is refused at once.
 ORDER = (
-    "image", "thumbnail", "kernel", "masked", "measured_image", "calibration", "saturated",
+    "image", "thumbnail", "greys", "kernel", "masked", "measured_image", "calibration", "saturated",
     "sky", "measured_sky", "threshold", "detections", "floored", "noise_factors", "measured", "negated",
     "sky_thumbnail",
 )  # fmt: skip
 # What a step needs besides itself; what these need in turn comes with them.
 NEEDS = {
     "thumbnail": ("image",),
+    "greys": ("thumbnail",),
     "sky": ("image", "masked", "floored"),
     "detections": ("sky", "kernel", "threshold"),
     "measured": ("detections", "measured_image", "calibration", "saturated", "measured_sky", "noise_factors"),

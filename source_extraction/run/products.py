@@ -111,21 +111,40 @@ def _sources_png(path: Path, steps: Steps) -> None:
 
 
 def _catalog_fits(path: Path, steps: Steps) -> None:
-    from ..writers.tables import write_fits_table
+    from ..writers.described_tables import write_fits_table
 
     write_fits_table(path, steps.catalog, steps.settings)
+
+
+def _catalog_ecsv(path: Path, steps: Steps) -> None:
+    from ..writers.described_tables import write_ecsv
+
+    write_ecsv(path, steps.catalog, steps.settings)
+
+
+def _catalog_vot(path: Path, steps: Steps) -> None:
+    from ..writers.described_tables import write_votable
+
+    write_votable(path, steps.catalog, steps.settings)
 
 
 def _background_subtracted_fits(path: Path, steps: Steps) -> None:
     from ..writers.fits_maps import write_map
 
-    write_map(path, steps.sky.subtracted(), steps.image, steps.settings, unit=steps.image.unit)
+    image = steps.image
+    write_map(path, steps.sky.subtracted(), image, steps.settings, unit=image.unit, still_the_image=True)
 
 
 def _segmentation_map_tiff(path: Path, steps: Steps) -> None:
     from ..writers.label_images import write_label_map
 
     write_label_map(path, steps.detections.segmentation)
+
+
+def _image_tiff(path: Path, steps: Steps) -> None:
+    from ..writers.label_images import write_greys
+
+    write_greys(path, steps.greys)
 
 
 def _warn_of_labels(steps: Steps) -> None:
@@ -266,14 +285,29 @@ PRODUCTS = {
         ),
         Product(
             "catalog.fits",
-            "the catalog as a FITS table with units and descriptions, for TOPCAT, Aladin and astropy",
+            "the catalog as a FITS table with units, descriptions and UCDs, for TOPCAT, Aladin, Gnuastro and astropy",
             ("catalog",),
-            "tables",
+            "described_tables",
             _catalog_fits,
         ),
         Product(
+            "catalog.ecsv",
+            "the catalog as text with units, descriptions and UCDs, for astropy and TOPCAT",
+            ("catalog",),
+            "described_tables",
+            _catalog_ecsv,
+        ),
+        Product(
+            "catalog.vot",
+            "the catalog as a table of the Virtual Observatory (VOTable), for TOPCAT, Aladin and whatever speaks to it",
+            ("catalog",),
+            "described_tables",
+            _catalog_vot,
+        ),
+        Product(
             "background_subtracted.fits",
-            "the image less its background (float32), in the image's unit; masked pixels have no value (NaN)",
+            "the image less its background (float32), in the image's unit, with the image's header; masked pixels have "
+            "no value (NaN)",
             ("sky", "pixels"),
             "fits_maps",
             _background_subtracted_fits,
@@ -288,6 +322,14 @@ PRODUCTS = {
             _segmentation_map_tiff,
             _warn_of_labels,
             lane=SECOND_LANE,
+        ),
+        Product(
+            "image.tiff",
+            "the image in the greys of image.png, pixel by pixel (uint8): what tools of microscopy lay "
+            "segmentation_map.tiff over",
+            ("greys",),
+            "label_images",
+            _image_tiff,
         ),
         Product(
             "seeds.tiff",
@@ -317,8 +359,8 @@ PRODUCTS = {
         ),
         Product(
             "sources.reg",
-            "the ellipses of the total flux as regions, to lay over the image in DS9: on the sky where the image "
-            "has sky coordinates, else in pixels from 1",
+            "the ellipses of the total flux as regions with labels as tags, to lay over the image in DS9: on the sky "
+            "where the image has sky coordinates, else in pixels from 1",
             ("catalog",),
             "tables",
             _sources_reg,

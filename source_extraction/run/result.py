@@ -116,7 +116,7 @@ class Result:
             A row per source and the columns of catalog.tsv in their order, with units and descriptions. `meta` says
             what made it, of which image, with which options.
         """
-        from ..writers.tables import as_table
+        from ..writers.described_tables import as_table
 
         return as_table(self._steps.catalog, self._steps.settings)
 

@@ -63,7 +63,7 @@ class Steps:
         """The image that the sources are looked for in; its pixels become those of `sky`."""
         files = self.settings.files
         with self.log.step("Reading the image") as said:
-            image = read_image(files.image, self.settings.source, files.hdu, files.plane)
+            image = self._read()
             said.append(f"Image: {image.describe()}")
         if image.others:
             self.log.say(f"Also there: {image.others}" + (f": {image.uses}" if image.uses else ""))
@@ -91,6 +91,14 @@ class Steps:
         from ..writers.thumbnails import average
 
         return average(self.image.pixels)
+
+    @cached_property
+    def greys(self) -> np.ndarray:
+        """All pixels of the image in the greys of its picture (uint8). After `sky` the image is read once more."""
+        from ..writers.pictures import greys
+
+        image = self.image if hasattr(self.image, "pixels") else self._read()
+        return greys(image.pixels, self.thumbnail)
 
     @cached_property
     def kernel(self) -> np.ndarray | None:
@@ -348,6 +356,10 @@ class Steps:
         """Give back the memory of the pixels, which no further step may need."""
         for sky in self.skies:
             sky.release_pixels()
+
+    def _read(self) -> Image:
+        files = self.settings.files
+        return read_image(files.image, self.settings.source, files.hdu, files.plane)
 
     def _take(self, image: Image) -> int | None:
         """Say how an image was read, and leave out the pixels of --missing; how many, None without that option."""

@@ -13,6 +13,7 @@ from astropy.io import fits
 from .. import __version__
 from ..core.image import Image
 from ..settings import Settings
+from .header_cards import cards_of_the_image
 from .whole import whole
 
 ROWS_AT_A_TIME = 256
@@ -21,15 +22,25 @@ PROGRAM = "source-extraction"
 
 
 def write_map(
-    path: Path, data: np.ndarray, image: Image, settings: Settings, *, unit: str = "", scale: float | None = None
+    path: Path,
+    data: np.ndarray,
+    image: Image,
+    settings: Settings,
+    *,
+    unit: str = "",
+    scale: float | None = None,
+    still_the_image: bool = False,
 ) -> None:
     """Write `data` (height, width), times `scale`, as the primary HDU, with the celestial WCS of `image`.
 
-    `unit` is the map's BUNIT; `settings` made it. Tables that a distorted WCS refers to follow as
-    extensions.
+    `unit` is the map's BUNIT; `settings` made it. Where it is `still_the_image`, and no map of something else, it keeps
+    the other cards of its header. Tables that a distorted WCS refers to follow as extensions.
     """
     wcs_hdus = image.celestial.hdus or [fits.PrimaryHDU()]
     header = wcs_hdus[0].header.copy()
+    if still_the_image:
+        header = fits.Header(cards_of_the_image(image.headers, placed=image.wcs is not None))
+        header.extend(wcs_hdus[0].header, strip=True, unique=True)
     for keyword, value, comment in provenance(settings, unit):
         header[keyword] = (value, comment)
     header = fits.PrimaryHDU(np.broadcast_to(data.dtype.type(0), data.shape), header).header

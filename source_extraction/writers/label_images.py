@@ -1,4 +1,4 @@
-"""Labels -> TIFF images as tools for microscopy take them: rows in the order of the array, uncompressed."""
+"""Labels, and greys -> TIFF images as tools for microscopy take them: rows in the order of the array, uncompressed."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ def write_label_map(path: Path, segmentation: np.ndarray) -> None:
     """Write a segmentation map as uint16, as uint32 where a label is too large for it."""
     dtype = np.uint16 if segmentation.max(initial=0) <= MOST_UINT16 else np.uint32
     _write_image(path, segmentation, dtype)
+
+
+def write_greys(path: Path, greys: np.ndarray) -> None:
+    """Write a picture (uint8) of the image's own pixels, under a segmentation map."""
+    _write_image(path, greys, np.uint8)
 
 
 def write_seeds(path: Path, x: np.ndarray, y: np.ndarray, shape: tuple[int, int]) -> None:

@@ -52,6 +52,7 @@ COLOR_BAR = 0.202, 0.2525  # inches: gap and width, 2 and 2.5 % of the widest pi
 # Inches at both sides, for labels of small fields and titles of narrow images; cut off as far as nothing is there.
 SPARE, LEAST_MARGIN = 2.0, 0.05
 LONGEST_TITLE = 70
+ROWS_AT_A_TIME = 256
 # zlib's level: the picture of a noisy sky takes a quarter of the time that the default 6 takes, and less room.
 COMPRESSION = 2
 
@@ -183,7 +184,29 @@ def _touching(labels: np.ndarray) -> list[tuple[int, int]]:
 
 
 def _show(axes: Axes, pixels: np.ndarray, image: Image) -> None:
-    """Draw pixels in greys from the sky to the brightest 0.1 %: linear through the noise, logarithmic above.
+    """Draw pixels in greys."""
+    sky, norm = _greys_for(pixels)
+    axes.imshow(pixels - sky, cmap=GREYS, norm=norm, **_placement(image))
+
+
+@own_style()
+def greys(pixels: np.ndarray, thumbnail: np.ndarray) -> np.ndarray:
+    """All pixels (height, width) in the greys of the picture that shows their `thumbnail`, as uint8.
+
+    Pixels without a value are black.
+    """
+    sky, norm = _greys_for(thumbnail)
+    levels = np.empty(pixels.shape, np.uint8)
+    for first in range(0, len(pixels), ROWS_AT_A_TIME):
+        rows = np.asarray(pixels[first : first + ROWS_AT_A_TIME], np.float32)
+        with np.errstate(invalid="ignore", over="ignore"):
+            share = norm(np.where(np.isnan(rows), -np.inf, rows) - sky)
+        levels[first : first + ROWS_AT_A_TIME] = np.clip(share * 256, 0, 255)
+    return levels
+
+
+def _greys_for(pixels: np.ndarray) -> tuple[float, AsinhNorm]:
+    """The level of the sky, and greys from there to the brightest 0.1 %: linear through the noise, logarithmic above.
 
     An asinh (Lupton et al. 2004, PASP 116, 133) of the difference to the median, the sky; the noise is taken
     from the fainter half of the pixels, which holds few sources.
@@ -192,8 +215,7 @@ def _show(axes: Axes, pixels: np.ndarray, image: Image) -> None:
     below, sky, brightest = np.percentile(finite, (15.87, 50, 99.9)) if finite.size else (0, 0, 1)
     noise = sky - below
     top = max(brightest - sky, 10 * noise) or float(np.ptp(finite)) or 1.0
-    norm = AsinhNorm(linear_width=4 * noise or top, vmin=-noise, vmax=top)
-    axes.imshow(pixels - sky, cmap=GREYS, norm=norm, **_placement(image))
+    return sky, AsinhNorm(linear_width=4 * noise or top, vmin=-noise, vmax=top)
 
 
 def _frame(image: Image, title: str, margins: dict[str, float] = MARGINS) -> tuple[Figure, Axes]:

@@ -1,23 +1,21 @@
-"""A Catalog -> files of rows: TSV, a FITS binary table, points for other tools, DS9 regions."""
+"""A Catalog -> lines of text: TSV, points for other tools, DS9 regions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..core.catalog import Catalog
-from ..core.columns import FLAGS
+from ..core.columns import NOT_A_NUMBER
 from ..core.coordinates import sky_ellipses
 from ..core.detections import Detections
-from ..settings import Settings, as_cell
-from .whole import whole, whole_text
+from ..settings import as_cell
+from .whole import whole_text
 
 if TYPE_CHECKING:
-    from astropy.table import Table
-    from astropy.units import Unit
     from astropy.wcs import WCS
 
 
@@ -29,24 +27,43 @@ def tsv_header(catalog: Catalog) -> str:
 def tsv_rows(catalog: Catalog) -> str:
     """A line per source.
 
-    Floats have 9 digits, which is every digit of SEP's float32, and as many as it takes to read
-    back the same float64 where the column is `exact`.
+    Floats have 9 digits, which is every digit of SEP's float32, and as many as it takes to read back the same float64
+    where the column is `exact`. They always have a decimal point or an exponent, for programs that learn the type of a
+    column from its first lines.
     """
-    formats = [_format(catalog[column.name], column.exact) for column in catalog.columns]
-    return "".join(_rows("\t".join(formats) + "\n", map(_cells, catalog.values.values())))
+    return "".join(table_rows(catalog, "", "\t", "\n", as_cell))
 
 
-def _cells(values: np.ndarray) -> np.ndarray:
-    """The values of a column, texts as cells."""
-    if values.dtype.kind != "U" or not len(values):
-        return values
-    return np.array([as_cell(text) for text in values.tolist()])
+def table_rows(
+    catalog: Catalog, beginning: str, between: str, end: str, spelled: Callable[[str], str]
+) -> Iterator[str]:
+    """A line per source, with `spelled` names and numbers as catalog.tsv has them, in whatever stands around them."""
+    formats, cells = zip(
+        *(_as_text(catalog[column.name], column.exact, spelled) for column in catalog.columns), strict=True
+    )
+    return _rows(beginning + between.join(formats) + end, cells)
 
 
-def _format(values: np.ndarray, exact: bool) -> str:
+def _as_text(values: np.ndarray, exact: bool, spelled: Callable[[str], str]) -> tuple[str, np.ndarray]:
+    """The format of a column, and its values for it: as numbers where that is enough, which is fast."""
     if values.dtype.kind in "iu":
-        return "%d"
-    return "%s" if values.dtype.kind == "U" else "%r" if exact else "%.9g"
+        return "%d", values
+    if values.dtype.kind == "U":
+        return "%s", np.array([spelled(text) for text in values.tolist()], dtype=object)
+    number = "%r" if exact else "%.9g"
+    with np.errstate(invalid="ignore"):
+        # Where 9 digits show no fraction.
+        seem_whole = not exact and bool((np.abs(values - np.rint(values)) <= 1e-8 * np.abs(values)).any())
+    if not seem_whole and np.isfinite(values).all():
+        return number, values
+    return "%s", np.array([_as_float(number % value) for value in values.tolist()], dtype=object)
+
+
+def _as_float(text: str) -> str:
+    """The text of a number as no program mistakes it for an integer or a word."""
+    if text == "nan":
+        return NOT_A_NUMBER
+    return text + ".0" if text.lstrip("-").isdecimal() else text
 
 
 def write_points(path: Path, detections: Detections) -> None:
@@ -65,10 +82,10 @@ def write_regions(path: Path, catalog: Catalog, wcs: WCS | None) -> None:
     a, b = (catalog["kron_radius"] * catalog[axis] for axis in "ab")
     ellipses = None if wcs is None or "ra" not in catalog else sky_ellipses(wcs, x, y, a, b, theta)
     if ellipses is None:
-        system, row = "image", "ellipse(%.4f,%.4f,%.4f,%.4f,%.3f) # text={%d}\n"
+        system, row = "image", "ellipse(%.4f,%.4f,%.4f,%.4f,%.3f) # tag={%d}\n"
         columns = x + 1, y + 1, a, b, np.degrees(theta)
     else:
-        system, row = "icrs", 'ellipse(%.12f,%.12f,%.10f",%.10f",%.3f) # text={%d}\n'
+        system, row = "icrs", 'ellipse(%.12f,%.12f,%.10f",%.10f",%.3f) # tag={%d}\n'
         columns = catalog["ra"], catalog["dec"], ellipses.major, ellipses.minor, ellipses.angle + 90
     known = np.isfinite(columns).all(axis=0)
     header = f"# Region file format: DS9 version 4.1\n{system}\n"
@@ -84,60 +101,3 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
 def _rows(row: str, columns: Iterable[np.ndarray]) -> Iterator[str]:
     """One format string for the row is 2.4 times as fast as csv.writer (75,000 x 31), pandas slower still."""
     return map(row.__mod__, zip(*(values.tolist() for values in columns), strict=True))
-
-
-def as_table(catalog: Catalog, settings: Settings) -> Table:
-    """The catalog as an astropy table, with units, descriptions and how it was made."""
-    from astropy.table import Column, Table
-
-    from .fits_maps import provenance
-
-    columns = [
-        Column(catalog[column.name], column.name, unit=_unit(column.unit), description=column.description)
-        for column in catalog.columns
-    ]
-    meta = {keyword.removeprefix("HIERARCH "): value for keyword, value, _ in provenance(settings)}
-    return Table(columns, meta=meta)
-
-
-def _unit(unit: str) -> Unit | None:
-    """A unit as astropy has it, one that it does not know as its name."""
-    from astropy.units import Unit
-
-    return Unit(unit, parse_strict="silent") if unit else None
-
-
-def write_fits_table(path: Path, catalog: Catalog, settings: Settings) -> None:
-    """Write a binary table with units, descriptions (TCOMM) and how it was made.
-
-    Columns are as wide as SEP's and ours are in memory; text is UTF-8 escaped to ASCII.
-    """
-    from astropy.io import fits
-
-    from .fits_maps import ascii_only, provenance
-
-    columns = []
-    for column in catalog.columns:
-        values = catalog[column.name]
-        if values.dtype.kind == "U":
-            values = np.full(len(values), ascii_only(settings.title))
-        columns.append(fits.Column(column.name, _tform(values), array=values, unit=ascii_only(column.unit) or None))
-    table = fits.BinTableHDU.from_columns(columns, name="CATALOG")
-    for number, column in enumerate(catalog.columns, start=1):
-        table.header[f"TCOMM{number}"] = ascii_only(column.description)
-    for keyword, value, comment in provenance(settings):
-        table.header[keyword] = (value, comment)
-    for name, legend in FLAGS.items():
-        for bit, meaning in legend.items():
-            table.header["COMMENT"] = f"{name} {bit}: {meaning}"
-    with whole(path) as file:
-        fits.HDUList([fits.PrimaryHDU(), table]).writeto(file)
-
-
-def _tform(values: np.ndarray) -> str:
-    """The FITS code of a column's type (FITS standard 4.0, table 18)."""
-    if values.dtype.kind == "U":
-        return f"{values.dtype.itemsize // 4}A"
-    return {("i", 8): "K", ("i", 4): "J", ("i", 2): "I", ("f", 8): "D", ("f", 4): "E"}[
-        values.dtype.kind, values.dtype.itemsize
-    ]

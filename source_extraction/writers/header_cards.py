@@ -1,0 +1,94 @@
+"""The header cards of an image that are still true of what was made of its pixels."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from astropy.io import fits
+
+# How the file is built (FITS standard 4.0, 4.4.1), what its stored numbers mean, what follows from them, and when it
+# was written: all of this is another file's.
+OF_THE_FILE = re.compile(
+    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|EXTNAME|EXTVER|EXTLEVEL|INHERIT|NEXTEND|END|DATE"
+    r"|BUNIT|BSCALE|BZERO|BLANK|DATAMIN|DATAMAX|CHECKSUM|DATASUM|BLOCKED"
+)
+# Of tables, in which compressed images are kept (7.2.1, 10.1).
+OF_THE_TABLE = re.compile(
+    r"TFIELDS|THEAP|T(?:FORM|TYPE|UNIT|NULL|SCAL|ZERO|DISP|DIM|BCOL)\d+"
+    r"|Z(?:IMAGE|TENSION|BITPIX|NAXIS\d*|TILE\d+|CMPTYPE|NAME\d+|VAL\d+|SCALE|ZERO|BLANK|QUANTIZ|DITHER0|MASKCMP)"
+    r"|Z(?:SIMPLE|EXTEND|PCOUNT|GCOUNT|HECKSUM|DATASUM|BLOCKED)"
+)
+# Numbers (9.2) that some write as text.
+DAYS = re.compile(r"MJD-(?:OBS|AVG|BEG|END)|MJDREF[IF]?")
+# Coordinates (8): those of the sky are written anew, from the WCS. Of other ones only what is linear is kept, of an
+# image that has no third axis; whoever reads them may stumble over the rest.
+LINEAR = re.compile(r"(?:CTYPE|CRPIX|CRVAL|CDELT|CUNIT|CROTA|CNAME)\d+[A-Z]?|(?:CD|PC)\d+_\d+[A-Z]?|WCSNAME[A-Z]?")
+COORDINATES = re.compile(
+    rf"{LINEAR.pattern}|(?:PC|CD)\d{{6}}|WCSAXES[A-Z]?|(?:CRDER|CSYER)\d+[A-Z]?|P[VS]\d+_\d+[A-Z]?"
+    r"|(?:LONPOLE|LATPOLE|RADESYS|RADECSYS|EQUINOX|EPOCH|SPECSYS|RESTFRQ|RESTWAV)[A-Z]?"
+    r"|(?:A|B|AP|BP)_(?:ORDER|DMAX|\d+_\d+)|(?:CPDIS|CQDIS|CPERR|CQERR|D2IMDIS|D2IMERR|AXISCORR)\d*.*|D[PQ]\d+.*"
+)
+
+
+def cards_of_the_image(headers: Iterable[Mapping[str, Any]], *, placed: bool) -> Iterator[fits.Card]:
+    """The cards of an image's own header, then those of the primary HDU that it does not have, as far as they hold.
+
+    They are written anew, so that they keep to the standard; what cannot be is left out. Coordinates of an image that
+    is `placed` on the sky come from elsewhere.
+    """
+    seen: set[str] = set()
+    for header in headers:
+        flat = header.get("NAXIS") in (None, 2)
+        found = set()
+        for keyword, value, comment in _cards(header):
+            name = keyword.upper()
+            if name in seen or not _holds(name, flat=flat, placed=placed):
+                continue
+            if name not in ("COMMENT", "HISTORY", ""):
+                if name in found:
+                    continue
+                found.add(name)
+            card = _written_anew(keyword, value, comment)
+            if card is not None:
+                yield card
+        # The comments of the primary HDU are of the whole file.
+        seen |= found | {"COMMENT", "HISTORY", ""}
+
+
+def _holds(name: str, *, flat: bool, placed: bool) -> bool:
+    """Whether a card is still true, of an image of two axes (`flat`) that has a place on the sky (`placed`)."""
+    if OF_THE_FILE.fullmatch(name) or OF_THE_TABLE.fullmatch(name):
+        return False
+    if COORDINATES.fullmatch(name):
+        return flat and not placed and bool(LINEAR.fullmatch(name))
+    return True
+
+
+def _cards(header: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
+    """Keyword, value and comment, of a FITS header or any other mapping."""
+    cards = getattr(header, "cards", None)
+    if cards is None:
+        yield from ((str(keyword), value, "") for keyword, value in header.items())
+        return
+    for card in cards:
+        with warnings.catch_warnings(action="ignore"):
+            try:
+                yield card.keyword, card.value, card.comment
+            except (fits.VerifyError, ValueError):
+                continue
+
+
+def _written_anew(keyword: str, value: Any, comment: str) -> fits.Card | None:
+    """A card of the standard; None where there is none for it."""
+    with warnings.catch_warnings(action="ignore"):
+        try:
+            if DAYS.fullmatch(keyword.upper()):
+                value = float(value)
+            card = fits.Card(keyword, value, comment)
+            str(card)
+        except (fits.VerifyError, ValueError, TypeError):
+            return None
+    return card
