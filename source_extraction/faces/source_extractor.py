@@ -50,7 +50,8 @@ def _metavar(option: Option) -> str:
         return "X|KEYWORD" if str in option.kinds else "N" if option.whole else "X"
     if Path in option.kinds:
         return "DIR" if option.name.endswith("dir") else "FILE"
-    return option.name.upper()
+    # "HDU" of mask_hdu too.
+    return option.name.rpartition("_")[2].upper()
 
 
 def _converter(option: Option) -> Callable[[str], Any]:
