@@ -84,6 +84,8 @@ def test_a_kernel_from_a_file_and_back(visitor: Visitor) -> None:
     assert not kernel.is_visible()
     visitor.choose("filter|filter_case", "Kernel from a file (file)")
     kernel.wait_for()
+    # None is chosen: a workflow may have none.
+    visitor.choose("filter|filter_file", "3: kernel.txt")
     assert visitor.chosen("filter|filter_file") == "3: kernel.txt"
     visitor.choose("filter|filter_case", "(default)")
     kernel.wait_for(state="detached")
