@@ -87,7 +87,6 @@ def tokens() -> str:
     tables = {"products": products(PRODUCTS), **columns(), "flags": flags()}
     values = {f"@{name.replace(' ', '_').upper()}@": table for name, table in tables.items()}
     always = names({Given.ALWAYS})
-    values["@CATALOG_COLUMNS@"] = ",".join(always)
     # Regular expressions for the header of catalog.tsv: what is always there, then what images and options add.
     values["@CATALOG_HEADER@"] = r"\t".join(always)
     values["@WITHOUT_SKY@"] = header_of(APERTURE)

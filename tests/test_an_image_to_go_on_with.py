@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -161,6 +162,19 @@ def test_cards_against_the_standard(tmp_path: Path, card: str) -> None:
         run = subprocess.run(["fitsverify", "-q", tmp_path / NAME], check=False, capture_output=True, text=True)
         # It warns of a card without a value, which the standard allows.
         assert "verification OK" in run.stdout or "0 errors" in run.stdout, run.stdout
+
+
+def test_very_many_cards(tmp_path: Path) -> None:
+    """They take no more time than a real header of some thousands: the rest is left out."""
+    header = fits.getheader(SKY).tostring(endcard=False, padding=False)
+    header += "".join(f"K{number:06d} = {number:20d}".ljust(80) for number in range(100_000)) + "END".ljust(80)
+    content = header.ljust(-(-len(header) // 2880) * 2880).encode() + fits.getdata(SKY).tobytes()
+    (tmp_path / "image.fits").write_bytes(content.ljust(-(-len(content) // 2880) * 2880, b"\0"))
+    started = time.perf_counter()
+    made = subtracted(tmp_path / "image.fits", tmp_path)
+    assert time.perf_counter() - started < 20
+    assert (made["GAIN"], made["K009000"]) == (2.0, 9000)
+    assert "K020000" not in made
 
 
 @pytest.mark.parametrize("ctype", ["LINEAR", ""])

@@ -67,6 +67,9 @@ TOOLS = """
   <section id="collections" name="Collections">
     <tool file="${{model_tools_path}}/filter_failed_collection.xml"/>
   </section>
+  <section id="tables" name="Tables">
+    <tool file="${{model_tools_path}}/bundled/stats/filtering.xml"/>
+  </section>
 </toolbox>
 """
 
