@@ -90,7 +90,7 @@ def main() -> None:
     fits.HDUList(
         [
             fits.PrimaryHDU(),
-            fits.ImageHDU(np.stack([0 * corner, corner, 2 * corner]), name="SCI"),
+            fits.CompImageHDU(np.stack([0 * corner, corner, 2 * corner]), name="SCI"),
             fits.CompImageHDU(np.zeros_like(corner), name="DQ"),
         ]
     ).writeto(FOLDER / "planes.fits", overwrite=True)
@@ -120,7 +120,8 @@ def together(image: np.ndarray, noise: np.ndarray) -> fits.HDUList:
     hdus = fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(mosaic, name="SCI", compression_type="RICE_1")])
     for name, pixels, codec in (("ERR", noise, "GZIP_2"), ("DQ", mask, "RICE_1"), ("R", 2 * image, "RICE_1")):
         cube = np.stack([0 * pixels, pixels])
-        hdus.append(fits.CompImageHDU(cube, name=name, compression_type=codec, quantize_level=0))
+        tile = (1, *pixels.shape)
+        hdus.append(fits.CompImageHDU(cube, name=name, compression_type=codec, tile_shape=tile, quantize_level=0))
     hdus["DQ"].header.update({"MP_BAD": 2, "HIERARCH MP_DETECTED": 5})
     return hdus
 
