@@ -371,7 +371,7 @@ class PhotometryOptions(_Checked):
     correlated_noise: bool = _option(
         True,
         "photometry",
-        "count in errors what the noise of neighbouring pixels has in common, which is measured on the image; "
+        "include the correlation of neighbouring pixels' noise, which is measured on the image, in the errors; "
         "without, errors are those of independent pixels, too small on resampled images",
     )
     gain: float | str | None = _option(
@@ -438,7 +438,7 @@ class FileOptions(_Checked):
     missing: float | None = _option(
         None,
         "input",
-        "pixels of exactly this value have none, as the zeros outside a mosaic; of the image to measure on too",
+        "pixels of exactly this value are missing, as the zeros outside a mosaic; in the image to measure on too",
         bounds=Bounds(),
     )
     mask_file: Path | InMemory | None = _option(
@@ -471,8 +471,8 @@ class FileOptions(_Checked):
     error_type: str = _option(
         "rms",
         "detection",
-        "what the error file holds: standard deviations, variances, or weights (1 / variance, 0 = masked; relative "
-        "ones, which say less than half or more than twice the background RMS, are scaled to it)",
+        "what the error file holds: standard deviations, variances, or weights (1 / variance, 0 = masked; those "
+        "whose noise is less than half or more than twice the background RMS are relative, and scaled to it)",
         choices=("rms", "variance", "weight"),
     )
     filter_file: Path | None = _option(

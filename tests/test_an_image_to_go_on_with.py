@@ -15,7 +15,8 @@ from astropy.wcs import WCS
 
 import source_extraction as se
 from source_extraction import __version__
-from tests.conftest import TEST_DATA, read_catalog, succeed
+from tests.conftest import TEST_DATA, read_catalog, run_tool, succeed
+from tests.test_headers import PLATE
 
 SKY = TEST_DATA / "sky.fits"
 NAME = "background_subtracted.fits"
@@ -192,6 +193,22 @@ def test_coordinates_that_are_not_the_sky_s(tmp_path: Path, ctype: str) -> None:
 def test_maps_of_something_else_keep_the_coordinates_alone(products: Path) -> None:
     for name in ("background.fits", "segmentation_map.fits"):
         assert not {"GAIN", "OBJECT"} & set(fits.getheader(products / name))
+
+
+def test_a_plate_solution_is_not_kept_beside_the_distortion_made_of_it(tmp_path: Path) -> None:
+    """Both together take the process of whoever reads them down: astropy.wcs, and so this tool."""
+    path, out = tmp_path / "plate.fits", tmp_path / "out"
+    pixels = np.random.default_rng(3).normal(100, 3, (90, 120)).astype(np.float32)
+    fits.writeto(path, pixels, fits.Header(PLATE | {"OBJECT": "M 67"}))
+    header = subtracted(path, out)
+    assert header["OBJECT"] == "M 67"
+    assert "CQDIS1" in header
+    assert not [name for name in header if name in PLATE and name != "EQUINOX"]
+    with_both = fits.getheader(out / "background_subtracted.fits")
+    with_both.update(PLATE)
+    fits.writeto(tmp_path / "both.fits", pixels, with_both)
+    for image in (out / "background_subtracted.fits", tmp_path / "both.fits"):
+        run_tool(image, "--outputs", "catalog.tsv", folder=tmp_path / "again").check_returncode()
 
 
 def test_from_python(tmp_path: Path, sky: np.ndarray) -> None:

@@ -366,7 +366,7 @@ def test_refused(tmp_path: Path, capsys: pytest.CaptureFixture, case: str) -> No
 REFUSED_COMPANIONS: dict[str, tuple[Maker, str, str]] = {
     "mask of another shape": (
         write_fits(OTHER), "--mask_file", "the mask has 30 x 20 pixels, the image .* 160 x 120; give a mask of the image's"),
-    "mask of everything": (write_fits(1 + 0 * SKY), "--mask_file", "the mask leaves no pixel of the image; masked are"),
+    "mask of everything": (write_fits(1 + 0 * SKY), "--mask_file", "the mask leaves no pixel of the image; check it: "),
     "mask that is text": (write_text("1 0"), "--mask_file", "this is text, not a FITS or TIFF image; convert it"),
     "kernel empty": (write_text(""), "--filter_file", "the kernel is empty; give its weights as text, one row per line"),
     "kernel of comments": (write_text("# 1 2\n"), "--filter_file", "the kernel is empty; give its weights as text"),

@@ -156,3 +156,14 @@ def test_with_what_else_there_is() -> None:
     np.testing.assert_allclose(measured["flux_aper_5"], 3 * plain["flux_aper_5"], rtol=1e-3, atol=3)
     kept = extract(field.pixels, subtract_background=False, err_option="none", thresh=240, **TWICE)
     np.testing.assert_array_equal(kept.background_subtracted, field.pixels)
+
+
+@pytest.mark.parametrize("times", [1e-4, 1e4])
+def test_a_threshold_in_the_unit_of_the_image_says_nothing_of_another(times: float) -> None:
+    """The image to measure on has sources of its own to leave out, in its own unit."""
+    field = simulate_galaxy("exponential", 6)
+    options = TWICE | {"err_option": "none", "thresh": 3 * np.std(field.pixels[:100, :100])}
+    same, other = (
+        extract(field.pixels, measure=field.pixels * np.float32(factor), **options).to_pandas() for factor in (1, times)
+    )
+    np.testing.assert_allclose(other["flux_auto"] / times, same["flux_auto"], rtol=0.02, atol=200)

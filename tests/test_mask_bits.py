@@ -131,7 +131,7 @@ def test_a_run_is_that_of_the_mask_of_these_bits(tmp_path: Path, capsys: pytest.
     [
         (SKY + np.float32(0.5), "its values are no whole numbers, which bit flags are; leave out --mask_bits"),
         (np.full(SHAPE, 1e30), "its values are no whole numbers"),
-        (np.full(SHAPE, 4, np.int16), "the mask leaves no pixel of the image; masked are the pixels that have one of"),
+        (np.full(SHAPE, 4, np.int16), "the mask leaves no pixel of the image; check it: pixels that have one of"),
     ],
 )
 def test_refused(tmp_path: Path, capsys: pytest.CaptureFixture, values: np.ndarray, complaint: str) -> None:
@@ -229,3 +229,14 @@ def test_ordinary_masks_are_as_before() -> None:
         np.testing.assert_array_equal(
             read_mask(which, threshold, None, image).masked, tifffile.imread(TEST_DATA / "mask.tiff") > 0
         )
+
+
+def test_no_pixel_has_one_of_the_bits(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """A bit beyond those of the mask's type, for example."""
+    fits.writeto(tmp_path / "image.fits", SKY)
+    fits.writeto(tmp_path / "mask.fits", np.full(SHAPE, 3, np.uint8))
+    arguments = (tmp_path / "image.fits", "--mask_file", tmp_path / "mask.fits", "--mask_bits", "1024")
+    status, said, _ = run(capsys, *arguments, "--output_dir", tmp_path / "out", "--outputs", "catalog.tsv")
+    assert status == 0
+    assert "Warning: " in said
+    assert "no pixel has one of --mask_bits: nothing is masked" in said

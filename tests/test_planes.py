@@ -516,6 +516,18 @@ class TestMissing:
         assert len(found) <= len(there) + 3
 
 
+def test_greys_leave_out_what_is_missing_in_python_too(tmp_path: Path) -> None:
+    """There the image is read once more, after its pixels were given back."""
+    pixels = np.random.default_rng(5).normal(0, 3, (120, 160)).astype(np.float32)
+    pixels[:, :40] = 0
+    fits.writeto(tmp_path / "image.fits", pixels)
+    result = se.extract(tmp_path / "image.fits", missing=0)
+    result.write(tmp_path, outputs=["image.tiff"])
+    greys = tifffile.imread(tmp_path / "image.tiff")
+    assert set(np.unique(greys[:, :40])) == {0}
+    assert len(np.unique(greys[:, 40:])) > 20
+
+
 class TestWeights:
     """--error_type weight: inverse variances as they are, relative weights scaled."""
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .sky import Sky
-from .windows import Window, grown
+from .windows import Window, blocks, grown
 
 # Pixels are compared with those up to so many pixels away. What they have in common beyond `NEAR` is of large scale,
 # left over from the background, and is taken off everywhere. Resampling reaches 6 pixels at most; light that is too
@@ -41,6 +41,7 @@ LEAST_SHARE = 0.25
 # first radius the place makes no difference, and above the second pixels make none.
 PLACES, STRIPS = 21, 16
 SMALL_CIRCLE, LARGE_CIRCLE = 8.0, 256.0
+LEAST_RADIUS = 0.1  # strips meet no smaller circle
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +83,7 @@ class Correlation:
             return self.in_ellipses(np.full(len(x), radius), np.full(len(x), radius), np.zeros(len(x)))
         table = self._table(radius)
         last = len(table) - 1
-        (column, right), (row, up) = (_cell_of((at - np.rint(at) + 0.5) * last, last) for at in (x, y))
+        (column, right), (row, up) = (_place_in((at - np.rint(at) + 0.5) * last, last) for at in (x, y))
         above = np.minimum(row + 1, last)
         beside = np.minimum(column + 1, last)
         low = table[row, column] * (1 - right) + table[row, beside] * right
@@ -115,6 +116,7 @@ class Correlation:
 
     def _table(self, radius: float) -> np.ndarray:
         """What `in_circles` is for centres all over a pixel (rows and columns of centres), made once."""
+        radius = max(radius, LEAST_RADIUS)
         if radius not in self._circles:
             places = np.linspace(-0.5, 0.5, PLACES) if radius <= SMALL_CIRCLE else np.zeros(1)
             overlap = overlaps(radius, places, places)
@@ -168,7 +170,7 @@ def _shares(dx: np.ndarray, dy: np.ndarray, a: np.ndarray, b: np.ndarray, theta:
     return np.asarray((np.arccos(half) - half * np.sqrt(1 - half**2)) * np.float32(2 / np.pi))
 
 
-def _cell_of(position: np.ndarray, last: int) -> tuple[np.ndarray, np.ndarray]:
+def _place_in(position: np.ndarray, last: int) -> tuple[np.ndarray, np.ndarray]:
     """The place at or below each position on a line of places from 0 to `last`, and how far beyond it is."""
     below = np.clip(position.astype(int), 0, max(last - 1, 0))
     return below, position - below
@@ -220,11 +222,9 @@ def _products(sky: Sky, segmentation: np.ndarray) -> tuple[np.ndarray, np.ndarra
     Of source-free pixels in blocks from all over the image, always the same ones: as many as are needed.
     """
     (height, width), rms = segmentation.shape, sky.working_rms_map()
-    corners = [(y, x) for y in range(0, height, BLOCK) for x in range(0, width, BLOCK)]
     powers = np.zeros((2, FFT_SIZE, FFT_SIZE // 2 + 1))
     number = 0
-    for y, x in np.random.default_rng(0).permutation(corners):
-        window = Window(y, min(y + BLOCK, height), x, min(x + BLOCK, width))
+    for window in blocks((height, width), BLOCK):
         values, free = _noise(sky, rms, segmentation, window)
         number += int(np.count_nonzero(free))
         for power, each in zip(powers, (values, free), strict=True):

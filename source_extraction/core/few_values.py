@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .windows import grown
+from .windows import blocks, grown
 
 # An image has few values where two of them make up more than this share of the pixels of most blocks that are not
 # constant. Of rounded Gaussian noise they do up to 1.35 steps; above, SEP's RMS is within 3 % of the truth.
@@ -51,13 +51,11 @@ def step_between_values(pixels: np.ndarray, masked: np.ndarray | None) -> float 
     all are equal.
     """
     height, width = pixels.shape
-    corners = [(y, x) for y in range(0, height, BLOCK) for x in range(0, width, BLOCK)]
     shares, steps = [], []
-    # From all over the image, and the same in every run.
-    for y, x in np.random.default_rng(0).permutation(corners):
-        block = pixels[y : y + BLOCK, x : x + BLOCK]
+    for window in blocks((height, width), BLOCK):
+        block = window.of(pixels)
         if masked is not None:
-            block = np.where(masked[y : y + BLOCK, x : x + BLOCK], np.float32(np.nan), block)
+            block = np.where(window.of(masked), np.float32(np.nan), block)
         differences = np.abs(np.concatenate([np.diff(block, axis=axis).ravel() for axis in (0, 1)]))
         differences = differences[differences > 0]
         if not len(differences):

@@ -105,7 +105,7 @@ class Sky:
         return np.maximum(rms, self._rms_floor, out=rms)
 
     def background_rms_over_noise(self) -> float:
-        """How many times the noise map says less than the background RMS: the median over the good pixels."""
+        """The background RMS in units of the noise map: the median of their ratio over the good pixels."""
         if self.noise_map is None:
             return 1.0
         return float(np.median(self.good(self.working_rms_map() * self.unit / self.noise_map.rms)))
@@ -132,7 +132,7 @@ class Sky:
     @property
     def rms_is_sep_s(self) -> bool:
         """Whether the background RMS is SEP's, which the wings of sources raise by a few per cent."""
-        return not isinstance(self._mesh, CellMesh)
+        return not isinstance(self._mesh, CellMesh) or self._mesh.step is None
 
     def floored_pixels(self) -> int:
         """In how many pixels the RMS map stands at its floor, SEP's being lower."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -38,6 +38,14 @@ class Window(NamedTuple):
     def holds(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """True where a pixel lies in it."""
         return (y >= self.top) & (y < self.bottom) & (x >= self.left) & (x < self.right)
+
+
+def blocks(shape: tuple[int, int], side: int) -> Iterator[Window]:
+    """The squares of an image, smaller at its ends; one after the other from all over it, the same in every run."""
+    height, width = shape
+    corners = [(y, x) for y in range(0, height, side) for x in range(0, width, side)]
+    for y, x in np.random.default_rng(0).permutation(corners).tolist():
+        yield Window(y, min(y + side, height), x, min(x + side, width))
 
 
 def grown(marked: np.ndarray, pixels: int) -> np.ndarray:

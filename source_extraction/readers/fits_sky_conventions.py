@@ -141,7 +141,10 @@ def _settle_matrix(cards: SkyCards) -> None:
 
 def _settle_plate(cards: SkyCards) -> None:
     """wcslib takes one keyword of a plate solution for the promise of all others."""
-    if has_plate(cards):
+    if has_plate(cards) and cards.names(TABLES):
+        # wcslib cannot have both, and takes the process down.
+        cards.leave_out(cards.names(PLATE), "as the header has tables of distortions as well", "those are taken")
+    elif has_plate(cards):
         # wcslib makes a name of it, or of anything that lies in its memory, and stumbles where it comes last.
         cards.put("PLATEID", cards.text("PLATEID"), quoted=True, first=True)
     else:
@@ -152,7 +155,9 @@ def _settle_sip(cards: SkyCards) -> None:
     """SIP is what CTYPE says (Shupe et al. 2005, ASPC 347, 491), and a polynomial for each axis."""
     unreadable = [name for name in cards.unreadable if SIP.fullmatch(name)]
     there = [axis for axis in "AB" if f"{axis}_ORDER" in cards]
-    if not all(kind.endswith("-SIP") for kind in cards.of_both_axes("CTYPE")):
+    if has_plate(cards):
+        leave_out_sip(cards, "as there is a plate solution (DSS)")
+    elif not all(kind.endswith("-SIP") for kind in cards.of_both_axes("CTYPE")):
         leave_out_sip(cards, "as CTYPE has no -SIP")
     elif unreadable:
         leave_out_sip(cards, f"as {unreadable[0]} = {cards.unreadable[unreadable[0]]} is no number")

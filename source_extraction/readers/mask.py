@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..core.image import Image, Partner
+from ..core.image import Doubt, Image, Partner
 from ..errors import InputError
 from ..settings import Which
 from .images import read_image
@@ -44,11 +44,13 @@ def read_mask(which: Which, maskthresh: float | None, bits: tuple[int | str, ...
     remarks = mask.remarks
     if bits is not None:
         masked, rule = _has_one_of(mask, bits), "that have one of --mask_bits"
+        if not masked.any():
+            remarks += (Doubt("no pixel has one of --mask_bits: nothing is masked"),)
     else:
         masked, rule = _is_above(mask.pixels, maskthresh or 0.0), "above --maskthresh"
         remarks += _flags_are_said(mask)
     if masked.all():
-        raise InputError(mask.source, "the mask leaves no pixel of the image", f"masked are the pixels {rule}")
+        raise InputError(mask.source, "the mask leaves no pixel of the image", f"check it: pixels {rule} are masked")
     return Mask(masked, remarks)
 
 

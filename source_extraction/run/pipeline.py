@@ -108,7 +108,7 @@ def memory_is_said(settings: Settings) -> Iterator[None]:
 def _number_of_long_steps(wanted: frozenset[str], settings: Settings) -> int:
     another = "measured" in wanted and settings.files.measure_file is not None
     # A second pass extracts and estimates once more.
-    again = 2 * (settings.background.background_passes - 1)
+    again = 2 * (settings.background.background_passes - 1) if "sky" in wanted else 0
     return sum(name in wanted for name in LONG_STEPS) + (2 if another else 0) + again * (2 if another else 1)
 
 

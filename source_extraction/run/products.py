@@ -299,7 +299,7 @@ PRODUCTS = {
         ),
         Product(
             "catalog.vot",
-            "the catalog as a table of the Virtual Observatory (VOTable), for TOPCAT, Aladin and whatever speaks to it",
+            "the catalog as a table of the Virtual Observatory (VOTable), for TOPCAT, Aladin and other programs of it",
             ("catalog",),
             "described_tables",
             _catalog_vot,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from ..core.image import Celestial, Doubt, Image, Partner
 from ..core.processes import Workers
 from ..errors import InputError
 from ..readers.images import read_image
-from ..settings import Settings
+from ..settings import DetectionOptions, Settings
 from .log import Log
 
 if TYPE_CHECKING:
@@ -97,7 +98,11 @@ class Steps:
         """All pixels of the image in the greys of its picture (uint8). After `sky` the image is read once more."""
         from ..writers.pictures import greys
 
-        image = self.image if hasattr(self.image, "pixels") else self._read()
+        image, missing = self.image, self.settings.files.missing
+        if not hasattr(image, "pixels"):
+            image = self._read()
+            if missing is not None:
+                image.leave_out(missing)
         return greys(image.pixels, self.thumbnail)
 
     @cached_property
@@ -418,9 +423,9 @@ class Steps:
         with self.log.step("Estimating the background") as said:
             sky = estimate_background(image, masked, options, noise_map, keep_pixels=twice)
             said.append(f"Background: {sky.background:.6g}, RMS {sky.rms:.6g} (global values){kept}")
-        self._scale_weights(sky)
+        relative = self._scale_weights(sky)
         if twice:
-            sources = self._around_sources(sky)
+            sources = self._around_sources(sky, image)
             if sources is not None:
                 del sky  # its memory is needed
                 with self.log.step("Estimating the background again") as said:
@@ -428,6 +433,8 @@ class Steps:
                     share = f"{100 * np.count_nonzero(sources) / sources.size:.3g} % of the pixels"
                     said.append(f"Background without {share}, those of sources and around them:")
                     said.append(f"{sky.background:.6g}, RMS {sky.rms:.6g}{kept}")
+                if relative and sky.noise_map is not None:
+                    sky.noise_map.rms *= sky.background_rms_over_noise()
             elif not image.borrowed:
                 image.release_pixels()
         for remark in sky.remarks:
@@ -435,10 +442,10 @@ class Steps:
         self._warn_of_noise(sky)
         return sky
 
-    def _scale_weights(self, sky: Sky) -> None:
-        """Have relative weights say the noise that the image has."""
+    def _scale_weights(self, sky: Sky) -> bool:
+        """Have relative weights say the noise that the image has; whether they are such."""
         if sky.noise_map is None or self.settings.files.error_type != "weight" or sky.rms == 0:
-            return
+            return False
         factor = sky.background_rms_over_noise()
         if not 1 / OF_INVERSE_VARIANCES <= factor <= OF_INVERSE_VARIANCES:
             sky.noise_map.rms *= factor
@@ -446,15 +453,20 @@ class Steps:
                 f"{sky.noise_map.source}: the weights are relative: 1 / sqrt(weight) times {factor:.4g} is the noise "
                 "that the image has, and is taken (give absolute ones as variances)"
             )
+            return True
+        return False
 
-    def _around_sources(self, sky: Sky) -> np.ndarray | None:
+    def _around_sources(self, sky: Sky, image: Image) -> np.ndarray | None:
         """The pixels that a second estimate of the background does without; None where one pass has to do."""
         from ..core.detection import detect
         from ..core.mesh import cell_of
         from ..core.source_mask import around_sources
-        from ..core.threshold import Threshold
+        from ..core.threshold import UNITS, Threshold
 
         options = self.settings.detection
+        if image is not self.image and not UNITS[options.err_option].from_image:
+            # Neither the brightness that is the threshold nor the noise map is this image's.
+            options = replace(options, err_option="array_rms", thresh=DetectionOptions.thresh)
         with self.log.step("Extracting the sources above the first background") as said:
             found = detect(sky, self.kernel, Threshold.of(sky, options), options, self.workers)
             said.append(f"Sources above the first background: {len(found)}")

@@ -32,7 +32,10 @@ LINEAR = re.compile(r"(?:CTYPE|CRPIX|CRVAL|CDELT|CUNIT|CROTA|CNAME)\d+[A-Z]?|(?:
 COORDINATES = re.compile(
     rf"{LINEAR.pattern}|(?:PC|CD)\d{{6}}|WCSAXES[A-Z]?|(?:CRDER|CSYER)\d+[A-Z]?|P[VS]\d+_\d+[A-Z]?"
     r"|(?:LONPOLE|LATPOLE|RADESYS|RADECSYS|EQUINOX|EPOCH|SPECSYS|RESTFRQ|RESTWAV)[A-Z]?"
-    r"|(?:A|B|AP|BP)_(?:ORDER|DMAX|\d+_\d+)|(?:CPDIS|CQDIS|CPERR|CQERR|D2IMDIS|D2IMERR|AXISCORR)\d*.*|D[PQ]\d+.*"
+    r"|(?:A|B|AP|BP)_(?:ORDER|DMAX|\d+_\d+)|(?:CPDIS|CQDIS|CPERR|CQERR|D2IMDIS|D2IMERR|AXISCORR)\d*.*|D[PQ]\d+.*|D2IM\d+.*"
+    # Of the plates of the DSS and of IRAF, which wcslib takes for a second distortion beside the one written anew.
+    r"|PLTRA[HMS]|PLTDEC(?:SN|[DMS])|PLATEID|PPO\d+|AMD[XY]\d+|CNPIX[12]|[XY]PIXELSZ|WAT\d_\d+|PROJP\d+"
+    r"|(?:CZPHS|CPERI)\d+[A-Z]?"
 )
 
 

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -39,9 +39,6 @@ from PIL.ImageChops import invert
 from ..core.image import Image
 from .thumbnails import LONGEST_SIDE_IN_PIXELS, downsample_labels
 from .whole import whole
-
-if TYPE_CHECKING:
-    pass
 
 DOTS_PER_INCH = 200
 LONGEST_SIDE = LONGEST_SIDE_IN_PIXELS / DOTS_PER_INCH  # of the image, in inches
