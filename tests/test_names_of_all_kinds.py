@@ -171,10 +171,14 @@ def test_commands_of_the_form(tmp_path: Path) -> None:
     for number, (name, line) in enumerate(zip(NAMES, json.loads(rendered), strict=True)):
         job = tmp_path / str(number)
         job.mkdir()
-        tool = "python() { printf '%s\\0' \"$@\" > arguments; }; "
+        catalog = "mkdir products; printf 'label\\tx\\n1\\t2\\n' > products/catalog.tsv; "
+        tool = f"python() {{ printf '%s\\0' \"$@\" > arguments; {catalog}}}; "
         run = subprocess.run(["bash", "-c", tool + line], cwd=job, check=False, capture_output=True, text=True)
         assert (run.returncode, run.stderr) == (0, ""), ascii(name)
-        assert sorted(os.listdir(job)) == ["arguments", "image", "kernel", "mask", "measure", "noise"]
+        made = ["arguments", "galaxy.json", "image", "kernel", "mask", "measure", "noise", "products"]
+        assert sorted(os.listdir(job)) == made
+        metadata = json.loads((job / "galaxy.json").read_text())["catalog"]["metadata"]
+        assert metadata == {"column_names": ["label", "x"]}
         arguments = (job / "arguments").read_text().split("\0")
         assert (job / arguments[1]).resolve() == SKY
         on_one_line = re.sub(r"[\r\n]", " ", name)

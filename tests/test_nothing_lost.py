@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import source_extraction as se
+from source_extraction.run.products import PRODUCTS
 from source_extraction.writers import moves, staging
 from source_extraction.writers.staging import staged, writing_to
 from tests import kill
@@ -83,7 +84,7 @@ def answers_of(program: str, *arguments: object, before: tuple[str, ...] = ()) -
 def test_no_product_is_cut_in_silence(tmp_path: Path) -> None:
     """A limit on the size of files stops writing where a full disk does; it is said, and nothing is left."""
     answers = answers_of(UNDER_LIMITS, SKY, tmp_path)
-    assert len(answers) == 18 * 3
+    assert len(answers) == len(PRODUCTS) * 3
     assert {case: answer for case, answer in answers.items() if answer != [REFUSED, False]} == {}
 
 
@@ -98,7 +99,7 @@ def can_mount() -> bool:
 @pytest.mark.skipif(not can_mount(), reason="only root may mount a small file system")
 def test_no_product_is_cut_on_a_full_disk(tmp_path: Path) -> None:
     answers = answers_of(ON_SMALL_DISKS, SKY, tmp_path, before=("unshare", "--mount"))
-    assert len(answers) >= 18 * 2 - 1  # summary.json takes no more than one page
+    assert len(answers) >= len(PRODUCTS) * 2 - 1  # summary.json takes no more than one page
     full = [False, "the products cannot be written (No space left on device)", False]
     assert {case: a for case, a in answers.items() if a not in ([True, "whole", False], full)} == {}
 
