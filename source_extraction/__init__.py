@@ -15,7 +15,8 @@ The map of the house, from the bottom up; what is below knows nothing of what is
     core/       arrays in, arrays out: no file, no log
         image          an Image: pixels, and what is known about them
         sky            an Image -> the Sky: background, noise, working pixels
-        mesh           background and noise in the cells of an image: SEP's, or those of few_values
+        mesh           background and noise in the cells of an image: SEP's (sep_mesh), or those of few_values; and at
+                       its pixels (surfaces)
         source_mask    what a second estimate of the background does without: sources and what is around them
         threshold      what a pixel must exceed
         detection      a Sky -> Detections: a record per source, the segmentation map (detections)

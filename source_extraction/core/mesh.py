@@ -6,14 +6,16 @@ the statistics of all valid pixels are taken.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
-import sep
 
 from ..settings import BackgroundOptions
 from .few_values import VALID_SHARE, pooled_statistics, statistics_of_cells, step_between_values, too_bright
+from .processes import Workers
+from .sep_mesh import evened_out, filled, modes_of_cells
+from .surfaces import Bilinear, Spline
 
 ROWS_AT_A_TIME = 256
 # Of few values, in steps between them: the noise of a photon in 400 pixels. Where there are fewer, any photon is many
@@ -22,12 +24,12 @@ LEAST_NOISE = 0.05
 
 
 @dataclass
-class CellMesh:
-    """A mesh that is read as a `sep.Background` is: bilinear between the centres of its cells, and going on beyond.
+class Mesh:
+    """Background and noise of every cell, and of every pixel by the surface through the cells.
 
     `levels` and `noises` (rows and columns of cells) are of each cell, `shape` is the (height, width) of the image and
-    `cell` that of a cell. `step` is that between few values, None where there are many; `pooled` says that every cell
-    has the statistics of all valid pixels.
+    `cell` that of a cell. `step` is that between few values, None where there are many: then all is as SEP has it.
+    `pooled` says that every cell has the statistics of all valid pixels.
     """
 
     levels: np.ndarray
@@ -37,85 +39,78 @@ class CellMesh:
     step: float | None
     pooled: bool = False
 
+    def __post_init__(self) -> None:
+        surface = Spline if self.step is None else Bilinear
+        self._level, self._noise = (surface(cells, self.cell, self.shape[1]) for cells in (self.levels, self.noises))
+
     @property
-    def globalback(self) -> float:
-        """The median of the cells."""
+    def background(self) -> float:
+        """The global background: the median of the cells."""
         return float(np.median(self.levels))
 
     @property
-    def globalrms(self) -> float:
-        """The median noise of the cells; 0 where none has any."""
-        return float(np.median(self.noises))
+    def rms(self) -> float:
+        """The global RMS: the median noise of the cells, of those that have any where most have none; else 0."""
+        some = self.noises[self.noises > 0]
+        return float(np.median(self.noises) or (np.median(some) if some.size else 0))
 
-    def back(self, dtype: type = np.float32) -> np.ndarray:
-        """The background of every pixel."""
-        return self._everywhere(self.levels, dtype)
+    def background_rows(self, first: int, last: int) -> np.ndarray:
+        """The background at the pixels of some rows, float32."""
+        return self._level.rows(first, last).astype(np.float32, copy=False)
 
-    def rms(self, dtype: type = np.float32) -> np.ndarray:
-        """The noise of every pixel."""
-        noise = self._everywhere(self.noises, dtype)
-        return np.clip(noise, self.noises.min(), self.noises.max(), out=noise)
+    def rms_rows(self, first: int, last: int) -> np.ndarray:
+        """The noise at the pixels of some rows, float32."""
+        noise = self._noise.rows(first, last).astype(np.float32, copy=False)
+        if self.step is not None:
+            np.clip(noise, self.noises.min(), self.noises.max(), out=noise)
+        return noise
 
-    def subfrom(self, pixels: np.ndarray) -> None:
-        """Subtract the background from an image in place."""
-        for first in range(0, len(pixels), ROWS_AT_A_TIME):
-            rows = slice(first, min(first + ROWS_AT_A_TIME, len(pixels)))
-            pixels[rows] -= self._interpolated(self.levels, rows).astype(np.float32)
-
-    def _everywhere(self, cells: np.ndarray, dtype: type) -> np.ndarray:
-        values: np.ndarray = np.empty(self.shape, dtype)
-        for first in range(0, len(values), ROWS_AT_A_TIME):
-            rows = slice(first, min(first + ROWS_AT_A_TIME, len(values)))
-            values[rows] = self._interpolated(cells, rows)
+    def background_map(self) -> np.ndarray:
+        """The background of every pixel, float32."""
+        values: np.ndarray = np.empty(self.shape, np.float32)
+        for rows in self._blocks():
+            values[rows] = self.background_rows(rows.start, rows.stop)
         return values
 
-    def _interpolated(self, cells: np.ndarray, rows: slice) -> np.ndarray:
-        """Values of cells at the pixels of some rows, float64."""
-        along_y = _lerp(cells, np.arange(rows.start, rows.stop), self.cell[0])
-        return _lerp(along_y.T, np.arange(self.shape[1]), self.cell[1]).T
+    def rms_map(self) -> np.ndarray:
+        """The noise of every pixel, float32."""
+        values: np.ndarray = np.empty(self.shape, np.float32)
+        for rows in self._blocks():
+            values[rows] = self.rms_rows(rows.start, rows.stop)
+        return values
 
+    def subtract_from(self, pixels: np.ndarray) -> None:
+        """Subtract the background from an image in place."""
+        for rows in self._blocks():
+            pixels[rows] -= self.background_rows(rows.start, rows.stop)
 
-def _lerp(values: np.ndarray, pixels: np.ndarray, cell: int) -> np.ndarray:
-    """Values that stand at the centres of cells, along the first axis, at pixels; beyond the last centres as before."""
-    position = (pixels + 0.5) / cell - 0.5
-    below = np.clip(position.astype(int), 0, max(len(values) - 2, 0))
-    above = np.minimum(below + 1, len(values) - 1)
-    share = (position - below)[:, np.newaxis]
-    # This form is exact where both are equal.
-    interpolated: np.ndarray = values[below] + share * (values[above] - values[below])
-    return interpolated
-
-
-Mesh: TypeAlias = sep.Background | CellMesh
+    def _blocks(self) -> Iterator[slice]:
+        for first in range(0, self.shape[0], ROWS_AT_A_TIME):
+            yield slice(first, min(first + ROWS_AT_A_TIME, self.shape[0]))
 
 
 def estimate_mesh(
-    pixels: np.ndarray, masked: np.ndarray | None, options: BackgroundOptions, fthresh: float
-) -> tuple[Mesh, float]:
-    """The mesh of an image, and its global RMS, 0 where there is none.
+    pixels: np.ndarray, masked: np.ndarray | None, options: BackgroundOptions, fthresh: float, workers: Workers
+) -> Mesh:
+    """The mesh of an image.
 
     `pixels` (height, width) are float32 in C order, finite where `masked`, None or as large, is not True. `fthresh` is
     that option in the unit of the pixels.
     """
     step = step_between_values(pixels, masked)
     if step is not None:
-        mesh = _mesh_of_few_values(pixels, masked, step, options, fthresh)
-        return mesh, mesh.globalrms
-    height, width = pixels.shape
-    bh, bw = cell_of(pixels.shape, options)
-    # Larger cells and filters give the same result, and make SEP allocate as much or overflow.
-    filters = {"fw": min(options.fw, 2 * width + 1), "fh": min(options.fh, 2 * height + 1)}
-    found = sep.Background(pixels, mask=masked, bw=bw, bh=bh, fthresh=fthresh, **filters)
-    found_nothing = found.globalback == 0 and found.globalrms == 1
-    if masked is not None and found_nothing and not serving_cells(masked, (bh, bw)).any():
-        pooled = _pooled(pixels, masked, None, (bh, bw))
-        return pooled, pooled.globalrms
-    return found, _rms_found(found)
+        return _mesh_of_few_values(pixels, masked, step, options, fthresh)
+    cell = cell_of(pixels.shape, options)
+    levels, noises = modes_of_cells(pixels, masked, cell, workers)
+    if np.isnan(levels).all():
+        return _pooled(pixels, masked, None, cell)
+    levels, noises = evened_out(*filled(levels, noises), (options.fh, options.fw), fthresh)
+    return Mesh(levels, noises, _shape(pixels), cell, None)
 
 
 def _mesh_of_few_values(
     pixels: np.ndarray, masked: np.ndarray | None, step: float, options: BackgroundOptions, fthresh: float
-) -> CellMesh:
+) -> Mesh:
     """The mesh of an image whose values are a `step` apart.
 
     A first mesh, of the clipped pixels of each cell, shows what the sources are. The second is of what is left without
@@ -127,7 +122,7 @@ def _mesh_of_few_values(
         return _pooled(pixels, masked, step, cell)
     levels, _ = _filtered(_filled(first.levels), _filled(first.noises), options, fthresh)
     residuals = pixels.copy()
-    CellMesh(levels, first.noises, _shape(pixels), cell, step).subfrom(residuals)
+    Mesh(levels, first.noises, _shape(pixels), cell, step).subtract_from(residuals)
     sources = too_bright(pixels, first.tops, cell)
     rest = statistics_of_cells(residuals, sources if masked is None else sources | masked, step, cell)
     # Where the sources leave too little, they are part of it.
@@ -139,23 +134,17 @@ def _mesh_of_few_values(
         # A cell without any noise has that of the others: what it shows is that its noise is below one step.
         usual = np.median(noises) or np.median(noises[noises > 0])
         noises = np.maximum(np.where(noises > 0, noises, usual), LEAST_NOISE * step)
-    return CellMesh(levels, noises, _shape(pixels), cell, step)
+    return Mesh(levels, noises, _shape(pixels), cell, step)
 
 
-def _pooled(pixels: np.ndarray, masked: np.ndarray | None, step: float | None, cell: tuple[int, int]) -> CellMesh:
+def _pooled(pixels: np.ndarray, masked: np.ndarray | None, step: float | None, cell: tuple[int, int]) -> Mesh:
     """A mesh that is the same everywhere: the statistics of all valid pixels."""
     if step is None:
         valid = pixels.reshape(1, -1) if masked is None else pixels[~masked][np.newaxis]
-        found = sep.Background(valid, bw=valid.size, bh=1)
-        level, noise = found.globalback, _rms_found(found)
+        levels, noises = modes_of_cells(valid, None, (1, valid.size), Workers(1))
     else:
-        level, noise = pooled_statistics(pixels, masked, step)
-    return CellMesh(np.array([[level]]), np.array([[noise]]), _shape(pixels), cell, step, pooled=True)
-
-
-def _rms_found(mesh: sep.Background) -> float:
-    """SEP says 1 where no cell of the mesh has any noise."""
-    return float(mesh.globalrms) if mesh.globalrms != 1 or mesh.rms(dtype=np.float32).any() else 0.0
+        levels, noises = (np.array([[value]]) for value in pooled_statistics(pixels, masked, step))
+    return Mesh(levels, noises, _shape(pixels), cell, step, pooled=True)
 
 
 def _shape(pixels: np.ndarray) -> tuple[int, int]:

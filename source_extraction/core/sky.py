@@ -16,7 +16,8 @@ import numpy as np
 
 from ..settings import BackgroundOptions
 from .image import Image
-from .mesh import CellMesh, Mesh, estimate_mesh
+from .mesh import Mesh, estimate_mesh
+from .processes import Workers
 
 # The pedestal of an image is removed in float64 where float32 would keep less of the noise than this: at a
 # thousandth of the noise, which does for finding sources, their fluxes are already wrong by as much.
@@ -73,7 +74,7 @@ class Sky:
 
     def background_map(self) -> np.ndarray:
         """The background, float32, in the image's units."""
-        return _scaled(self._mesh.back(dtype=np.float32), self._mesh_unit, self._pedestal)
+        return _scaled(self._mesh.background_map(), self._mesh_unit, self._pedestal)
 
     @cached_property
     def sigma(self) -> np.ndarray:
@@ -100,7 +101,7 @@ class Sky:
         """
         if self._sigma_is_rms_map and "sigma" in self.__dict__:
             return self.sigma
-        rms = self._mesh.rms(dtype=np.float32)
+        rms = self._mesh.rms_map()
         rms *= np.float32(self._mesh_unit / self.unit)
         return np.maximum(rms, self._rms_floor, out=rms)
 
@@ -122,8 +123,7 @@ class Sky:
     @property
     def least_peak(self) -> float:
         """The lowest peak that a source may have, in working units; 0 where any may."""
-        step = self._mesh.step if isinstance(self._mesh, CellMesh) else None
-        return LEAST_PEAK * (step or 0) * self._mesh_unit / self.unit
+        return LEAST_PEAK * (self._mesh.step or 0) * self._mesh_unit / self.unit
 
     @property
     def _sigma_is_rms_map(self) -> bool:
@@ -132,7 +132,7 @@ class Sky:
     @property
     def rms_is_sep_s(self) -> bool:
         """Whether the background RMS is SEP's, which the wings of sources raise by a few per cent."""
-        return not isinstance(self._mesh, CellMesh) or self._mesh.step is None
+        return self._mesh.step is None
 
     def floored_pixels(self) -> int:
         """In how many pixels the RMS map stands at its floor, SEP's being lower."""
@@ -161,6 +161,7 @@ def estimate_background(
     *,
     without: np.ndarray | None = None,
     keep_pixels: bool = False,
+    workers: Workers | None = None,
 ) -> Sky:
     """Estimate the background mesh of an image and, where the options say so, subtract it.
 
@@ -180,11 +181,11 @@ def estimate_background(
         image.release_pixels()
     mesh_unit = math.ldexp(1.0, -exponent)
     left_out = masked if without is None else without if masked is None else masked | without
-    mesh, rms = estimate_mesh(pixels, left_out, options, math.ldexp(options.fthresh, exponent))
+    mesh = estimate_mesh(pixels, left_out, options, math.ldexp(options.fthresh, exponent), workers or Workers(1))
     if options.subtract_background:
-        mesh.subfrom(pixels)
+        mesh.subtract_from(pixels)
     # ... then the scale that the estimate asks for.
-    refinement = _exponent_to_one(rms)
+    refinement = _exponent_to_one(mesh.rms)
     if refinement:
         pixels *= np.float32(2.0**refinement)
     if masked is not None:
@@ -193,8 +194,8 @@ def estimate_background(
         pixels=pixels,
         masked=masked,
         unit=math.ldexp(mesh_unit, -refinement),
-        background=mesh.globalback * mesh_unit + pedestal,
-        rms=rms * mesh_unit,
+        background=mesh.background * mesh_unit + pedestal,
+        rms=mesh.rms * mesh_unit,
         _mesh=mesh,
         _mesh_unit=mesh_unit,
         _pedestal=pedestal,
@@ -204,9 +205,7 @@ def estimate_background(
 
 
 def _remarks(mesh: Mesh, unit: float) -> tuple[str, ...]:
-    """What the log says of a mesh that is not SEP's; its unit is `unit` in the image's own."""
-    if not isinstance(mesh, CellMesh):
-        return ()
+    """What the log says of a mesh that is not as SEP's; its unit is `unit` in the image's own."""
     said = []
     if mesh.step:
         said.append(

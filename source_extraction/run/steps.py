@@ -421,7 +421,7 @@ class Steps:
         twice = options.background_passes == 2
         kept = "" if options.subtract_background else "; not subtracted"
         with self.log.step("Estimating the background") as said:
-            sky = estimate_background(image, masked, options, noise_map, keep_pixels=twice)
+            sky = estimate_background(image, masked, options, noise_map, keep_pixels=twice, workers=self.workers)
             said.append(f"Background: {sky.background:.6g}, RMS {sky.rms:.6g} (global values){kept}")
         relative = self._scale_weights(sky)
         if twice:
@@ -429,7 +429,7 @@ class Steps:
             if sources is not None:
                 del sky  # its memory is needed
                 with self.log.step("Estimating the background again") as said:
-                    sky = estimate_background(image, masked, options, noise_map, without=sources)
+                    sky = estimate_background(image, masked, options, noise_map, without=sources, workers=self.workers)
                     share = f"{100 * np.count_nonzero(sources) / sources.size:.3g} % of the pixels"
                     said.append(f"Background without {share}, those of sources and around them:")
                     said.append(f"{sky.background:.6g}, RMS {sky.rms:.6g}{kept}")

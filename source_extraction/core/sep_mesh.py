@@ -1,0 +1,141 @@
+"""The background mesh as SEP makes it, its cells estimated some rows of them at a time, by several processes.
+
+SEP estimates the mode and the noise of each cell (`backstat`, `backguess` in its background.c) by itself, then gives
+cells that have too few valid pixels the values of those nearby, and evens out the mesh with a median (`filterback`).
+The first is SEP's here; the second, done once all cells are there, follows its rules digit for digit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+import sep
+
+from .few_values import VALID_SHARE
+from .processes import Workers
+
+# Few pixels are estimated sooner than a process is there.
+PIXELS_A_TASK = 4_000_000
+
+
+def modes_of_cells(
+    pixels: np.ndarray, left_out: np.ndarray | None, cell: tuple[int, int], workers: Workers
+) -> tuple[np.ndarray, np.ndarray]:
+    """Background and noise of each `cell` (height, width), float32; NaN where less than half of its pixels are valid.
+
+    `pixels` (height, width) are float32 in C order; those that are `left_out` (True; None for none) are not valid.
+    """
+    height, _ = cell
+    rows = max(1, PIXELS_A_TASK // (height * pixels.shape[1])) * height
+
+    def estimate(first: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        last = min(first + rows, len(pixels))
+        bands = [slice(top, min(top + height, last)) for top in range(first, last, height)]
+        return [_of_band(pixels[band], None if left_out is None else left_out[band], cell[1]) for band in bands]
+
+    found = [of_band for some in workers.map(estimate, range(0, len(pixels), rows)) for of_band in some]
+    levels, noises = (np.array(values, dtype=np.float32) for values in zip(*found, strict=True))
+    return levels, noises
+
+
+def _of_band(band: np.ndarray, left_out: np.ndarray | None, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of each cell in a row of them: background and noise."""
+    whole = band.shape[1] // width * width
+    parts = [(slice(0, whole), width), (slice(whole, None), band.shape[1] - whole)]
+    found = [
+        _estimated(_cells(band[:, columns], wide), None if left_out is None else _cells(left_out[:, columns], wide))
+        for columns, wide in parts
+        if wide and band[:, columns].size
+    ]
+    levels, noises = (np.concatenate(values) for values in zip(*found, strict=True))
+    return levels, noises
+
+
+def _cells(band: np.ndarray, width: int) -> np.ndarray:
+    """A row of cells, a row for each."""
+    height = len(band)
+    cells = band.reshape(height, -1, width).transpose(1, 0, 2).reshape(-1, height * width)
+    return np.ascontiguousarray(cells)
+
+
+def _estimated(cells: np.ndarray, left_out: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Background and noise of cells, a row for each."""
+    number, size = cells.shape
+    if size % 2:
+        found = [
+            _one_by_one(cells[at : at + 1], None if left_out is None else left_out[at : at + 1]) for at in range(number)
+        ]
+        levels, noises = (np.array(values, dtype=np.float32) for values in zip(*found, strict=True))
+    else:
+        # A column of cells, two pixels high: SEP's map has at every second pixel what a cell has.
+        shape = 2 * number, size // 2
+        mask = None if left_out is None else left_out.reshape(shape)
+        column = sep.Background(cells.reshape(shape), mask=mask, bw=shape[1], bh=2, fw=1, fh=1)
+        levels, noises = (read(dtype=np.float32)[1::2, 0].copy() for read in (column.back, column.rms))
+    if left_out is not None:
+        valid = size - np.count_nonzero(left_out, axis=1)
+        too_few = valid < VALID_SHARE * size
+        levels[too_few], noises[too_few] = np.nan, np.nan
+    return levels, noises
+
+
+def _one_by_one(cell: np.ndarray, left_out: np.ndarray | None) -> tuple[float, float]:
+    """Background and noise of one cell."""
+    found = sep.Background(cell, mask=left_out, bw=cell.shape[1], bh=1, fw=1, fh=1)
+    # The map, not the global RMS, which is 1 where a cell has none.
+    return found.globalback, found.rms(dtype=np.float32)[0, 0]
+
+
+def filled(levels: np.ndarray, noises: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cells that have no value (NaN) get the mean of the nearest that have one."""
+    missing = np.isnan(levels)
+    if not missing.any():
+        return levels, noises
+    # Of cells that have one, those beside one that has none: no other can be nearest.
+    beside = np.pad(missing, 1)
+    beside = beside[:-2, 1:-1] | beside[2:, 1:-1] | beside[1:-1, :-2] | beside[1:-1, 2:]
+    y, x = np.nonzero(beside & ~missing)
+    of_levels, of_noises = levels[y, x], noises[y, x]
+    levels, noises = levels.copy(), noises.copy()
+    for row, column in np.argwhere(missing):
+        distance = (y - row) ** 2 + (x - column) ** 2
+        nearest = distance == distance.min()
+        levels[row, column], noises[row, column] = of_levels[nearest].mean(), of_noises[nearest].mean()
+    return levels, noises
+
+
+def evened_out(
+    levels: np.ndarray, noises: np.ndarray, size: tuple[int, int], fthresh: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cells whose level is `fthresh` or more from the median of those around have the medians of level and noise.
+
+    `size` is the (height, width) in cells of what is around; near an end of the mesh as much less on either side as it
+    is cut off there on one.
+    """
+    smooth = _medians(levels, size)
+    outliers = np.abs(smooth - levels) >= fthresh
+    return np.where(outliers, smooth, levels), np.where(outliers, _medians(noises, size), noises)
+
+
+def _medians(cells: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The median of the cells around each."""
+    medians = np.empty_like(cells)
+    reaches = [min(side // 2, (number - 1) // 2) for side, number in zip(size, cells.shape, strict=True)]
+    for down, right in product(*(range(reach + 1) for reach in reaches)):
+        rows, columns = (
+            _whose_reach_is(reach, most, number)
+            for reach, most, number in zip((down, right), reaches, cells.shape, strict=True)
+        )
+        windows = np.lib.stride_tricks.sliding_window_view(cells, (2 * down + 1, 2 * right + 1))
+        for row in rows:
+            # A row at a time: all of them take much memory.
+            around = windows[row - down][[column - right for column in columns]]
+            medians[row, columns] = np.median(around, axis=(1, 2))
+    return medians
+
+
+def _whose_reach_is(reach: int, most: int, number: int) -> Sequence[int]:
+    """The places among a number of them that have as many on either side, and no more, or the `most` that is wanted."""
+    return range(reach, number - reach) if reach == most else sorted({reach, number - 1 - reach})

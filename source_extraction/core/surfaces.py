@@ -1,0 +1,137 @@
+"""The surface through the cells of a background mesh, for any rows of an image.
+
+`Spline` is SEP's, which gives its maps whole, 4 bytes a pixel each. The same operations in the same order and in
+float32, as in `makebackspline` and `bkg_line_flt_internal` of its background.c (and in SExtractor's back.c), give the
+same values digit for digit, some rows at a time. To the letter it is no natural spline: the recursion divides by 6 at
+every step.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+ONE, HALF, SIX = np.float32(1), np.float32(0.5), np.float32(6)
+
+
+class Piece(NamedTuple):
+    """Columns between two neighbouring cells; where they lie is told by weights of the cells and of their curvatures.
+
+    `left` is the number of the cell on the left, the others are float32, an entry a column.
+    """
+
+    columns: slice
+    left: int
+    of_left: np.ndarray
+    of_left_curvature: np.ndarray
+    of_right: np.ndarray
+    of_right_curvature: np.ndarray
+
+
+class Spline:
+    """The surface through values of cells.
+
+    `values` (rows and columns of cells) are float32, `cell` is the (height, width) of a cell in pixels, `width` that of
+    the image.
+    """
+
+    def __init__(self, values: np.ndarray, cell: tuple[int, int], width: int) -> None:
+        self.values, self.width = values, width
+        self.cell_height, cell_width = cell
+        self._curvatures = _curvatures(values)
+        self._pieces = _pieces(values.shape[1], cell_width, width)
+
+    def rows(self, first: int, last: int) -> np.ndarray:
+        """The surface at the pixels of the rows from `first` to before `last`, float32."""
+        nodes, curvatures = self._between_rows_of_cells(np.arange(first, last))
+        surface = np.empty((last - first, self.width), dtype=np.float32)
+        if not self._pieces:
+            surface[:] = nodes
+        for piece in self._pieces:
+            out, left = surface[:, piece.columns], slice(piece.left, piece.left + 1)
+            right = slice(piece.left + 1, piece.left + 2)
+            np.multiply(curvatures[:, left], piece.of_left_curvature, out=out)
+            out += nodes[:, left]
+            out *= piece.of_left
+            other = curvatures[:, right] * piece.of_right_curvature
+            other += nodes[:, right]
+            other *= piece.of_right
+            out += other
+        return surface
+
+    def _between_rows_of_cells(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of each row of pixels (N): value and curvature along it at each column of cells, (N, columns) both."""
+        number = len(self.values)
+        if number == 1:
+            # SEP's columns are straight between cells where there is but one row of these.
+            return self.values.repeat(len(y), axis=0), np.zeros((len(y), self.values.shape[1]), np.float32)
+        # The division in float32, the difference in float64, as C has it.
+        place = (y.astype(np.float32) / np.float32(self.cell_height)).astype(np.float64) - 0.5
+        below = np.clip(place.astype(int), 0, number - 2)
+        share = (place.astype(np.float32) - below.astype(np.float32))[:, np.newaxis]
+        rest = ONE - share
+        nodes = rest * self.values[below] + share * self.values[below + 1]
+        nodes += (rest * rest * rest - rest) * self._curvatures[below]
+        nodes += (share * share * share - share) * self._curvatures[below + 1]
+        return nodes, _curvatures(nodes.T).T
+
+
+def _curvatures(values: np.ndarray) -> np.ndarray:
+    """What SEP takes for a sixth of the second derivatives along the first axis; 0 at its ends."""
+    last = len(values) - 1
+    curvatures, sums = np.zeros_like(values), np.zeros_like(values)
+    factors = np.zeros(len(values), dtype=np.float32)
+    for at in range(1, last):
+        factors[at] = -ONE / (factors[at - 1] + np.float32(4))
+        bend = values[at + 1] + values[at - 1] - np.float32(2) * values[at]
+        sums[at] = factors[at] * (sums[at - 1] - SIX * bend)
+    for at in range(last - 1, 0, -1):
+        curvatures[at] = (factors[at] * curvatures[at + 1] + sums[at]) / SIX
+    return curvatures
+
+
+def _pieces(number: int, cell: int, width: int) -> list[Piece]:
+    """The columns of an image between the centres of its cells; the first and the last go on to the image's ends."""
+    if number == 1:
+        return []
+    step = np.float32(1.0 / cell)
+    to_centre = cell // 2
+    starts = [0, *(cell * left + to_centre for left in range(1, number - 1)), width]
+    pieces = []
+    for left, (start, end) in enumerate(pairwise(starts)):
+        # How far from the left cell, in cells: a sum, step by step, with SEP's rounding.
+        begin = (step - ONE) * HALF if left == 0 else np.float32((cell + 1) % 2) * step * HALF
+        of_right = np.add.accumulate(np.r_[begin, np.full(end - start - 1, step)], dtype=np.float32)
+        of_left = ONE - of_right
+        pieces.append(
+            Piece(slice(start, end), left, of_left, of_left * of_left - ONE, of_right, of_right * of_right - ONE)
+        )
+    return pieces
+
+
+class Bilinear:
+    """The surface through values of cells that nowhere overshoots; beyond the last centres it goes on as before.
+
+    `values` (rows and columns of cells) and `cell`, its (height, width) in pixels; `width` is that of the image.
+    """
+
+    def __init__(self, values: np.ndarray, cell: tuple[int, int], width: int) -> None:
+        self.values, self.cell, self.width = values, cell, width
+
+    def rows(self, first: int, last: int) -> np.ndarray:
+        """The surface at the pixels of the rows from `first` to before `last`, float64."""
+        along_y = _lerp(self.values, np.arange(first, last), self.cell[0])
+        return _lerp(along_y.T, np.arange(self.width), self.cell[1]).T
+
+
+def _lerp(values: np.ndarray, pixels: np.ndarray, cell: int) -> np.ndarray:
+    """Values that stand at the centres of cells, along the first axis, at pixels."""
+    position = (pixels + 0.5) / cell - 0.5
+    below = np.clip(position.astype(int), 0, max(len(values) - 2, 0))
+    above = np.minimum(below + 1, len(values) - 1)
+    share = (position - below)[:, np.newaxis]
+    # This form is exact where both are equal.
+    interpolated: np.ndarray = values[below] + share * (values[above] - values[below])
+    return interpolated

@@ -1,0 +1,101 @@
+"""The background mesh, made and drawn some rows at a time, is SEP's digit for digit."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import sep
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from source_extraction.core.mesh import Mesh, estimate_mesh
+from source_extraction.core.processes import Workers
+from source_extraction.settings import BackgroundOptions
+
+# Processors that fuse a multiplication and an addition round once where others round twice.
+DIGITS = 2e-6
+
+
+def rough_sky(shape: tuple[int, int], seed: int) -> np.ndarray:
+    """Noise on a slope, with many bright pixels."""
+    random = np.random.default_rng(seed)
+    y, x = np.indices(shape)
+    pixels = random.normal(100, 5, shape) + 0.3 * x - 0.1 * y
+    pixels += (random.random(shape) < 0.01) * random.exponential(300, shape)
+    return pixels.astype(np.float32)
+
+
+def with_holes(shape: tuple[int, int], share: float, seed: int) -> np.ndarray:
+    """A mask of single pixels and of large holes, which leaves at least a corner."""
+    random = np.random.default_rng(seed)
+    masked = random.random(shape) < share / 4
+    for _ in range(round(20 * share)):
+        top, left = (random.integers(0, side) for side in shape)
+        masked[top : top + shape[0] // 4, left : left + shape[1] // 4] = True
+    masked[: shape[0] // 3, : shape[1] // 3] = False
+    return masked
+
+
+def compare(pixels: np.ndarray, masked: np.ndarray | None, workers: int = 1, **options: Any) -> None:
+    """With SEP's, where it has one: it has none where no cell is half valid."""
+    mesh = estimate_mesh(pixels, masked, BackgroundOptions(**options), options.get("fthresh", 0.0), Workers(workers))
+    if mesh.pooled:
+        return
+    theirs = sep.Background(pixels, mask=masked, **{"bw": 64, "bh": 64, "fw": 3, "fh": 3} | options)
+    for ours, expected in ((mesh.background_map(), theirs.back()), (mesh.rms_map(), theirs.rms())):
+        assert ours.dtype == np.float32
+        np.testing.assert_allclose(ours, expected, rtol=DIGITS, atol=DIGITS)
+    assert (mesh.background, mesh.rms) == pytest.approx((theirs.globalback, theirs.globalrms), rel=DIGITS)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.tuples(st.integers(70, 330), st.integers(70, 330)),
+    cell=st.tuples(st.integers(4, 70), st.integers(4, 70)),
+    size=st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    fthresh=st.sampled_from([0.0, 0.5, 2.0]),
+    share=st.sampled_from([0.0, 0.2, 0.5]),
+    seed=st.integers(0, 99),
+)
+def test_is_that_of_sep(
+    shape: tuple[int, int],
+    cell: tuple[int, int],
+    size: tuple[int, int],
+    fthresh: float,
+    share: float,
+    seed: int,
+) -> None:
+    masked = with_holes(shape, share, seed) if share else None
+    (bh, bw), (fh, fw) = cell, size
+    compare(rough_sky(shape, seed), masked, bh=bh, bw=bw, fh=fh, fw=fw, fthresh=fthresh)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (64, 640), (640, 64), (65, 64), (129, 1000), (1, 300), (300, 1), (63, 50)])
+def test_few_cells(shape: tuple[int, int]) -> None:
+    """One row of cells has straight lines between them, unlike several; the last ones may be a pixel wide."""
+    pixels = rough_sky(shape, 3)
+    mesh = estimate_mesh(pixels, None, BackgroundOptions(), 0.0, Workers(1))
+    theirs = sep.Background(pixels, bh=min(64, shape[0]), bw=min(64, shape[1]))
+    np.testing.assert_allclose(mesh.background_map(), theirs.back(), rtol=DIGITS)
+    np.testing.assert_allclose(mesh.rms_map(), theirs.rms(), rtol=DIGITS)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_of_several_processes(workers: int) -> None:
+    compare(rough_sky((3000, 2100), 4), None, workers)
+
+
+def test_half_of_a_cell_is_enough() -> None:
+    pixels, masked = rough_sky((300, 300), 5), np.zeros((300, 300), bool)
+    masked[:64, :32] = True  # exactly half of the first cell
+    masked[64:128, :33] = True  # more than half of that below
+    compare(pixels, masked)
+
+
+def test_rows_are_those_of_the_map() -> None:
+    cells = np.random.default_rng(6).normal(100, 5, (7, 5)).astype(np.float32)
+    for step in (None, 1.0):
+        mesh = Mesh(cells, cells, (430, 301), (64, 64), step)
+        for rows_of, whole in ((mesh.background_rows, mesh.background_map()), (mesh.rms_rows, mesh.rms_map())):
+            for first, last in ((0, 1), (31, 33), (100, 300), (429, 430)):
+                np.testing.assert_array_equal(rows_of(first, last), whole[first:last])
