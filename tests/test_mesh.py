@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from source_extraction.core.mesh import Mesh, estimate_mesh
 from source_extraction.core.processes import Workers
+from source_extraction.core.windows import Window
 from source_extraction.settings import BackgroundOptions
 
 # Processors that fuse a multiplication and an addition round once where others round twice.
@@ -42,7 +43,8 @@ def compare(pixels: np.ndarray, masked: np.ndarray | None, workers: int = 1, **o
     if mesh.pooled:
         return
     theirs = sep.Background(pixels, mask=masked, **{"bw": 64, "bh": 64, "fw": 3, "fh": 3} | options)
-    for ours, expected in ((mesh.background_map(), theirs.back()), (mesh.rms_map(), theirs.rms())):
+    whole = Window(0, len(pixels), 0, pixels.shape[1])
+    for ours, expected in ((mesh.background_of(whole), theirs.back()), (mesh.rms_of(whole), theirs.rms())):
         assert ours.dtype == np.float32
         np.testing.assert_allclose(ours, expected, rtol=DIGITS, atol=DIGITS)
     assert (mesh.background, mesh.rms) == pytest.approx((theirs.globalback, theirs.globalrms), rel=DIGITS)
@@ -76,8 +78,9 @@ def test_few_cells(shape: tuple[int, int]) -> None:
     pixels = rough_sky(shape, 3)
     mesh = estimate_mesh(pixels, None, BackgroundOptions(), 0.0, Workers(1))
     theirs = sep.Background(pixels, bh=min(64, shape[0]), bw=min(64, shape[1]))
-    np.testing.assert_allclose(mesh.background_map(), theirs.back(), rtol=DIGITS)
-    np.testing.assert_allclose(mesh.rms_map(), theirs.rms(), rtol=DIGITS)
+    whole = Window(0, shape[0], 0, shape[1])
+    np.testing.assert_allclose(mesh.background_of(whole), theirs.back(), rtol=DIGITS)
+    np.testing.assert_allclose(mesh.rms_of(whole), theirs.rms(), rtol=DIGITS)
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
@@ -92,10 +95,34 @@ def test_half_of_a_cell_is_enough() -> None:
     compare(pixels, masked)
 
 
-def test_rows_are_those_of_the_map() -> None:
+def test_windows_are_parts_of_the_whole() -> None:
     cells = np.random.default_rng(6).normal(100, 5, (7, 5)).astype(np.float32)
     for step in (None, 1.0):
         mesh = Mesh(cells, cells, (430, 301), (64, 64), step)
-        for rows_of, whole in ((mesh.background_rows, mesh.background_map()), (mesh.rms_rows, mesh.rms_map())):
-            for first, last in ((0, 1), (31, 33), (100, 300), (429, 430)):
-                np.testing.assert_array_equal(rows_of(first, last), whole[first:last])
+        for of in (mesh.background_of, mesh.rms_of):
+            whole = of(Window(0, 430, 0, 301))
+            for window in (
+                Window(0, 1, 0, 301),
+                Window(31, 33, 10, 11),
+                Window(100, 300, 60, 200),
+                Window(429, 430, 290, 301),
+            ):
+                np.testing.assert_array_equal(of(window), window.of(whole))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    number=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    cell=st.tuples(st.integers(4, 20), st.integers(4, 20)),
+    contrast=st.floats(0, 1),
+    seed=st.integers(0, 99),
+)
+def test_noise_that_is_said_to_be_above_is(
+    number: tuple[int, int], cell: tuple[int, int], contrast: float, seed: int
+) -> None:
+    # The two extremes, cell by cell, overshoot most.
+    noises = np.random.default_rng(seed).choice([1 - contrast, 1 + contrast], number).astype(np.float32)
+    (rows, columns), (height, width) = number, cell
+    mesh = Mesh(noises, noises, (rows * height, columns * width), cell, None)
+    least = float(mesh.rms_of(Window(0, rows * height, 0, columns * width)).min())
+    assert not mesh.noise_is_above(least * 1.00001)  # but for rounding

@@ -221,11 +221,11 @@ def _products(sky: Sky, segmentation: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
     Of source-free pixels in blocks from all over the image, always the same ones: as many as are needed.
     """
-    (height, width), rms = segmentation.shape, sky.working_rms_map()
+    height, width = segmentation.shape
     powers = np.zeros((2, FFT_SIZE, FFT_SIZE // 2 + 1))
     number = 0
     for window in blocks((height, width), BLOCK):
-        values, free = _noise(sky, rms, segmentation, window)
+        values, free = _noise(sky, segmentation, window)
         number += int(np.count_nonzero(free))
         for power, each in zip(powers, (values, free), strict=True):
             transformed = np.fft.rfft2(each, (FFT_SIZE, FFT_SIZE))
@@ -236,12 +236,13 @@ def _products(sky: Sky, segmentation: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return products, np.rint(pairs)
 
 
-def _noise(sky: Sky, rms: np.ndarray, segmentation: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
+def _noise(sky: Sky, segmentation: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
     """The pixels of a window in units of their noise, 0 where they are not free of sources; and which are."""
     around = window.grown(MARGIN, segmentation.shape)
     near = grown(around.of(segmentation) != 0, MARGIN)
     top, left = window.top - around.top, window.left - around.left
-    most, sigma = BRIGHTEST * window.of(rms), window.of(sky.sigma)
+    sigma = sky.sigma_of(window)
+    most = BRIGHTEST * (sigma if sky.noise_map is None else sky.rms_of(window))
     free = ~near[top : top + sigma.shape[0], left : left + sigma.shape[1]] & (sigma > 0)
     if sky.masked is not None:
         free &= ~window.of(sky.masked)

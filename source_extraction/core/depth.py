@@ -29,7 +29,7 @@ class Depth:
     @classmethod
     def of(cls, sky: Sky, correlation: Correlation, zeropoint: float | None) -> Depth:
         """The depth of an image whose noise has this correlation."""
-        noise = float(np.median(sky.good(sky.sigma))) * sky.unit
+        noise = float(np.median(sky.good_sigma(), overwrite_input=True)) * sky.unit
         radius = DIAMETER / 2
         flux = SIGMA * noise * math.sqrt(math.pi * radius**2 * correlation.in_a_circle(radius))
         return cls(flux, None if zeropoint is None or flux <= 0 else zeropoint - 2.5 * math.log10(flux))

@@ -79,9 +79,6 @@ class WindowExtractor:
     threshold: Threshold
     options: DetectionOptions
 
-    def __post_init__(self) -> None:
-        self.working_threshold, self.sigma = self.threshold.for_sep(self.sky)
-
     def __call__(self, window: Window, *, parents: bool = False, without: np.ndarray | None = None) -> Detections:
         """Extract what a window shows, positions counting from the image's first pixel.
 
@@ -89,9 +86,9 @@ class WindowExtractor:
         `without`: pixels (flat indices in the image) to leave out.
         """
         pixels = np.ascontiguousarray(window.of(self.sky.pixels))
-        sigma = np.ascontiguousarray(window.of(self.sigma)) if isinstance(self.sigma, np.ndarray) else self.sigma
+        threshold, sigma = self.threshold.for_sep(self.sky, window)
         left_out = self._left_out(window, without)
-        detections = SepCall(pixels, self.working_threshold, sigma, self._options(parents), left_out, parents).run()
+        detections = SepCall(pixels, threshold, sigma, self._options(parents), left_out, parents).run()
         if self.sky.least_peak and not parents:
             detections = detections.only(detections.sources["peak"] >= self.sky.least_peak)
         for axis, first in (("y", window.top), ("x", window.left)):

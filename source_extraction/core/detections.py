@@ -12,12 +12,14 @@ class Detections:
     """What was found.
 
     `sources` is SEP's structured array, `segmentation` the map of the labels (int32, 0 = sky). `not_deblended` are
-    the labels of sources that were too large to be searched for blends.
+    the labels of sources that were too large to be searched for blends. `starts` are the rows of `sources` at which
+    those of another tile begin.
     """
 
     sources: np.ndarray
     segmentation: np.ndarray
     not_deblended: list[int] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -30,6 +32,12 @@ class Detections:
     def of(self, labels: np.ndarray) -> np.ndarray:
         """The sources with these labels."""
         return self.sources[rows_of(labels)]
+
+    def in_parts(self, most: int) -> list[np.ndarray]:
+        """The labels of all sources, at most so many at a time and of one tile; an empty part where there is none."""
+        tiles = np.split(self.labels, [start for start in self.starts if start < len(self)])
+        parts = [part for tile in tiles for part in np.split(tile, range(most, len(tile), most)) if len(part)]
+        return parts or [self.labels]
 
     def only(self, kept: np.ndarray) -> Detections:
         """Those `kept` (boolean, an entry a source), with labels dealt out anew, from 1 without a gap."""

@@ -6,7 +6,6 @@ the statistics of all valid pixels are taken.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +15,14 @@ from .few_values import VALID_SHARE, pooled_statistics, statistics_of_cells, ste
 from .processes import Workers
 from .sep_mesh import evened_out, filled, modes_of_cells
 from .surfaces import Bilinear, Spline
+from .windows import Window, strips
 
-ROWS_AT_A_TIME = 256
 # Of few values, in steps between them: the noise of a photon in 400 pixels. Where there are fewer, any photon is many
 # standard deviations above the background, and with the filter as large as a source.
 LEAST_NOISE = 0.05
+# How far the surface can be from a value that cells are around, in units of the farthest cell: the sums of the absolute
+# weights of all cells, which are at most 2.48 along x and 2.40 along y, half a cell beyond the last centres.
+MOST_OVERSHOOT = 6.0
 
 
 @dataclass
@@ -40,8 +42,12 @@ class Mesh:
     pooled: bool = False
 
     def __post_init__(self) -> None:
-        surface = Spline if self.step is None else Bilinear
-        self._level, self._noise = (surface(cells, self.cell, self.shape[1]) for cells in (self.levels, self.noises))
+        if self.step is None:
+            width = self.shape[1]
+            self._level: Spline | Bilinear = Spline(self.levels, self.cell, width)
+            self._noise: Spline | Bilinear = Spline(self.noises, self.cell, width)
+        else:
+            self._level, self._noise = Bilinear(self.levels, self.cell), Bilinear(self.noises, self.cell)
 
     @property
     def background(self) -> float:
@@ -54,39 +60,27 @@ class Mesh:
         some = self.noises[self.noises > 0]
         return float(np.median(self.noises) or (np.median(some) if some.size else 0))
 
-    def background_rows(self, first: int, last: int) -> np.ndarray:
-        """The background at the pixels of some rows, float32."""
-        return self._level.rows(first, last).astype(np.float32, copy=False)
+    def noise_is_above(self, level: float) -> bool:
+        """Whether it is so at every pixel for certain, as it is where the cells are much alike."""
+        middle = float(np.median(self.noises))
+        return middle - MOST_OVERSHOOT * float(np.abs(self.noises - middle).max()) > level
 
-    def rms_rows(self, first: int, last: int) -> np.ndarray:
-        """The noise at the pixels of some rows, float32."""
-        noise = self._noise.rows(first, last).astype(np.float32, copy=False)
+    def background_of(self, window: Window) -> np.ndarray:
+        """The background at the pixels of a window, float32."""
+        return self._level.of(window).astype(np.float32, copy=False)
+
+    def rms_of(self, window: Window) -> np.ndarray:
+        """The noise at the pixels of a window, float32."""
+        noise = self._noise.of(window).astype(np.float32, copy=False)
         if self.step is not None:
             np.clip(noise, self.noises.min(), self.noises.max(), out=noise)
         return noise
 
-    def background_map(self) -> np.ndarray:
-        """The background of every pixel, float32."""
-        values: np.ndarray = np.empty(self.shape, np.float32)
-        for rows in self._blocks():
-            values[rows] = self.background_rows(rows.start, rows.stop)
-        return values
-
-    def rms_map(self) -> np.ndarray:
-        """The noise of every pixel, float32."""
-        values: np.ndarray = np.empty(self.shape, np.float32)
-        for rows in self._blocks():
-            values[rows] = self.rms_rows(rows.start, rows.stop)
-        return values
-
     def subtract_from(self, pixels: np.ndarray) -> None:
-        """Subtract the background from an image in place."""
-        for rows in self._blocks():
-            pixels[rows] -= self.background_rows(rows.start, rows.stop)
-
-    def _blocks(self) -> Iterator[slice]:
-        for first in range(0, self.shape[0], ROWS_AT_A_TIME):
-            yield slice(first, min(first + ROWS_AT_A_TIME, self.shape[0]))
+        """Subtract the background from the image in place."""
+        for window in strips(self.shape):
+            of_window = window.of(pixels)
+            of_window -= self.background_of(window)
 
 
 def estimate_mesh(

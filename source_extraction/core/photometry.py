@@ -6,7 +6,9 @@ windowed positions. Neighbours' pixels, known from the segmentation map, count a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import sep
@@ -16,6 +18,7 @@ from .columns import PHOTOMETRY_COLUMNS, Flag, PhotometryFlag, aperture_name, in
 from .correlation import INDEPENDENT, Correlation
 from .sky import Sky
 from .windowed import variances_of_windows, windowed_positions
+from .windows import Window
 
 # Size of the ellipse in which the Kron radius is taken, in units of a and b (SExtractor's photom.c, Kron 1980).
 KRON_ELLIPSE = 6.0
@@ -29,6 +32,7 @@ AUTO_SUBPIX, CIRCLE_SUBPIX = 1, 5
 # Second moment of a pixel, for sources so thin that they have none across (SExtractor's analyse.c).
 PIXEL_VARIANCE = 1 / 12
 ROWS_AT_A_TIME = 512
+MARGIN = 64  # pixels around sources that are measured together: what most apertures reach beyond them
 
 FWHM_OF_MOMENTS = 2 * np.sqrt(np.log(2))
 
@@ -51,9 +55,22 @@ class Measurable:
     saturated: np.ndarray | None = None  # flat indices of saturated pixels
     correlation: Correlation = INDEPENDENT  # of the noise of its pixels
 
+    usual: tuple[Window, np.ndarray] | None = None  # where most sources are that are measured, and the noise there
+
     @property
     def working_gain(self) -> float | None:
         return None if self.gain is None else self.gain * self.sky.unit
+
+    def around(self, window: Window) -> Measurable:
+        """The same, with the noise of what lies in a window at hand."""
+        return replace(self, usual=(window, self.sky.sigma_of(window)))
+
+    def sigma_of(self, window: Window) -> np.ndarray:
+        """The noise of every pixel of a window, in working units; it is not to be changed."""
+        if self.usual is None or not self.usual[0].covers(window):
+            return self.sky.sigma_of(window)
+        usual, sigma = self.usual
+        return window.moved(-usual.top, -usual.left).of(sigma)
 
 
 def measure(
@@ -70,6 +87,7 @@ def measure(
     and the Kron radius are those of the image that they were detected on. What cannot be measured is NaN and has a bit
     of `flag_phot`.
     """
+    detected_on, measured_on = _near(detected_on, measured_on, sources)
     columns = _footprints(sources, labels, segmentation, detected_on, measured_on) | _shapes(sources)
     flags = _flag_nothing(columns, "flux_iso")
     usable = _usable(sources)
@@ -157,28 +175,25 @@ def _footprints(
     if not len(sources):
         return {"flux_iso": flux, "flux_iso_err": sky, "x_err": x_spread, "y_err": y_spread}
     x, y = sources["x"], sources["y"]
-    width, end = segmentation.shape[1], sources["ymax"].max() + 1
-    columns = slice(sources["xmin"].min(), sources["xmax"].max() + 1)
-    for start in range(sources["ymin"].min(), end, ROWS_AT_A_TIME):
-        block = segmentation[start : min(start + ROWS_AT_A_TIME, end), columns]
-        own = np.flatnonzero((block >= labels[0]) & (block <= labels[-1]))
-        number = block.ravel()[own] - labels[0]
-        rows, place = np.divmod(own, block.shape[1])
-        rows += start
-        place += columns.start
-        pixels = rows * width + place
+    whole = _window_of(sources)
+    for start in range(whole.top, whole.bottom, ROWS_AT_A_TIME):
+        window = whole._replace(top=start, bottom=min(start + ROWS_AT_A_TIME, whole.bottom))
+        block = window.of(segmentation)
+        rows, place = np.nonzero((block >= labels[0]) & (block <= labels[-1]))
+        number = block[rows, place] - labels[0]
+        own = rows, place
 
         def add(values: np.ndarray, number: np.ndarray = number) -> np.ndarray:
             return np.bincount(number, weights=values, minlength=len(sources))
 
-        of_sky, of_light = _variances(detected_on, pixels)
+        of_sky, of_light = _variances(detected_on, window, own)
         variances = of_sky + of_light
-        x_spread += add(variances * (place - x[number]) ** 2)
-        y_spread += add(variances * (rows - y[number]) ** 2)
+        x_spread += add(variances * (place + window.left - x[number]) ** 2)
+        y_spread += add(variances * (rows + window.top - y[number]) ** 2)
         variance += add(variances)
-        flux += add(measured_on.sky.pixels.ravel()[pixels])
+        flux += add(window.of(measured_on.sky.pixels)[own])
         if measured_on is not detected_on:
-            of_sky, of_light = _variances(measured_on, pixels)
+            of_sky, of_light = _variances(measured_on, window, own)
         sky += add(of_sky)
         light += add(of_light)
 
@@ -212,12 +227,12 @@ def _footprint_ellipses(sources: np.ndarray) -> tuple[np.ndarray, np.ndarray, np
     return radius / root, radius * root, np.where(has_shape, theta, 0)
 
 
-def _variances(image: Measurable, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of pixels, given as flat indices: that of the sky, and that of their own light."""
-    sky = image.sky.sigma.ravel()[pixels].astype(np.float64) ** 2
+def _variances(image: Measurable, window: Window, own: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Of pixels, rows and columns in a window: that of the sky, and that of their own light."""
+    sky = image.sigma_of(window)[own].astype(np.float64) ** 2
     if image.working_gain is None:
         return sky, np.zeros(len(sky))
-    return sky, np.maximum(image.sky.pixels.ravel()[pixels], 0) / image.working_gain
+    return sky, np.maximum(window.of(image.sky.pixels)[own], 0) / image.working_gain
 
 
 def _shapes(sources: np.ndarray) -> dict[str, np.ndarray]:
@@ -246,22 +261,23 @@ def _auto(
     of_source = {"seg_id": shapes.labels, "segmap": segmentation}
     kron, kron_flags = sep.kron_radius(detected_on.sky.pixels, *shapes.ellipses, KRON_ELLIPSE, **of_source)
     radius = np.maximum(options.kron_factor * kron, options.kron_min_radius)
-    sky = measured_on.sky
-    flux, error, flags = sep.sum_ellipse(
-        sky.pixels, *shapes.ellipses, radius, err=sky.sigma, subpix=AUTO_SUBPIX, **of_source
-    )
+    flux, error, masked, inside = np.zeros((4, len(radius)))
+    flags = np.zeros(len(radius), dtype=np.int32)
+    for view in _views(shapes, shapes.a * radius, measured_on, segmentation):
+        ellipses = view.x, view.y, *(of_all[view.some] for of_all in (shapes.a, shapes.b, shapes.theta, radius))
+        flux[view.some], error[view.some], flags[view.some] = sep.sum_ellipse(
+            view.pixels, *ellipses, err=view.sigma, subpix=AUTO_SUBPIX, **view.of_source
+        )
+        if view.masked is not None:
+            masked[view.some], _, _ = sep.sum_ellipse(view.masked, *ellipses, subpix=AUTO_SUBPIX)
+            inside[view.some], _, _ = sep.sum_ellipse(np.ones_like(view.masked), *ellipses, subpix=AUTO_SUBPIX)
     scale = measured_on.correlation.in_ellipses(shapes.a * radius, shapes.b * radius, shapes.theta)
-    masked_fraction = np.zeros(len(radius))
-    if sky.masked is not None:
-        masked, _, _ = sep.sum_ellipse(sky.masked, *shapes.ellipses, radius, subpix=AUTO_SUBPIX)
-        inside, _, _ = sep.sum_ellipse(np.ones(sky.masked.shape, bool), *shapes.ellipses, radius, subpix=AUTO_SUBPIX)
-        masked_fraction = masked / np.maximum(inside, 1)
-        flags = flags | np.where(masked > 0, PhotometryFlag.COVERED, 0)
+    flags |= np.where(masked > 0, PhotometryFlag.COVERED, 0)
     columns = {
         "flux_auto": flux,
         "flux_auto_err": _error(error, scale, flux, measured_on.working_gain),
         "kron_radius": radius,
-        "masked_fraction": masked_fraction,
+        "masked_fraction": masked / np.maximum(inside, 1),
     }
     flags = flags | _flag_nothing(columns, "flux_auto")
     return columns, flags | (kron_flags & PhotometryFlag.NO_KRON)
@@ -275,20 +291,73 @@ def _circles(
     flags = np.zeros(len(shapes.labels), dtype=np.int32)
     for diameter in options.apertures:
         name = aperture_name("flux_aper_D", diameter)
-        flux, error, touched = sep.sum_circle(
-            measured_on.sky.pixels,
-            shapes.x,
-            shapes.y,
-            diameter / 2,
-            err=measured_on.sky.sigma,
-            subpix=CIRCLE_SUBPIX,
-            seg_id=shapes.labels,
-            segmap=segmentation,
-        )
+        flux, error = np.zeros((2, len(flags)))
+        for view in _views(shapes, np.full(len(flags), diameter / 2), measured_on, segmentation):
+            flux[view.some], error[view.some], touched = sep.sum_circle(
+                view.pixels, view.x, view.y, diameter / 2, err=view.sigma, subpix=CIRCLE_SUBPIX, **view.of_source
+            )
+            flags[view.some] |= touched
         scale = measured_on.correlation.in_circles(diameter / 2, shapes.x, shapes.y)
         columns |= {name: flux, f"{name}_err": _error(error, scale, flux, measured_on.working_gain)}
-        flags = flags | touched | _flag_nothing(columns, name)
+        flags |= _flag_nothing(columns, name)
     return columns, flags
+
+
+def _near(detected_on: Measurable, measured_on: Measurable, sources: np.ndarray) -> tuple[Measurable, Measurable]:
+    """Images to measure on, with their noise at hand where the sources are."""
+    if not len(sources):
+        return detected_on, measured_on
+    window = _window_of(sources).grown(MARGIN, detected_on.sky.pixels.shape)
+    near = measured_on.around(window)
+    return near if measured_on is detected_on else detected_on.around(window), near
+
+
+def _window_of(sources: np.ndarray) -> Window:
+    """Where the pixels of sources are."""
+    return Window(sources["ymin"].min(), sources["ymax"].max() + 1, sources["xmin"].min(), sources["xmax"].max() + 1)
+
+
+@dataclass
+class _View:
+    """A window of an image to measure on, as SEP's functions take it, and the sources that are measured in it.
+
+    `some` are their numbers, `x` and `y` where they are in the window.
+    """
+
+    some: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    pixels: np.ndarray
+    sigma: np.ndarray
+    masked: np.ndarray | None
+    of_source: dict[str, np.ndarray]
+
+
+def _views(shapes: _Shapes, reach: np.ndarray, image: Measurable, segmentation: np.ndarray) -> Iterator[_View]:
+    """All sources in windows that have all of what lies within their reach (N) in pixels.
+
+    SEP asks for the noise of every pixel that it is given, so it is given no more than it needs: the usual window of
+    the image to those for which it does, to each of the others one of its own.
+    """
+    height, width = segmentation.shape
+    # Whatever touches a pixel counts; and what has no size reaches nowhere.
+    reach = np.nan_to_num(reach, nan=0, posinf=height + width) + 1
+    top, bottom = np.maximum(shapes.y - reach, 0), np.minimum(shapes.y + reach, height - 1)
+    left, right = np.maximum(shapes.x - reach, 0), np.minimum(shapes.x + reach, width - 1)
+    usual = image.usual[0] if image.usual else Window(0, 0, 0, 0)
+    within = (top >= usual.top) & (bottom < usual.bottom) & (left >= usual.left) & (right < usual.right)
+    windows = [(np.flatnonzero(within), usual)] if within.any() else []
+    for one in np.flatnonzero(~within):
+        window = Window(int(top[one]), math.ceil(bottom[one]) + 1, int(left[one]), math.ceil(right[one]) + 1)
+        windows.append((np.array([one]), window))
+    for some, window in windows:
+        pixels, sigma, owners = (
+            np.ascontiguousarray(each)
+            for each in (window.of(image.sky.pixels), image.sigma_of(window), window.of(segmentation))
+        )
+        masked = None if image.sky.masked is None else np.ascontiguousarray(window.of(image.sky.masked))
+        of_source = {"seg_id": shapes.labels[some], "segmap": owners}
+        yield _View(some, shapes.x[some] - window.left, shapes.y[some] - window.top, pixels, sigma, masked, of_source)
 
 
 def _error(sky: np.ndarray, scale: np.ndarray, flux: np.ndarray, gain: float | None) -> np.ndarray:
@@ -343,7 +412,7 @@ def _windowed(
     found = np.flatnonzero(inside)
     at, labels = np.array((x, y))[:, found], shapes.labels[found]
     of_sky, of_light = variances_of_windows(
-        sky.pixels, sky.sigma, segmentation, labels, at, sigma[found], measured_on.working_gain
+        sky.pixels, measured_on.sigma_of, segmentation, labels, at, sigma[found], measured_on.working_gain
     )
     columns: dict[str, np.ndarray] = {}
     scales = measured_on.correlation.in_windows(sigma[found])

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from ..settings import BackgroundOptions
 from .image import Image
 from .mesh import Mesh, estimate_mesh
 from .processes import Workers
+from .windows import Map, Window, strips
 
 # The pedestal of an image is removed in float64 where float32 would keep less of the noise than this: at a
 # thousandth of the noise, which does for finding sources, their fluxes are already wrong by as much.
@@ -72,53 +72,70 @@ class Sky:
     noise_map: NoiseMap | None = None
     remarks: tuple[str, ...] = ()  # sentences for the log: how background and noise were estimated
 
-    def background_map(self) -> np.ndarray:
+    @property
+    def background_map(self) -> Map:
         """The background, float32, in the image's units."""
-        return _scaled(self._mesh.background_map(), self._mesh_unit, self._pedestal)
+        return Map(
+            self._mesh.shape,
+            np.dtype(np.float32),
+            lambda window: _scaled(self._mesh.background_of(window), self._mesh_unit, self._pedestal),
+        )
 
-    @cached_property
-    def sigma(self) -> np.ndarray:
-        """Standard deviation of every pixel, float32, in working units, 0 where masked.
+    @property
+    def rms_map(self) -> Map:
+        """The background RMS, float32, in the image's units, floored at `RMS_FLOOR` of the global RMS."""
+        return Map(self._mesh.shape, np.dtype(np.float32), lambda window: self.rms_of(window) * np.float32(self.unit))
+
+    @property
+    def sigma_map(self) -> Map:
+        """The noise of every pixel, float32, in the image's units, 0 where masked."""
+        return Map(self._mesh.shape, np.dtype(np.float32), lambda window: self.sigma_of(window) * np.float32(self.unit))
+
+    @property
+    def subtracted(self) -> Map:
+        """The background-subtracted image, float32, in the image's units, NaN where masked."""
+        return Map(self._mesh.shape, np.dtype(np.float32), self._subtracted_of)
+
+    def sigma_of(self, window: Window) -> np.ndarray:
+        """Standard deviation of every pixel of a window, float32, in working units, 0 where masked.
 
         Of the noise map that came with the image, else the background RMS.
         """
         if self.noise_map is None:
-            sigma = self.working_rms_map()
+            sigma = self.rms_of(window)
         else:
-            sigma = np.clip(self.noise_map.rms / self.unit, LEAST_RMS, BRIGHTEST).astype(np.float32)
+            sigma = np.clip(window.of(self.noise_map.rms) / self.unit, LEAST_RMS, BRIGHTEST).astype(np.float32)
         if self.masked is not None:
-            sigma[self.masked] = 0
+            sigma[window.of(self.masked)] = 0
         return sigma
 
-    def good(self, values: np.ndarray) -> np.ndarray:
-        """Those of a map's values that are not masked."""
-        return values if self.masked is None else values[~self.masked]
-
-    def working_rms_map(self) -> np.ndarray:
-        """The background RMS, float32, in working units, floored at `RMS_FLOOR` of the global RMS.
-
-        It may be `sigma` itself, so it is not to be changed.
-        """
-        if self._sigma_is_rms_map and "sigma" in self.__dict__:
-            return self.sigma
-        rms = self._mesh.rms_map()
+    def rms_of(self, window: Window) -> np.ndarray:
+        """The background RMS of every pixel of a window, float32, in working units, floored like `rms_map`."""
+        rms = self._mesh.rms_of(window)
         rms *= np.float32(self._mesh_unit / self.unit)
         return np.maximum(rms, self._rms_floor, out=rms)
+
+    def good_sigma(self) -> np.ndarray:
+        """The noise of all good pixels (N), float32, in working units."""
+        sigma = Map(self._mesh.shape, np.dtype(np.float32), self.sigma_of).whole()
+        return sigma.ravel() if self.masked is None else sigma[~self.masked]
 
     def background_rms_over_noise(self) -> float:
         """The background RMS in units of the noise map: the median of their ratio over the good pixels."""
         if self.noise_map is None:
             return 1.0
-        return float(np.median(self.good(self.working_rms_map() * self.unit / self.noise_map.rms)))
+        ratio = self.rms_map.whole() / self.noise_map.rms
+        return float(np.median(ratio if self.masked is None else ratio[~self.masked]))
+
+    def _subtracted_of(self, window: Window) -> np.ndarray:
+        pixels = window.of(self.pixels) * np.float32(self.unit)
+        if self.masked is not None:
+            pixels[window.of(self.masked)] = np.nan
+        return pixels
 
     def release_pixels(self) -> None:
         """Give the memory of `pixels` back for good."""
         del self.pixels
-
-    def release_sigma(self) -> None:
-        """Give the memory of `sigma` back, but not that of the RMS map, which is a product as well."""
-        if not self._sigma_is_rms_map:
-            self.__dict__.pop("sigma", None)
 
     @property
     def least_peak(self) -> float:
@@ -126,31 +143,23 @@ class Sky:
         return LEAST_PEAK * (self._mesh.step or 0) * self._mesh_unit / self.unit
 
     @property
-    def _sigma_is_rms_map(self) -> bool:
-        return self.noise_map is None and self.masked is None
-
-    @property
     def rms_is_sep_s(self) -> bool:
         """Whether the background RMS is SEP's, which the wings of sources raise by a few per cent."""
         return self._mesh.step is None
 
     def floored_pixels(self) -> int:
-        """In how many pixels the RMS map stands at its floor, SEP's being lower."""
-        rms = self.sigma if self.noise_map is None else self.working_rms_map()
-        # Rows at a time, as everywhere: to touch memory for the first time is what takes longest here.
-        blocks = (rms[start : start + ROWS_AT_A_TIME] for start in range(0, len(rms), ROWS_AT_A_TIME))
-        return sum(int(np.count_nonzero(block == self._rms_floor)) for block in blocks)
+        """In how many good pixels the RMS map stands at its floor, the mesh being lower."""
+        if self._mesh.noise_is_above(float(self._rms_floor) * self.unit / self._mesh_unit):
+            return 0
+        return sum(self._floored_of(window) for window in strips(self._mesh.shape))
+
+    def _floored_of(self, window: Window) -> int:
+        floored = self.rms_of(window) == self._rms_floor
+        return int(np.count_nonzero(floored if self.masked is None else floored & ~window.of(self.masked)))
 
     @property
     def _rms_floor(self) -> np.float32:
         return np.float32(max(RMS_FLOOR * self.rms / self.unit, LEAST_RMS))
-
-    def subtracted(self) -> np.ndarray:
-        """The background-subtracted image, float32, in the image's units, NaN where masked."""
-        pixels = self.pixels * np.float32(self.unit)
-        if self.masked is not None:
-            pixels[self.masked] = np.nan
-        return pixels
 
 
 def estimate_background(

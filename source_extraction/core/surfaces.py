@@ -1,8 +1,8 @@
-"""The surface through the cells of a background mesh, for any rows of an image.
+"""The surface through the cells of a background mesh, for any window of an image.
 
 `Spline` is SEP's, which gives its maps whole, 4 bytes a pixel each. The same operations in the same order and in
 float32, as in `makebackspline` and `bkg_line_flt_internal` of its background.c (and in SExtractor's back.c), give the
-same values digit for digit, some rows at a time. To the letter it is no natural spline: the recursion divides by 6 at
+same values digit for digit, a window at a time. To the letter it is no natural spline: the recursion divides by 6 at
 every step.
 """
 
@@ -13,16 +13,20 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .windows import Window
+
 ONE, HALF, SIX = np.float32(1), np.float32(0.5), np.float32(6)
 
 
 class Piece(NamedTuple):
-    """Columns between two neighbouring cells; where they lie is told by weights of the cells and of their curvatures.
+    """The columns between two neighbouring cells, and the weights that the two and their curvatures have in each.
 
-    `left` is the number of the cell on the left, the others are float32, an entry a column.
+    Columns from `first` to before `last`; `left` is the number of the cell on the left; the weights are float32, an
+    entry a column.
     """
 
-    columns: slice
+    first: int
+    last: int
     left: int
     of_left: np.ndarray
     of_left_curvature: np.ndarray
@@ -38,26 +42,30 @@ class Spline:
     """
 
     def __init__(self, values: np.ndarray, cell: tuple[int, int], width: int) -> None:
-        self.values, self.width = values, width
+        self.values = values
         self.cell_height, cell_width = cell
         self._curvatures = _curvatures(values)
         self._pieces = _pieces(values.shape[1], cell_width, width)
 
-    def rows(self, first: int, last: int) -> np.ndarray:
-        """The surface at the pixels of the rows from `first` to before `last`, float32."""
-        nodes, curvatures = self._between_rows_of_cells(np.arange(first, last))
-        surface = np.empty((last - first, self.width), dtype=np.float32)
+    def of(self, window: Window) -> np.ndarray:
+        """The surface at the pixels of a window, float32."""
+        nodes, curvatures = self._between_rows_of_cells(np.arange(window.top, window.bottom))
+        surface = np.empty((window.bottom - window.top, window.right - window.left), dtype=np.float32)
         if not self._pieces:
             surface[:] = nodes
         for piece in self._pieces:
-            out, left = surface[:, piece.columns], slice(piece.left, piece.left + 1)
-            right = slice(piece.left + 1, piece.left + 2)
-            np.multiply(curvatures[:, left], piece.of_left_curvature, out=out)
+            first, last = max(piece.first, window.left), min(piece.last, window.right)
+            if first >= last:
+                continue
+            out = surface[:, first - window.left : last - window.left]
+            some = slice(first - piece.first, last - piece.first)
+            left, right = slice(piece.left, piece.left + 1), slice(piece.left + 1, piece.left + 2)
+            np.multiply(curvatures[:, left], piece.of_left_curvature[some], out=out)
             out += nodes[:, left]
-            out *= piece.of_left
-            other = curvatures[:, right] * piece.of_right_curvature
+            out *= piece.of_left[some]
+            other = curvatures[:, right] * piece.of_right_curvature[some]
             other += nodes[:, right]
-            other *= piece.of_right
+            other *= piece.of_right[some]
             out += other
         return surface
 
@@ -105,25 +113,24 @@ def _pieces(number: int, cell: int, width: int) -> list[Piece]:
         begin = (step - ONE) * HALF if left == 0 else np.float32((cell + 1) % 2) * step * HALF
         of_right = np.add.accumulate(np.r_[begin, np.full(end - start - 1, step)], dtype=np.float32)
         of_left = ONE - of_right
-        pieces.append(
-            Piece(slice(start, end), left, of_left, of_left * of_left - ONE, of_right, of_right * of_right - ONE)
-        )
+        weights = of_left, of_left * of_left - ONE, of_right, of_right * of_right - ONE
+        pieces.append(Piece(start, end, left, *weights))
     return pieces
 
 
 class Bilinear:
     """The surface through values of cells that nowhere overshoots; beyond the last centres it goes on as before.
 
-    `values` (rows and columns of cells) and `cell`, its (height, width) in pixels; `width` is that of the image.
+    `values` are of cells (rows and columns of them), `cell` is the (height, width) of one in pixels.
     """
 
-    def __init__(self, values: np.ndarray, cell: tuple[int, int], width: int) -> None:
-        self.values, self.cell, self.width = values, cell, width
+    def __init__(self, values: np.ndarray, cell: tuple[int, int]) -> None:
+        self.values, self.cell = values, cell
 
-    def rows(self, first: int, last: int) -> np.ndarray:
-        """The surface at the pixels of the rows from `first` to before `last`, float64."""
-        along_y = _lerp(self.values, np.arange(first, last), self.cell[0])
-        return _lerp(along_y.T, np.arange(self.width), self.cell[1]).T
+    def of(self, window: Window) -> np.ndarray:
+        """The surface at the pixels of a window, float64."""
+        along_y = _lerp(self.values, np.arange(window.top, window.bottom), self.cell[0])
+        return _lerp(along_y.T, np.arange(window.left, window.right), self.cell[1]).T
 
 
 def _lerp(values: np.ndarray, pixels: np.ndarray, cell: int) -> np.ndarray:

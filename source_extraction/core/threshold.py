@@ -8,6 +8,7 @@ import numpy as np
 
 from ..settings import DetectionOptions
 from .sky import Sky
+from .windows import Window
 
 # SEP takes the threshold as float32 and multiplies it with sep_extract.MASKED_NOISE: below this, in working units,
 # it would no longer keep masked pixels out, and nothing that an image holds is fainter.
@@ -61,22 +62,22 @@ class Threshold:
         """The threshold of an image for these options."""
         unit = UNITS[options.err_option]
         if unit.varies:
-            least, median, greatest = np.percentile(sky.good(sky.sigma), (0, 50, 100)) * (options.thresh * sky.unit)
+            least, median, greatest = np.percentile(sky.good_sigma(), (0, 50, 100)) * (options.thresh * sky.unit)
         else:
             least = median = greatest = options.thresh * (sky.rms if unit.from_image else 1)
         return cls(options.thresh, unit, is_matched(options), float(least), float(median), float(greatest))
 
-    def for_sep(self, sky: Sky) -> tuple[float, float | np.ndarray | None]:
-        """What SEP takes for `thresh` and `err`, in working units."""
+    def for_sep(self, sky: Sky, window: Window) -> tuple[float, float | np.ndarray | None]:
+        """What SEP takes for `thresh` and `err` in a window, in working units."""
         if self.unit.varies:
-            return max(self.times, LEAST_THRESHOLD), sky.sigma
+            return max(self.times, LEAST_THRESHOLD), sky.sigma_of(window)
         if self.unit.from_image:
             return max(self.times, LEAST_THRESHOLD), sky.rms / sky.unit
         return max(self.times / sky.unit, LEAST_THRESHOLD), None
 
     def over(self, sky: Sky) -> float | np.ndarray:
         """The threshold in the image's own unit: a float, or where it varies an array (height, width), float32."""
-        return self.times * sky.unit * sky.sigma if self.unit.varies else self.median
+        return self.times * sky.sigma_map.whole() if self.unit.varies else self.median
 
     def along(self, rms: np.ndarray) -> float | np.ndarray:
         """The threshold where the background RMS is `rms`, in the image's own unit.

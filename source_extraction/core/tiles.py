@@ -104,7 +104,7 @@ class Tiling:
 
         list(self.workers.map(renumber, range(len(tiles))))
         whole = [label + offset for part, offset in zip(parts, offsets, strict=False) for label in part.not_deblended]
-        return Detections(np.concatenate([part.sources for part in parts]), segmentation, whole)
+        return Detections(np.concatenate([part.sources for part in parts]), segmentation, whole, offsets[:-1])
 
     def count(self) -> int:
         """The number of sources, without a map of them."""

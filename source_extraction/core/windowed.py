@@ -6,10 +6,12 @@ is bright nearby: its positions of blends are worse than the plain ones, and it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+
+from .windows import Window
 
 # The window's radius in sigma, where it weighs 1/3000; the step in pixels that ends a search; the most steps
 # (SExtractor's winpos.h).
@@ -38,7 +40,7 @@ def windowed_positions(
     at[:, ~moving] = np.nan
     while moving.any():
         for some, half in _groups(np.flatnonzero(moving), size):
-            (stamps,), corner = _stamps((pixels,), segmentation, labels[some], at[:, some], half)
+            stamps, _, corner = _stamps(pixels, segmentation, labels[some], at[:, some], half)
             found, steps[some], moving[some] = _search(stamps, at[:, some] - corner, sigma[some], steps[some])
             at[:, some] = corner + found
     return at
@@ -46,7 +48,7 @@ def windowed_positions(
 
 def variances_of_windows(
     pixels: np.ndarray,
-    noise: np.ndarray,
+    noise_of: Callable[[Window], np.ndarray],
     segmentation: np.ndarray,
     labels: np.ndarray,
     at: np.ndarray,
@@ -55,13 +57,15 @@ def variances_of_windows(
 ) -> np.ndarray:
     """The variances of windowed positions (sky or light, x or y, N): from the sky's noise, and from the light's own.
 
-    4 sum(w^2 variance dx^2) / sum(w pixels)^2 (SExtractor manual, ERRX2WIN_IMAGE), of independent pixels. `noise`
-    (height, width) are their standard deviations, `gain` is in electrons per unit of the pixels, None for no noise of
-    the light. The windows lie `at` (2, N), with a `sigma` (N) of which none is too large for a stamp.
+    4 sum(w^2 variance dx^2) / sum(w pixels)^2 (SExtractor manual, ERRX2WIN_IMAGE), of independent pixels. `noise_of`
+    gives their standard deviations in a window of the image, `gain` is in electrons per unit of the pixels, None for no
+    noise of the light. The windows lie `at` (2, N), with a `sigma` (N) of which none is too large for a stamp.
     """
     variances = np.zeros((2, 2, len(sigma)))
     for some, half in _groups(np.arange(len(sigma)), np.searchsorted(HALF_SIDES, RADIUS * sigma + DRIFT)):
-        (stamps, noises), corner = _stamps((pixels, noise), segmentation, labels[some], at[:, some], half)
+        stamps, others, corner = _stamps(pixels, segmentation, labels[some], at[:, some], half)
+        noises = _noises(noise_of, corner, stamps.shape[1:])
+        noises[others] = 0
         windows = [
             _weights(side, middle, sigma[some]).astype(np.float64)
             for side, middle in zip(stamps.shape[1:], (at[:, some] - corner)[::-1], strict=True)
@@ -89,9 +93,9 @@ def _groups(sources: np.ndarray, size: np.ndarray) -> Iterator[tuple[np.ndarray,
 
 
 def _stamps(
-    images: Sequence[np.ndarray], segmentation: np.ndarray, labels: np.ndarray, at: np.ndarray, half: int
-) -> tuple[list[np.ndarray], np.ndarray]:
-    """The pixels of each image around sources, neighbours' zero (n, rows, columns each).
+    pixels: np.ndarray, segmentation: np.ndarray, labels: np.ndarray, at: np.ndarray, half: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The pixels around sources, neighbours' zero, and which are those (n, rows, columns both).
 
     And column and row of each stamp's first pixel (2, n). A stamp that would reach over the edge of the image lies at
     it instead.
@@ -103,10 +107,17 @@ def _stamps(
     )
     owners = sliding_window_view(segmentation, sides)[top, left]
     others = (owners != 0) & (owners != labels[:, None, None])
-    stamps = [sliding_window_view(image, sides)[top, left] for image in images]
-    for stamp in stamps:
-        stamp[others] = 0
-    return stamps, np.array((left, top))
+    stamps = sliding_window_view(pixels, sides)[top, left]
+    stamps[others] = 0
+    return stamps, others, np.array((left, top))
+
+
+def _noises(noise_of: Callable[[Window], np.ndarray], corner: np.ndarray, sides: tuple[int, int]) -> np.ndarray:
+    """The noise of the pixels of stamps (n, rows, columns), which have their first pixels at a `corner` (2, n)."""
+    left, top = corner
+    window = Window(top.min(), top.max() + sides[0], left.min(), left.max() + sides[1])
+    noises: np.ndarray = sliding_window_view(noise_of(window), sides)[top - window.top, left - window.left]
+    return noises
 
 
 def _search(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
+
+ROWS_OF_STRIP = 256
 
 
 class Window(NamedTuple):
@@ -30,14 +33,56 @@ class Window(NamedTuple):
             min(width, self.right + pixels),
         )
 
+    def moved(self, down: int, right: int) -> Window:
+        """As far away."""
+        return Window(self.top + down, self.bottom + down, self.left + right, self.right + right)
+
     def with_all(self, others: Sequence[Window]) -> Window:
         """The least window that holds this one and the others."""
         tops, bottoms, lefts, rights = zip(self, *others, strict=True)
         return Window(min(tops), max(bottoms), min(lefts), max(rights))
 
+    def covers(self, other: Window) -> bool:
+        """Whether another window lies in it."""
+        return (
+            self.top <= other.top
+            and self.bottom >= other.bottom
+            and self.left <= other.left
+            and self.right >= other.right
+        )
+
     def holds(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """True where a pixel lies in it."""
         return (y >= self.top) & (y < self.bottom) & (x >= self.left) & (x < self.right)
+
+
+@dataclass(frozen=True)
+class Map:
+    """A map of an image, `shape` (height, width), that is made where it is looked at, and never all at once."""
+
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    of: Callable[[Window], np.ndarray]
+
+    @classmethod
+    def showing(cls, pixels: np.ndarray) -> Map:
+        """What an array has."""
+        height, width = pixels.shape
+        return cls((height, width), pixels.dtype, lambda window: window.of(pixels))
+
+    def whole(self) -> np.ndarray:
+        """All of it, as an array."""
+        pixels = np.empty(self.shape, self.dtype)
+        for window in strips(self.shape):
+            window.of(pixels)[:] = self.of(window)
+        return pixels
+
+
+def strips(shape: tuple[int, int]) -> Iterator[Window]:
+    """All rows of an image, some at a time, from the first: what is made of them needs no memory for the whole."""
+    height, width = shape
+    for top in range(0, height, ROWS_OF_STRIP):
+        yield Window(top, min(top + ROWS_OF_STRIP, height), 0, width)
 
 
 def blocks(shape: tuple[int, int], side: int) -> Iterator[Window]:

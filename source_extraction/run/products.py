@@ -59,14 +59,13 @@ def _catalog_tsv(path: Path, steps: Steps) -> None:
 def _background_fits(path: Path, steps: Steps) -> None:
     from ..writers.fits_maps import write_map
 
-    write_map(path, steps.sky.background_map(), steps.image, steps.settings, unit=steps.image.unit)
+    write_map(path, steps.sky.background_map, steps.image, steps.settings, unit=steps.image.unit)
 
 
 def _background_rms_fits(path: Path, steps: Steps) -> None:
     from ..writers.fits_maps import write_map
 
-    sky, image = steps.sky, steps.image
-    write_map(path, sky.working_rms_map(), image, steps.settings, unit=image.unit, scale=sky.unit)
+    write_map(path, steps.sky.rms_map, steps.image, steps.settings, unit=steps.image.unit)
 
 
 def _segmentation_map_fits(path: Path, steps: Steps) -> None:
@@ -86,7 +85,7 @@ def _background_png(path: Path, steps: Steps) -> None:
     from ..writers.thumbnails import average
 
     title = f"Background of {steps.settings.title}"
-    draw_map(path, average(steps.sky.background_map()), steps.image, title, "Background")
+    draw_map(path, average(steps.sky.background_map), steps.image, title, "Background")
 
 
 def _background_rms_png(path: Path, steps: Steps) -> None:
@@ -94,7 +93,7 @@ def _background_rms_png(path: Path, steps: Steps) -> None:
     from ..writers.thumbnails import average
 
     title = f"Background noise of {steps.settings.title}"
-    rms = steps.sky.unit * average(steps.sky.working_rms_map())
+    rms = average(steps.sky.rms_map)
     draw_map(path, rms, steps.image, title, "Background RMS")
 
 
@@ -132,7 +131,7 @@ def _background_subtracted_fits(path: Path, steps: Steps) -> None:
     from ..writers.fits_maps import write_map
 
     image = steps.image
-    write_map(path, steps.sky.subtracted(), image, steps.settings, unit=image.unit, still_the_image=True)
+    write_map(path, steps.sky.subtracted, image, steps.settings, unit=image.unit, still_the_image=True)
 
 
 def _segmentation_map_tiff(path: Path, steps: Steps) -> None:

@@ -80,16 +80,15 @@ class Result:
 
     @cached_property
     def background(self) -> np.ndarray:
-        return self._steps.sky.background_map()
+        return self._steps.sky.background_map.whole()
 
     @cached_property
     def background_rms(self) -> np.ndarray:
-        sky = self._steps.sky
-        return sky.working_rms_map() * np.float32(sky.unit)
+        return self._steps.sky.rms_map.whole()
 
     @cached_property
     def background_subtracted(self) -> np.ndarray:
-        return self._steps.sky.subtracted()
+        return self._steps.sky.subtracted.whole()
 
     @cached_property
     def threshold(self) -> float | np.ndarray:

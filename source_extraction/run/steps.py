@@ -228,10 +228,8 @@ class Steps:
         from ..core.detection import detect
 
         sky, threshold = self.sky, self.threshold
-        # Slow, and often not needed before the sources are found.
-        alongside = [lambda: sky.sigma, *self._meanwhile]
         with self.log.step("Extracting the sources") as said:
-            found = detect(sky, self.kernel, threshold, self.settings.detection, self.workers, alongside)
+            found = detect(sky, self.kernel, threshold, self.settings.detection, self.workers, self._meanwhile)
             nothing = "" if len(found) else ": nothing exceeds the threshold in enough connected pixels"
             said.append(f"Sources: {len(found)}{nothing}")
         if found.not_deblended:
@@ -504,12 +502,12 @@ class Steps:
         detections, options, title = self.detections, self.settings.photometry, self.settings.title
         detected_on, measured_on = self._measurables()
         images, zeropoint = (self.image, self.measured_image), self.calibration.zeropoint
-        labels = detections.labels
+        parts = detections.in_parts(SOURCES_AT_A_TIME)
         # Made once, before the processes begin.
-        _ = self.noise_factors, detected_on.sky.sigma, measured_on.sky.sigma, self.celestial
+        _ = self.noise_factors, self.celestial
 
-        def measure_some(first: int) -> tuple[Catalog | None, str]:
-            some = labels[first : first + SOURCES_AT_A_TIME]
+        def measure_some(number: int) -> tuple[Catalog | None, str]:
+            some = parts[number]
             sources = detections.of(some)
             measured = measure(sources, some, detections.segmentation, detected_on, measured_on, options)
             catalog = build_catalog(
@@ -520,19 +518,15 @@ class Steps:
                 apertures=options.apertures,
                 zeropoint=zeropoint,
             )
-            text = ("" if first else tsv_header(catalog)) + tsv_rows(catalog) if "text" in self._wanted else ""
+            text = ("" if number else tsv_header(catalog)) + tsv_rows(catalog) if "text" in self._wanted else ""
             return catalog if "catalog" in self._wanted else None, text
 
         with self.log.step("Measuring the sources") as said:
-            parts = list(self.workers.map(measure_some, range(0, max(len(detections), 1), SOURCES_AT_A_TIME)))
-            catalogs = [catalog for catalog, _ in parts if catalog is not None]
+            measured = list(self.workers.map(measure_some, range(len(parts))))
+            catalogs = [catalog for catalog, _ in measured if catalog is not None]
             said.append("Measured the sources")
-        if "depth" in self._wanted:
-            _ = self.depth  # while the noise is there
-        for sky in self.skies:
-            sky.release_sigma()
         joined = Catalog.joined(catalogs) if catalogs else None
-        return joined, [text for _, text in parts] if "text" in self._wanted else None
+        return joined, [text for _, text in measured] if "text" in self._wanted else None
 
     def _measurables(self) -> tuple[Measurable, Measurable]:
         """What the sources were detected on, and what they are measured on."""

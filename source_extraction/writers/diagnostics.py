@@ -104,7 +104,7 @@ def _draw_background(
     along_x: Axes, along_y: Axes, sky: Sky, threshold: Threshold, image: Image, subtracted: bool
 ) -> None:
     """Medians over the other axis, of the background and its noise, and the threshold (of a noise map: its median)."""
-    background, rms = average(sky.background_map()), sky.unit * average(sky.working_rms_map())
+    background, rms = average(sky.background_map), average(sky.rms_map)
     unit = image.unit or "pixel value"
     height, width = image.shape
     for axes, axis, name, side in ((along_x, 0, "x", width), (along_y, 1, "y", height)):

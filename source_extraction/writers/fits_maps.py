@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,26 +13,25 @@ from astropy.io import fits
 
 from .. import __version__
 from ..core.image import Image
+from ..core.windows import Map, strips
 from ..settings import Settings
 from .header_cards import cards_of_the_image
 from .whole import whole
 
-ROWS_AT_A_TIME = 256
 FITS_BLOCK = 2880  # bytes, of which every part of a file is a multiple (FITS standard 4.0, 3.1)
 PROGRAM = "source-extraction"
 
 
 def write_map(
     path: Path,
-    data: np.ndarray,
+    data: np.ndarray | Map,
     image: Image,
     settings: Settings,
     *,
     unit: str = "",
-    scale: float | None = None,
     still_the_image: bool = False,
 ) -> None:
-    """Write `data` (height, width), times `scale`, as the primary HDU, with the celestial WCS of `image`.
+    """Write `data` (height, width) as the primary HDU, with the celestial WCS of `image`.
 
     `unit` is the map's BUNIT; `settings` made it. Where it is `still_the_image`, and no map of something else, it keeps
     the other cards of its header. Tables that a distorted WCS refers to follow as extensions.
@@ -43,14 +43,14 @@ def write_map(
         header.extend(wcs_hdus[0].header, strip=True, unique=True)
     for keyword, value, comment in provenance(settings, unit):
         header[keyword] = (value, comment)
-    header = fits.PrimaryHDU(np.broadcast_to(data.dtype.type(0), data.shape), header).header
+    pixels = data if isinstance(data, Map) else Map.showing(data)
+    header = fits.PrimaryHDU(np.broadcast_to(pixels.dtype.type(0), pixels.shape), header).header
     with whole(path) as file:
         file.write(header.tostring().encode("ascii"))
         # Rows at a time: the bytes of the whole map would be turned in memory that other processes read.
-        for first in range(0, len(data), ROWS_AT_A_TIME):
-            rows = data[first : first + ROWS_AT_A_TIME]
-            file.write(_most_significant_first(rows if scale is None else rows * data.dtype.type(scale)))
-        file.write(bytes(-data.nbytes % FITS_BLOCK))
+        for window in strips(pixels.shape):
+            file.write(_most_significant_first(pixels.of(window)))
+        file.write(bytes(-math.prod(pixels.shape) * pixels.dtype.itemsize % FITS_BLOCK))
         for hdu in wcs_hdus[1:]:
             file.write(_as_extension(hdu))
 

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
+
+from ..core.windows import Map, Window
 
 LONGEST_SIDE_IN_PIXELS = 1500
 ROWS_AT_A_TIME = 64  # of the picture
 
 
-def average(pixels: np.ndarray, masked: np.ndarray | None = None) -> np.ndarray:
+def average(pixels: np.ndarray | Map, masked: np.ndarray | None = None) -> np.ndarray:
     """The image (float32), averaged over square blocks where it has more pixels than the picture.
 
     What is `masked` or not finite is left out; NaN where nothing is left.
     """
-    averaged = np.empty(_blocks(pixels).shape[::2], dtype=np.float32)
-    for rows, blocks in _in_parts(pixels):
+    image = pixels if isinstance(pixels, Map) else Map.showing(pixels)
+    blocks = _Blocks.of(image.shape)
+    averaged = np.empty(blocks.number, dtype=np.float32)
+    for rows, window in blocks.parts():
+        block = blocks.split(image.of(window))
         with np.errstate(invalid="ignore", over="ignore"):
-            sums = blocks.sum(axis=1, dtype=np.float64).sum(axis=2)
-            counts = blocks.shape[1] * blocks.shape[3]
+            sums = block.sum(axis=1, dtype=np.float64).sum(axis=2)
+            counts = block.shape[1] * block.shape[3]
             if masked is not None or not np.isfinite(sums).all():
-                good = np.isfinite(blocks)
+                good = np.isfinite(block)
                 if masked is not None:
-                    good &= ~_blocks(masked)[rows]
-                sums = np.where(good, blocks, 0).sum(axis=(1, 3), dtype=np.float64)
+                    good &= ~blocks.split(window.of(masked))
+                sums = np.where(good, block, 0).sum(axis=(1, 3), dtype=np.float64)
                 counts = good.sum(axis=(1, 3))
             averaged[rows] = sums / counts
     return averaged
@@ -32,25 +38,34 @@ def average(pixels: np.ndarray, masked: np.ndarray | None = None) -> np.ndarray:
 
 def downsample_labels(labels: np.ndarray) -> np.ndarray:
     """A label map at the picture's resolution: a block shows its greatest label, so none vanishes to sky."""
-    downsampled = np.empty(_blocks(labels).shape[::2], dtype=labels.dtype)
-    for rows, blocks in _in_parts(labels):
-        downsampled[rows] = blocks.max(axis=1).max(axis=2)
+    blocks = _Blocks.of(labels.shape)
+    downsampled = np.empty(blocks.number, dtype=labels.dtype)
+    for rows, window in blocks.parts():
+        downsampled[rows] = blocks.split(window.of(labels)).max(axis=1).max(axis=2)
     return downsampled
 
 
-def _in_parts(pixels: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Some rows of the picture at a time, and the blocks that they are made of."""
-    blocks = _blocks(pixels)
-    for first in range(0, len(blocks), ROWS_AT_A_TIME):
-        rows = slice(first, first + ROWS_AT_A_TIME)
-        yield rows, blocks[rows]
+class _Blocks(NamedTuple):
+    """The whole blocks of an image: their numbers of rows and columns, and the (height, width) of one."""
 
+    number: tuple[int, int]
+    size: tuple[int, int]
 
-def _blocks(pixels: np.ndarray) -> np.ndarray:
-    """A view of the whole blocks: (rows of blocks, rows of a block, columns of blocks, columns of a block).
+    @classmethod
+    def of(cls, shape: tuple[int, ...]) -> _Blocks:
+        """Those of an image of this shape; an axis shorter than a block is one block."""
+        side = max(1, -(-max(shape) // LONGEST_SIDE_IN_PIXELS))
+        height, width = shape
+        number = max(1, height // side), max(1, width // side)
+        return cls(number, (min(side, height), min(side, width)))
 
-    An axis shorter than a block is one block.
-    """
-    block = max(1, -(-max(pixels.shape) // LONGEST_SIDE_IN_PIXELS))
-    (height, rows), (width, columns) = ((max(1, side // block), min(block, side)) for side in pixels.shape)
-    return pixels[: height * rows, : width * columns].reshape(height, rows, width, columns)
+    def parts(self) -> Iterator[tuple[slice, Window]]:
+        """Some rows of the picture at a time, and what of the image they show."""
+        (rows, columns), (height, width) = self
+        for first in range(0, rows, ROWS_AT_A_TIME):
+            last = min(first + ROWS_AT_A_TIME, rows)
+            yield slice(first, last), Window(first * height, last * height, 0, columns * width)
+
+    def split(self, part: np.ndarray) -> np.ndarray:
+        """The blocks of a part: (rows of blocks, rows of a block, columns of blocks, columns of a block)."""
+        return part.reshape(-1, self.size[0], self.number[1], self.size[1])
