@@ -17,6 +17,7 @@ from ..settings import DetectionOptions, Settings
 from .log import Log
 
 if TYPE_CHECKING:
+    from ..core.advice import Advice
     from ..core.catalog import Catalog
     from ..core.correlation import Correlation
     from ..core.depth import Depth
@@ -318,6 +319,11 @@ class Steps:
             number = count_negated(self.sky, self.kernel, self.threshold, self.settings.detection, self.workers)
             said.append(f"Detections on the negated image: {number}; about as many of the sources are noise")
         return number
+
+    @cached_property
+    def advice(self) -> list[Advice]:
+        """What is wrong with the run, and what to change, the most important first."""
+        return []
 
     @cached_property
     def depth(self) -> Depth:
