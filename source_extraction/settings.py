@@ -432,7 +432,7 @@ class FileOptions(_Checked):
     plane: int | None = _option(
         None,
         "input",
-        "which plane, from 0, where the image has several (a cube, RGB, several pages)",
+        "which plane, from 0, where the image has several (a cube, RGB, several pages); all: every one is an image",
         bounds=Bounds(least=0, most=INT32_MAX),
     )
     missing: float | None = _option(
