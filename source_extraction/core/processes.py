@@ -17,7 +17,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, NoReturn, TypeVar, cast
@@ -57,14 +57,14 @@ class Workers:
 
     def map_each(
         self, function: Callable[[Item], Result], items: Sequence[Item], ended: Callable[[InputError], Result]
-    ) -> Iterator[Result]:
+    ) -> Generator[Result]:
         """The same of items that have nothing to do with each other, none of them in this process.
 
         Where the system ends a process, `ended` is the result of the item that it was at, and another process goes on.
         However slow one item is, and whoever takes the results, few results wait for their turn.
         """
         if not can_fork():
-            return map(function, items)
+            return (function(item) for item in items)
         return self._map_in_processes(function, items, (), ended)
 
     def _map_in_processes(
@@ -73,7 +73,7 @@ class Workers:
         items: Sequence[Item],
         alongside: Sequence[Callable[[], object]],
         ended: Callable[[InputError], Result] | None,
-    ) -> Iterator[Result]:
+    ) -> Generator[Result]:
         """Each process has one item at a time, so that a long one keeps no others waiting.
 
         Not concurrent.futures: it cannot stop a process at work, and multiprocessing.Pool waits for ever for one that

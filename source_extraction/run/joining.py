@@ -10,9 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.columns import NAME_COLUMN, NOT_A_NUMBER
 from ..errors import InputError
@@ -20,6 +18,9 @@ from ..writers.staging import staged, writing_to
 from ..writers.whole import whole_text
 from .lines import TextFile, lines_of
 from .log import Log
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 JOINED_CATALOG = "joined_catalog.tsv"
 # Every catalog has these: which source of which image a row is.
@@ -101,6 +102,8 @@ class _Catalog:
 
     def tables(self) -> Iterator[pd.DataFrame]:
         """The rows, as text, some at a time."""
+        import pandas as pd
+
         rows, some = self._rows(), max(1, FIELDS_AT_A_TIME // len(self.columns))
         while table := list(islice(rows, some)):
             yield pd.DataFrame(table, columns=self.columns, dtype=object)
@@ -122,6 +125,8 @@ class _Catalog:
 
 def _write(catalogs: list[_Catalog], columns: list[str], path: Path, log: Log) -> int:
     """Write the joined catalog; the number of its sources."""
+    import pandas as pd
+
     number = 0
     seen: dict[str, str] = {}
     with whole_text(path) as joined:
