@@ -13,6 +13,7 @@ drizzled images, from the geometry instead of the pixels.)
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -118,16 +119,12 @@ class Correlation:
         """What `in_circles` is for centres all over a pixel (rows and columns of centres), made once."""
         radius = max(radius, LEAST_RADIUS)
         if radius not in self._circles:
-            places = np.linspace(-0.5, 0.5, PLACES) if radius <= SMALL_CIRCLE else np.zeros(1)
-            overlap = overlaps(radius, places, places)
-            padded = np.pad(overlap, ((0, 0), (0, 0), (NEAR, NEAR), (NEAR, NEAR)))
-            side = overlap.shape[-1]
-            variance, total = (overlap**2).sum(axis=(2, 3)), overlap.sum(axis=(2, 3))
-            least = LEAST_SHARE * variance
-            for dx, dy, rho in zip(self.dx, self.dy, self.rho, strict=True):
-                moved = padded[:, :, NEAR + dy : NEAR + dy + side, NEAR + dx : NEAR + dx + side]
-                variance = variance + 2 * rho * (overlap * moved).sum(axis=(2, 3))
-            self._circles[radius] = self.level * np.maximum(variance, least) / total
+            shared, total = _shared_by_circles(radius, tuple(self.dx.tolist()), tuple(self.dy.tolist()))
+            # One after the other, whose last digit depends on nothing.
+            variance = shared[0]
+            for rho, moved in zip(self.rho, shared[1:], strict=True):
+                variance = variance + 2 * rho * moved
+            self._circles[radius] = self.level * np.maximum(variance, LEAST_SHARE * shared[0]) / total
         return self._circles[radius]
 
 
@@ -154,6 +151,23 @@ def overlaps(radius: float, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         covered = np.minimum(columns + 0.5, centre + chord) - np.maximum(columns - 0.5, centre - chord)
         parts[:] = np.maximum(covered, 0).reshape(len(x), len(columns), STRIPS, len(columns)).mean(axis=2)
     return found
+
+
+@lru_cache(maxsize=16)
+def _shared_by_circles(radius: float, dx: tuple[int, ...], dy: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """What circles all over a pixel share with themselves, then moved by each lag (1 + K, y, x); and their areas.
+
+    Of sums over pixels. It is the same of all images, and takes longer than all else that is done to a small one.
+    """
+    places = np.linspace(-0.5, 0.5, PLACES) if radius <= SMALL_CIRCLE else np.zeros(1)
+    overlap = overlaps(radius, places, places)
+    padded = np.pad(overlap, ((0, 0), (0, 0), (NEAR, NEAR), (NEAR, NEAR)))
+    side = overlap.shape[-1]
+    shared = [(overlap**2).sum(axis=(2, 3))]
+    for right, up in zip(dx, dy, strict=True):
+        moved = padded[:, :, NEAR + up : NEAR + up + side, NEAR + right : NEAR + right + side]
+        shared.append((overlap * moved).sum(axis=(2, 3)))
+    return np.array(shared), overlap.sum(axis=(2, 3))
 
 
 def _shares(dx: np.ndarray, dy: np.ndarray, a: np.ndarray, b: np.ndarray, theta: np.ndarray) -> np.ndarray:
