@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from .whole import whole
 
 ROWS_AT_A_TIME = 256
 FITS_BLOCK = 2880  # bytes, of which every part of a file is a multiple (FITS standard 4.0, 3.1)
+CARD = 80
+STRUCTURE = ("SIMPLE", "BITPIX", "NAXIS", "EXTEND")
 PROGRAM = "source-extraction"
 
 
@@ -37,15 +40,14 @@ def write_map(
     the other cards of its header. Tables that a distorted WCS refers to follow as extensions.
     """
     wcs_hdus = image.celestial.hdus or [fits.PrimaryHDU()]
-    header = wcs_hdus[0].header.copy()
+    made_by = provenance(settings, unit)
     if still_the_image:
-        header = fits.Header(cards_of_the_image(image.headers, placed=image.wcs is not None))
-        header.extend(wcs_hdus[0].header, strip=True, unique=True)
-    for keyword, value, comment in provenance(settings, unit):
-        header[keyword] = (value, comment)
-    header = fits.PrimaryHDU(np.broadcast_to(data.dtype.type(0), data.shape), header).header
+        header = _header_of_the_image(data, image, wcs_hdus[0].header, made_by)
+    else:
+        parts = (_structure(data.shape, data.dtype.str), _coordinates(wcs_hdus[0].header), _written(tuple(made_by)))
+        header = _ended("".join(parts))
     with whole(path) as file:
-        file.write(header.tostring().encode("ascii"))
+        file.write(header.encode("ascii"))
         # Rows at a time: the bytes of the whole map would be turned in memory that other processes read.
         for first in range(0, len(data), ROWS_AT_A_TIME):
             rows = data[first : first + ROWS_AT_A_TIME]
@@ -53,6 +55,58 @@ def write_map(
         file.write(bytes(-data.nbytes % FITS_BLOCK))
         for hdu in wcs_hdus[1:]:
             file.write(_as_extension(hdu))
+
+
+def _header_of_the_image(
+    data: np.ndarray, image: Image, of_the_sky: fits.Header, made_by: list[tuple[str, Any, str]]
+) -> str:
+    """The header of what is still the image, and keeps its cards; those of others are put in their places."""
+    header = fits.Header(cards_of_the_image(image.headers, placed=image.wcs is not None))
+    header.extend(of_the_sky, strip=True, unique=True)
+    for keyword, value, comment in made_by:
+        header[keyword] = (value, comment)
+    text: str = fits.PrimaryHDU(np.broadcast_to(data.dtype.type(0), data.shape), header).header.tostring()
+    return text
+
+
+# The header of a map has parts that have nothing to do with each other. To make them card by card takes as long as to
+# find the sources of a small image, and the first and the last are the same for many.
+
+
+@lru_cache(maxsize=64)
+def _structure(shape: tuple[int, int], dtype: str) -> str:
+    """The cards of a primary HDU that say what its data are."""
+    zeros = np.broadcast_to(np.zeros((), dtype), shape)
+    header = fits.PrimaryHDU(zeros).header
+    del header["EXTEND"]  # which nobody needs (FITS standard 4.0, 4.4.2.1)
+    return _cards_of(header)
+
+
+def _coordinates(header: fits.Header) -> str:
+    """The cards of the sky."""
+    text = _cards_of(header)
+    cards = (text[start : start + CARD] for start in range(0, len(text), CARD))
+    return "".join(card for card in cards if card[:8].rstrip() not in STRUCTURE)
+
+
+@lru_cache(maxsize=64)
+def _written(cards: tuple[tuple[str, Any, str], ...]) -> str:
+    """Cards as text."""
+    header = fits.Header()
+    for keyword, value, comment in cards:
+        header[keyword] = (value, comment)
+    return _cards_of(header)
+
+
+def _cards_of(header: fits.Header) -> str:
+    text: str = header.tostring(endcard=False, padding=False)
+    return text
+
+
+def _ended(cards: str) -> str:
+    """A header with its end, in whole blocks."""
+    text = cards + "END".ljust(CARD)
+    return text.ljust(-(-len(text) // FITS_BLOCK) * FITS_BLOCK)
 
 
 def _most_significant_first(rows: np.ndarray) -> memoryview:
