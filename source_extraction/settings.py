@@ -5,6 +5,7 @@ face makes a `Settings`, so none can run with options that another would refuse.
 """
 
 import difflib
+import functools
 import math
 import numbers
 import os
@@ -527,6 +528,7 @@ FILES = {
 }
 
 
+@functools.cache
 def options_of(group: type) -> tuple[Option, ...]:
     """The options of a group of them, in its order."""
     kinds = typing.get_type_hints(group)

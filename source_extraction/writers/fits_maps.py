@@ -40,12 +40,12 @@ def write_map(
     the other cards of its header. Tables that a distorted WCS refers to follow as extensions.
     """
     wcs_hdus = image.celestial.hdus or [fits.PrimaryHDU()]
-    made_by = provenance(settings, unit)
     if still_the_image:
-        header = _header_of_the_image(data, image, wcs_hdus[0].header, made_by)
+        header = _header_of_the_image(data, image, wcs_hdus[0].header, provenance(settings, unit))
     else:
-        parts = (_structure(data.shape, data.dtype.str), _coordinates(wcs_hdus[0].header), _written(tuple(made_by)))
-        header = _ended("".join(parts))
+        parts = (_structure(data.shape, data.dtype.str), _coordinates(wcs_hdus[0].header))
+        made_by = (_written(tuple(_made_of(settings, unit))), _written(tuple(_made_with(settings))))
+        header = _ended("".join((*parts, *made_by)))
     with whole(path) as file:
         file.write(header.encode("ascii"))
         # Rows at a time: the bytes of the whole map would be turned in memory that other processes read.
@@ -123,16 +123,22 @@ def _as_extension(hdu: Any) -> bytes:
 
 def provenance(settings: Settings, unit: str = "") -> list[tuple[str, Any, str]]:
     """Header cards that say what made a file, of which image, with which options."""
+    return [*_made_of(settings, unit), *_made_with(settings)]
+
+
+def _made_of(settings: Settings, unit: str) -> list[tuple[str, Any, str]]:
     cards = [("BUNIT", ascii_only(unit), "unit of the pixels")] if unit else []
-    cards += [
+    return [
+        *cards,
         ("CREATOR", f"{PROGRAM} {__version__}", "program that made this file"),
         ("SEPVER", sep.__version__, "version of SEP"),
         ("IMAGE", ascii_only(settings.title), "input image"),
     ]
+
+
+def _made_with(settings: Settings) -> list[tuple[str, Any, str]]:
     # Names of more than 8 characters need the HIERARCH convention; all get it, to be found together.
-    return cards + [
-        (f"HIERARCH SEP {name.upper()}", _value(value), "") for name, value in settings.parameters().items()
-    ]
+    return [(f"HIERARCH SEP {name.upper()}", _value(value), "") for name, value in settings.parameters().items()]
 
 
 def _value(value: Any) -> Any:
