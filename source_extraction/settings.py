@@ -249,7 +249,7 @@ class _Checked:
     """Options that are what they should be, in whatever way they were given."""
 
     def __post_init__(self) -> None:
-        for option in options_of(type(self)):
+        for option in options_of(type(self)):  # type: ignore[arg-type]  # a class has a hash, if its instances have none
             object.__setattr__(self, option.name, option.check(getattr(self, option.name)))
 
 

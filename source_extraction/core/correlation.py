@@ -57,6 +57,7 @@ class Correlation:
     rho: np.ndarray
     level: float = 1.0
     _circles: dict[float, np.ndarray] = field(default_factory=dict)
+    _means: dict[float, float] = field(default_factory=dict)
 
     @property
     def independent(self) -> bool:
@@ -93,9 +94,11 @@ class Correlation:
 
     def in_a_circle(self, radius: float) -> float:
         """The same of one circle, wherever on a pixel its centre lies (the mean)."""
-        places = (np.arange(PLACES) + 0.5) / PLACES - 0.5
-        x, y = (at.ravel() for at in np.meshgrid(places, places))
-        return float(self.in_circles(radius, x, y).mean())
+        if radius not in self._means:
+            places = (np.arange(PLACES) + 0.5) / PLACES - 0.5
+            x, y = (at.ravel() for at in np.meshgrid(places, places))
+            self._means[radius] = float(self.in_circles(radius, x, y).mean())
+        return self._means[radius]
 
     def in_windows(self, sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The variance of x and of y of windowed positions in units of that of independent pixels (N each).
@@ -120,10 +123,9 @@ class Correlation:
         radius = max(radius, LEAST_RADIUS)
         if radius not in self._circles:
             shared, total = _shared_by_circles(radius, tuple(self.dx.tolist()), tuple(self.dy.tolist()))
-            # One after the other, whose last digit depends on nothing.
-            variance = shared[0]
-            for rho, moved in zip(self.rho, shared[1:], strict=True):
-                variance = variance + 2 * rho * moved
+            terms = np.concatenate((shared[:1], (2 * self.rho)[:, np.newaxis, np.newaxis] * shared[1:]))
+            # Not a sum, whose order, and with it the last digit, would depend on the number of places.
+            variance = np.add.accumulate(terms)[-1]
             self._circles[radius] = self.level * np.maximum(variance, LEAST_SHARE * shared[0]) / total
         return self._circles[radius]
 

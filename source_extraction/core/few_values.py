@@ -63,8 +63,7 @@ def step_between_values(pixels: np.ndarray, masked: np.ndarray | None) -> float 
         values = _without_blank(block)
         if not len(values):
             continue
-        numbers = np.sort(np.unique(values, return_counts=True)[1])
-        shares.append(numbers[-2:].sum() / numbers.sum())
+        shares.append(_share_of_two(values))
         of_many += shares[-1] <= SHARE_OF_TWO_VALUES
         if 2 * of_many > most:
             return None  # whatever the others show
@@ -74,6 +73,16 @@ def step_between_values(pixels: np.ndarray, masked: np.ndarray | None) -> float 
     if shares and np.median(shares) <= SHARE_OF_TWO_VALUES:
         return None
     return float(np.quantile(np.concatenate([*map(_steps, looked_at)]), QUANTILE_OF_STEPS)) if shares else 0.0
+
+
+def _share_of_two(values: np.ndarray) -> float:
+    """The part of values that the two most frequent ones make up."""
+    in_order = np.sort(values, axis=None)
+    last = np.flatnonzero(in_order[1:] != in_order[:-1])
+    if len(last) == len(in_order) - 1:
+        return min(2, len(in_order)) / len(in_order)  # all are different, as noise is that was never rounded
+    numbers = np.sort(np.diff(last, prepend=-1, append=len(in_order) - 1))
+    return float(numbers[-2:].sum() / len(in_order))
 
 
 def _varies(block: np.ndarray) -> bool:
@@ -99,7 +108,11 @@ def _without_blank(block: np.ndarray) -> np.ndarray:
         return block[np.isfinite(block)]
     reach = BLANK // 2
     middle = block[reach:-reach, reach:-reach]
-    if not (block[:, 1:] == block[:, :-1]).any():
+    equal = block[:, 1:] == block[:, :-1]
+    if not reduce(
+        np.logical_and, (equal[:, first : first + block.shape[1] - BLANK + 1] for first in range(BLANK - 1))
+    ).any():
+        # No row has so many that are equal, which is quicker to see.
         whole: np.ndarray = middle[np.isfinite(middle)]
         return whole
     blank = _around(block, np.minimum) == _around(block, np.maximum)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
+from numpy.lib.stride_tricks import as_strided
 
 # The window's radius in sigma, where it weighs 1/3000; the step in pixels that ends a search; the most steps
 # (SExtractor's winpos.h).
@@ -101,12 +101,18 @@ def _stamps(
         np.clip(np.rint(middle).astype(int) - half, 0, whole - side)
         for middle, whole, side in zip(at, segmentation.shape[::-1], sides[::-1], strict=True)
     )
-    owners = sliding_window_view(segmentation, sides)[top, left]
+    owners = _squares(segmentation, sides)[top, left]
     others = (owners != 0) & (owners != labels[:, None, None])
-    stamps = [sliding_window_view(image, sides)[top, left] for image in images]
+    stamps = [_squares(image, sides)[top, left] for image in images]
     for stamp in stamps:
         stamp[others] = 0
     return stamps, np.array((left, top))
+
+
+def _squares(image: np.ndarray, sides: list[int]) -> np.ndarray:
+    """All parts of an image that have these sides, as `sliding_window_view` has them, in a tenth of the time."""
+    shape = tuple(whole - side + 1 for whole, side in zip(image.shape, sides, strict=True))
+    return as_strided(image, (*shape, *sides), image.strides * 2, writeable=False)
 
 
 def _search(
@@ -115,7 +121,8 @@ def _search(
     """Step until sources stay or have left the middle of their stamps: where they are then, steps, which still move."""
     at, active, moving = start.copy(), np.arange(len(sigma)), np.zeros(len(sigma), dtype=bool)
     while len(active):
-        step = 2 * _centres(stamps[active], at[:, active], sigma[active])
+        there = stamps if len(active) == len(stamps) else stamps[active]
+        step = 2 * _centres(there, at[:, active], sigma[active])
         at[:, active] += step
         steps[active] += 1
         moving[active] = (np.hypot(*step) >= 2 * LEAST_STEP) & (steps[active] < MOST_STEPS)
@@ -125,7 +132,12 @@ def _search(
 
 def _centres(stamps: np.ndarray, at: np.ndarray, sigma: np.ndarray) -> np.ndarray:
     """How far the light in each window lies from its middle, along x and y (2, n); NaN where there is none."""
-    rows, columns = (_weights(side, middle, sigma) for side, middle in zip(stamps.shape[1:], at[::-1], strict=True))
+    number, height, width = stamps.shape
+    if height == width:
+        both = _weights(width, at[::-1].ravel(), np.concatenate((sigma, sigma)))
+        rows, columns = both[:number], both[number:]
+    else:
+        rows, columns = (_weights(side, middle, sigma) for side, middle in zip((height, width), at[::-1], strict=True))
     # The Gaussian is a product, and so are its moments: (n, order along y, order along x).
     moments = rows @ stamps @ columns.transpose(0, 2, 1)
     light = np.where(moments[:, 0, 0] > 0, moments[:, 0, 0], np.nan)

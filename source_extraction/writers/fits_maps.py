@@ -83,10 +83,15 @@ def _structure(shape: tuple[int, int], dtype: str) -> str:
 
 
 def _coordinates(header: fits.Header) -> str:
-    """The cards of the sky."""
-    text = _cards_of(header)
-    cards = (text[start : start + CARD] for start in range(0, len(text), CARD))
-    return "".join(card for card in cards if card[:8].rstrip() not in STRUCTURE)
+    """The cards of the sky; of the last image they are kept, for its other maps."""
+    if _of_the_last_image[0] is not header:
+        text = _cards_of(header)
+        cards = (text[start : start + CARD] for start in range(0, len(text), CARD))
+        _of_the_last_image[:] = header, "".join(card for card in cards if card[:8].rstrip() not in STRUCTURE)
+    return str(_of_the_last_image[1])
+
+
+_of_the_last_image: list[Any] = [None, ""]
 
 
 @lru_cache(maxsize=64)
