@@ -86,6 +86,21 @@ def _lerp(values: np.ndarray, pixels: np.ndarray, cell: int) -> np.ndarray:
     return interpolated
 
 
+class DrawnMesh:
+    """The maps of a mesh, in place of a `sep.Background` that belongs to another process."""
+
+    def __init__(self, mesh: sep.Background) -> None:
+        self._back, self._rms = mesh.back(dtype=np.float32), mesh.rms(dtype=np.float32)
+
+    def back(self, dtype: type) -> np.ndarray:
+        """The background (height, width)."""
+        return self._back.astype(dtype)
+
+    def rms(self, dtype: type) -> np.ndarray:
+        """Its RMS (height, width)."""
+        return self._rms.astype(dtype)
+
+
 Mesh: TypeAlias = sep.Background | CellMesh
 
 

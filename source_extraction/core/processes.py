@@ -53,19 +53,23 @@ class Workers:
         """
         if self.number == 1 or len(items) < 2:
             return map(function, items)
-        return self._map_in_processes(function, items, alongside, None)
+        return self._map_in_processes(function, items, alongside, None, len(items))
 
     def map_each(
-        self, function: Callable[[Item], Result], items: Sequence[Item], ended: Callable[[InputError], Result]
+        self,
+        function: Callable[[Item], Result],
+        items: Sequence[Item],
+        ended: Callable[[InputError], Result],
+        ahead: int = AHEAD,
     ) -> Generator[Result]:
         """The same of items that have nothing to do with each other, none of them in this process.
 
         Where the system ends a process, `ended` is the result of the item that it was at, and another process goes on.
-        However slow one item is, and whoever takes the results, few results wait for their turn.
+        No more than `ahead` results of each process wait for their turn, however slow one item or who takes them is.
         """
         if not can_fork():
             return (function(item) for item in items)
-        return self._map_in_processes(function, items, (), ended)
+        return self._map_in_processes(function, items, (), ended, ahead * self.number)
 
     def _map_in_processes(
         self,
@@ -73,6 +77,7 @@ class Workers:
         items: Sequence[Item],
         alongside: Sequence[Callable[[], object]],
         ended: Callable[[InputError], Result] | None,
+        most: int,
     ) -> Generator[Result]:
         """Each process has one item at a time, so that a long one keeps no others waiting.
 
@@ -83,7 +88,7 @@ class Workers:
         results: dict[int, Result] = {}
         try:
             for wanted in range(len(items)):
-                last = len(items) if ended is None else min(wanted + AHEAD * self.number, len(items))
+                last = min(wanted + most, len(items))
                 while wanted not in results:
                     at_work.hand_out(last, self.number)
                     for errand in meanwhile:

@@ -11,12 +11,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+import sep
 
 from ..settings import BackgroundOptions
 from .image import Image
-from .mesh import CellMesh, Mesh, estimate_mesh
+from .mesh import CellMesh, DrawnMesh, Mesh, estimate_mesh
 
 # The pedestal of an image is removed in float64 where float32 would keep less of the noise than this: at a
 # thousandth of the noise, which does for finding sources, their fluxes are already wrong by as much.
@@ -65,11 +67,16 @@ class Sky:
     unit: float
     background: float
     rms: float
-    _mesh: Mesh
+    _mesh: Mesh | DrawnMesh
     _mesh_unit: float
     _pedestal: float
     noise_map: NoiseMap | None = None
     remarks: tuple[str, ...] = ()  # sentences for the log: how background and noise were estimated
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process is sent: that does not know what SEP has in memory here."""
+        is_sep_s = isinstance(self._mesh, sep.Background)
+        return self.__dict__ | ({"_mesh": DrawnMesh(self._mesh)} if is_sep_s else {})
 
     def background_map(self) -> np.ndarray:
         """The background, float32, in the image's units."""

@@ -60,6 +60,16 @@ class Steps:
         self.settings, self.workers, self.log = settings, workers, log
         self._wanted, self._meanwhile = frozenset(wanted), meanwhile
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process is sent, which works alone; it finds the coordinates for itself, as the image does."""
+        state = self.__dict__ | {"workers": Workers(1), "_meanwhile": ()}
+        return state | ({"celestial": None} if "celestial" in state else {})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        if "celestial" in state:
+            self.__dict__["celestial"] = self.image.celestial
+
     @cached_property
     def image(self) -> Image:
         """The image that the sources are looked for in; its pixels become those of `sky`."""
