@@ -27,6 +27,7 @@ The map of the house, from the bottom up; what is below knows nothing of what is
         columns        what every column of the catalog is
         catalog        all these -> the catalog
         depth          how faint a source could be
+        advice         what is wrong with a run, and which options cure it
         bright_mask    the segmentation map -> a mask of the brightest sources
 
     readers/    files and arrays -> images, and what comes with them: mask, noise_map, kernels, calibration
