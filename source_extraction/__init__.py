@@ -4,8 +4,8 @@
     result = se.extract("sky.fits", thresh=2, gain="GAIN")
     table = result.to_table()
 
-`extract` takes a file or an array and gives a `Result`; `join_catalogs` makes one catalog of many; an `InputError`
-says what cannot be used.
+`extract` takes a file or an array and gives a `Result`, `extract_many` gives those of many; `join_catalogs` makes one
+catalog of many; an `InputError` says what cannot be used.
 
 The map of the house, from the bottom up; what is below knows nothing of what is above::
 
@@ -28,6 +28,7 @@ The map of the house, from the bottom up; what is below knows nothing of what is
         columns        what every column of the catalog is
         catalog        all these -> the catalog
         depth          how faint a source could be
+        advice         what is wrong with a run, and which options cure it
         bright_mask    the segmentation map -> a mask of the brightest sources
 
     readers/    files and arrays -> images, and what comes with them: mask, noise_map, kernels, calibration
@@ -51,7 +52,8 @@ The map of the house, from the bottom up; what is below knows nothing of what is
         pipeline       the order of the steps
         products       which file shows what
         extract        the front door for Python, and result what it gives
-        joining        catalogs of many images -> one
+        many           many images in one run, shared out among the processes (extract_many: from Python)
+        joining        catalogs of many images -> one (lines: tables and lists of strangers)
         log            what a run says
 
     faces/      the command lines
@@ -63,15 +65,17 @@ from .errors import InputError
 
 if TYPE_CHECKING:
     from .run.extract import extract
+    from .run.extract_many import extract_many
     from .run.joining import JoinedCatalog, join_catalogs
     from .run.result import Result
 
 __version__ = "1.0.0"
-__all__ = ["InputError", "JoinedCatalog", "Result", "__version__", "extract", "join_catalogs"]
+__all__ = ["InputError", "JoinedCatalog", "Result", "__version__", "extract", "extract_many", "join_catalogs"]
 
 # Where a name is that is imported when it is first used: importing the package itself takes no time.
 _LATER = {
     "extract": "extract",
+    "extract_many": "extract_many",
     "Result": "result",
     "join_catalogs": "joining",
     "JoinedCatalog": "joining",

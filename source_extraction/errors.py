@@ -26,3 +26,7 @@ class InputError(ValueError):
     def __reduce__(self) -> tuple[type[InputError], tuple[str, str, str]]:
         """Exceptions of worker processes arrive pickled."""
         return type(self), (self.source, self.problem, self.remedy)
+
+
+class OutputError(InputError):
+    """Products cannot be written, whatever they are made of: the folder or the disk is at fault, and no image."""

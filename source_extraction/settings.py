@@ -5,6 +5,7 @@ face makes a `Settings`, so none can run with options that another would refuse.
 """
 
 import difflib
+import functools
 import math
 import numbers
 import os
@@ -248,7 +249,7 @@ class _Checked:
     """Options that are what they should be, in whatever way they were given."""
 
     def __post_init__(self) -> None:
-        for option in options_of(type(self)):
+        for option in options_of(type(self)):  # type: ignore[arg-type]  # a class has a hash, if its instances have none
             object.__setattr__(self, option.name, option.check(getattr(self, option.name)))
 
 
@@ -432,7 +433,7 @@ class FileOptions(_Checked):
     plane: int | None = _option(
         None,
         "input",
-        "which plane, from 0, where the image has several (a cube, RGB, several pages)",
+        "which plane, from 0, where the image has several (a cube, RGB, several pages); all: every one is an image",
         bounds=Bounds(least=0, most=INT32_MAX),
     )
     missing: float | None = _option(
@@ -527,6 +528,7 @@ FILES = {
 }
 
 
+@functools.cache
 def options_of(group: type) -> tuple[Option, ...]:
     """The options of a group of them, in its order."""
     kinds = typing.get_type_hints(group)

@@ -113,7 +113,7 @@ def test_pipes_with_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     writer.start()
     assert joined(pipe, folder=tmp_path) == HEADER + ROW
     writer.join()
-    monkeypatch.setattr("source_extraction.run.joining.PATIENCE", 0.2)
+    monkeypatch.setattr("source_extraction.run.lines.PATIENCE", 0.2)
     assert refusal(pipe, folder=tmp_path).startswith(
         f"{pipe}: it cannot be read (it is a pipe, and nobody writes to it); "
     )

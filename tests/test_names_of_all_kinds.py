@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 from astropy.io import fits
@@ -16,6 +15,7 @@ from matplotlib.image import imread
 
 from source_extraction.run.log import visible
 from tests.conftest import REPOSITORY, SCRIPT, TEST_DATA, run_tool
+from tests.galaxy.forms import expanded
 
 SKY = TEST_DATA / "sky.fits"
 GALAXY = REPOSITORY / ".environments" / "galaxy" / "bin" / "python"
@@ -165,7 +165,7 @@ def test_commands_of_the_form(tmp_path: Path) -> None:
     """The shell text that Galaxy makes of a name: it links what it should, and passes the name on as it is."""
     if not GALAXY.exists():
         pytest.skip("needs Cheetah, which comes with Galaxy")
-    command = ElementTree.parse(REPOSITORY / "source_extractor.xml").getroot().find("command").text
+    command = expanded("source_extractor.xml").find("command").text
     given = json.dumps({"command": command, "names": NAMES, "image": str(SKY)})
     rendered = subprocess.run([GALAXY, "-c", RENDER], input=given, check=True, capture_output=True, text=True).stdout
     for number, (name, line) in enumerate(zip(NAMES, json.loads(rendered), strict=True)):

@@ -18,13 +18,15 @@ from run import DEBIAN_PACKAGES
 from source_extraction.core.columns import DETECTION_COLUMNS, NAME_COLUMN
 from source_extraction.faces.source_extractor import parse
 from source_extraction.run.joining import IDENTITY, JOINED_CATALOG
+from source_extraction.run.many import IMAGES_TABLE
 from source_extraction.run.products import DEFAULT_PRODUCTS, PRODUCTS
 from source_extraction.settings import OPTIONS as ALL_OPTIONS
 from source_extraction.settings import PhotometryOptions, as_typed
 from tests.conftest import REPOSITORY, TEST_DATA
-from tests.galaxy.serve import FORMS, requirements
+from tests.galaxy.forms import expanded
+from tests.galaxy.serve import FORMS, program_of, requirements
 
-FORM, JOIN_FORM = (ElementTree.parse(REPOSITORY / form).getroot() for form in FORMS)
+FORM, JOIN_FORM, MANY_FORM = map(expanded, FORMS)
 MACROS = ElementTree.parse(REPOSITORY / "macros.xml").getroot()
 HELP = FORM.find("help").text
 README = (REPOSITORY / "README.md").read_text()
@@ -36,8 +38,7 @@ NOT_IN_THE_FORM = {"output_dir", "name", "threads"}
 OPTIONS = {name: option for name, option in ALL_OPTIONS.items() if name not in NOT_IN_THE_FORM}
 PARAMETERS = {
     parameter.get("argument").removeprefix("--"): parameter
-    for root in (FORM.find("inputs"), MACROS)
-    for parameter in root.iter("param")
+    for parameter in FORM.find("inputs").iter("param")
     if parameter.get("argument")
 }
 FORMATS = {
@@ -117,7 +118,7 @@ def test_texts_of_the_form() -> None:
     macro = MACROS.find("xml[@name='number_or_keyword']")
     number_or_keyword = macro.find("validator").text
     for name in ("gain", "zeropoint", "saturation"):
-        assert PARAMETERS[name].find("expand").get("macro") == macro.get("name")
+        assert PARAMETERS[name].find("validator").text == number_or_keyword
         for text in ("GAIN", "HIERARCH ESO DET-1 OUT1.GAIN", "MAG_ZP", "2", "1.5e+5"):
             assert re.match(number_or_keyword, text), text
             assert getattr(photometry(f"--{name}={text}"), name) in (text, 2, 1.5e5)
@@ -135,9 +136,26 @@ def test_products_of_the_form() -> None:
     options = {choice.get("value"): choice.get("selected") == "true" for choice in PARAMETERS["outputs"].iter("option")}
     assert list(options) == list(PRODUCTS)
     assert [name for name, selected in options.items() if selected] == list(DEFAULT_PRODUCTS)
-    made = {output.get("file"): output.get("format") for output in FORM.find("outputs")}
+    made = {Path(output.get("from_work_dir")).name: output.get("format") for output in FORM.find("outputs")}
     assert list(made) == list(PRODUCTS)
     assert made == {name: FORMATS[Path(name).suffix] for name in PRODUCTS}
+
+
+def test_the_form_of_many_images() -> None:
+    """The same options, but for the masks; of each product a collection that goes by its output in the other form."""
+    options = {parameter.get("argument", "").removeprefix("--") for parameter in MANY_FORM.find("inputs").iter("param")}
+    assert options - {""} == set(OPTIONS) - {"mask_file"} | {"allow_failures"}
+    for attribute in ("version", "profile"):
+        assert MANY_FORM.get(attribute) == FORM.get(attribute)
+    names = {output.get("name"): output.get("format") for output in FORM.iterfind("outputs/data")}
+    collections = MANY_FORM.findall("outputs/collection")
+    assert {collection.get("name"): collection.get("format") for collection in collections} == names
+    files = {output.get("name"): Path(output.get("from_work_dir")).name for output in FORM.iterfind("outputs/data")}
+    script = MANY_FORM.find("configfiles/configfile[@name='elements']").text
+    for name, file in files.items():
+        assert f"'{file}': '{name}'," in script
+    tables = [data.get("from_work_dir") for data in MANY_FORM.iterfind("outputs/data")]
+    assert tables == [f"products/{JOINED_CATALOG}", f"products/{IMAGES_TABLE}"]
 
 
 def test_every_product_and_option_of_the_form_is_tested() -> None:
@@ -156,9 +174,9 @@ def test_every_table_has_its_place() -> None:
     with pytest.raises(ValueError, match="other products"):
         readme(README.replace("<!-- other products: end -->", ""))
     written = ElementTree.fromstring(tokens())
-    forms = "".join((REPOSITORY / file).read_text() for file in ("macros.xml", *FORMS))
+    forms = "".join((REPOSITORY / file).read_text() for file in ("macros.xml", "form.xml", *FORMS))
     assert [token.get("name") for token in written if token.get("name") not in forms] == []
-    imported = {TABLES.name, "macros.xml"}
+    imported = {TABLES.name, "macros.xml", "form.xml"}
     assert {file.text for file in FORM.iterfind("macros/import")} == imported
 
 
@@ -191,6 +209,7 @@ def test_lower_bounds() -> None:
     [
         (FORMS[0], ("sky.fits", "--outputs", ",".join(PRODUCTS))),
         (FORMS[1], ("catalogs/north.tsv", "catalogs/south.tsv")),
+        (FORMS[2], ("sky.fits", "sky.tiff", "--outputs", ",".join(PRODUCTS))),
     ],
 )
 def test_requirements_of_each_form(form: str, arguments: tuple[str, ...], tmp_path: Path) -> None:
@@ -200,7 +219,7 @@ def test_requirements_of_each_form(form: str, arguments: tuple[str, ...], tmp_pa
     assert others
     for name in others:
         (tmp_path / f"{name}.py").write_text("raise ImportError('the form does not require it')\n")
-    program = (REPOSITORY / form).with_suffix(".py")
+    program = REPOSITORY / program_of(form)
     run = subprocess.run(
         [sys.executable, program, *arguments, "--output_dir", tmp_path / "products"],
         cwd=TEST_DATA,
@@ -214,7 +233,7 @@ def test_requirements_of_each_form(form: str, arguments: tuple[str, ...], tmp_pa
 
 def test_files_that_a_job_needs() -> None:
     """Another machine is sent these alone; tests/galaxy/test_tool.py asks Galaxy which files they are."""
-    for form, program in ((FORM, "source_extractor.py"), (JOIN_FORM, "join_catalogs.py")):
+    for form, program in zip((FORM, JOIN_FORM, MANY_FORM), map(program_of, FORMS), strict=True):
         included = {include.get("path") for include in form.iterfind("required_files/include")}
         assert included == {program, "source_extraction/*.py"}
 

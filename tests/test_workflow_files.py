@@ -12,11 +12,12 @@ from source_extraction.faces.source_extractor import parse
 from source_extraction.run.products import DEFAULT_PRODUCTS, PRODUCTS
 from source_extraction.settings import OPTIONS
 from tests.conftest import REPOSITORY
+from tests.galaxy.forms import expanded
 
 WORKFLOWS = sorted((REPOSITORY / "workflows").glob("*.gxwf.yml"))
-FORM = ElementTree.parse(REPOSITORY / "source_extractor.xml")
+FORM = expanded("source_extractor.xml")
 # The product behind each output of the form.
-OUTPUTS = {output.get("name"): output.get("file") for output in FORM.iterfind("outputs/expand")}
+OUTPUTS = {output.get("name"): Path(output.get("from_work_dir")).name for output in FORM.iterfind("outputs/data")}
 TOKENS = {token.get("name"): token.text for token in ElementTree.parse(REPOSITORY / "macros.xml").iter("token")}
 VERSION = f"{TOKENS['@TOOL_VERSION@']}+galaxy{TOKENS['@VERSION_SUFFIX@']}"
 

@@ -13,6 +13,7 @@ drizzled images, from the geometry instead of the pixels.)
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -56,6 +57,7 @@ class Correlation:
     rho: np.ndarray
     level: float = 1.0
     _circles: dict[float, np.ndarray] = field(default_factory=dict)
+    _means: dict[float, float] = field(default_factory=dict)
 
     @property
     def independent(self) -> bool:
@@ -92,9 +94,11 @@ class Correlation:
 
     def in_a_circle(self, radius: float) -> float:
         """The same of one circle, wherever on a pixel its centre lies (the mean)."""
-        places = (np.arange(PLACES) + 0.5) / PLACES - 0.5
-        x, y = (at.ravel() for at in np.meshgrid(places, places))
-        return float(self.in_circles(radius, x, y).mean())
+        if radius not in self._means:
+            places = (np.arange(PLACES) + 0.5) / PLACES - 0.5
+            x, y = (at.ravel() for at in np.meshgrid(places, places))
+            self._means[radius] = float(self.in_circles(radius, x, y).mean())
+        return self._means[radius]
 
     def in_windows(self, sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The variance of x and of y of windowed positions in units of that of independent pixels (N each).
@@ -118,16 +122,11 @@ class Correlation:
         """What `in_circles` is for centres all over a pixel (rows and columns of centres), made once."""
         radius = max(radius, LEAST_RADIUS)
         if radius not in self._circles:
-            places = np.linspace(-0.5, 0.5, PLACES) if radius <= SMALL_CIRCLE else np.zeros(1)
-            overlap = overlaps(radius, places, places)
-            padded = np.pad(overlap, ((0, 0), (0, 0), (NEAR, NEAR), (NEAR, NEAR)))
-            side = overlap.shape[-1]
-            variance, total = (overlap**2).sum(axis=(2, 3)), overlap.sum(axis=(2, 3))
-            least = LEAST_SHARE * variance
-            for dx, dy, rho in zip(self.dx, self.dy, self.rho, strict=True):
-                moved = padded[:, :, NEAR + dy : NEAR + dy + side, NEAR + dx : NEAR + dx + side]
-                variance = variance + 2 * rho * (overlap * moved).sum(axis=(2, 3))
-            self._circles[radius] = self.level * np.maximum(variance, least) / total
+            shared, total = _shared_by_circles(radius, tuple(self.dx.tolist()), tuple(self.dy.tolist()))
+            terms = np.concatenate((shared[:1], (2 * self.rho)[:, np.newaxis, np.newaxis] * shared[1:]))
+            # Not a sum, whose order, and with it the last digit, would depend on the number of places.
+            variance = np.add.accumulate(terms)[-1]
+            self._circles[radius] = self.level * np.maximum(variance, LEAST_SHARE * shared[0]) / total
         return self._circles[radius]
 
 
@@ -154,6 +153,23 @@ def overlaps(radius: float, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         covered = np.minimum(columns + 0.5, centre + chord) - np.maximum(columns - 0.5, centre - chord)
         parts[:] = np.maximum(covered, 0).reshape(len(x), len(columns), STRIPS, len(columns)).mean(axis=2)
     return found
+
+
+@lru_cache(maxsize=16)
+def _shared_by_circles(radius: float, dx: tuple[int, ...], dy: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """What circles all over a pixel share with themselves, then moved by each lag (1 + K, y, x); and their areas.
+
+    Of sums over pixels. It is the same of all images, and takes longer than all else that is done to a small one.
+    """
+    places = np.linspace(-0.5, 0.5, PLACES) if radius <= SMALL_CIRCLE else np.zeros(1)
+    overlap = overlaps(radius, places, places)
+    padded = np.pad(overlap, ((0, 0), (0, 0), (NEAR, NEAR), (NEAR, NEAR)))
+    side = overlap.shape[-1]
+    shared = [(overlap**2).sum(axis=(2, 3))]
+    for right, up in zip(dx, dy, strict=True):
+        moved = padded[:, :, NEAR + up : NEAR + up + side, NEAR + right : NEAR + right + side]
+        shared.append((overlap * moved).sum(axis=(2, 3)))
+    return np.array(shared), overlap.sum(axis=(2, 3))
 
 
 def _shares(dx: np.ndarray, dy: np.ndarray, a: np.ndarray, b: np.ndarray, theta: np.ndarray) -> np.ndarray:

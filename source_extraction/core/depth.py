@@ -29,7 +29,9 @@ class Depth:
     @classmethod
     def of(cls, sky: Sky, correlation: Correlation, zeropoint: float | None) -> Depth:
         """The depth of an image whose noise has this correlation."""
-        noise = float(np.median(sky.good_sigma(), overwrite_input=True)) * sky.unit
+        # To sort float32 takes a tenth of the time in which the median is looked for.
+        in_order = np.sort(sky.good_sigma())
+        noise = float(np.median(in_order[(len(in_order) - 1) // 2 : len(in_order) // 2 + 1])) * sky.unit
         radius = DIAMETER / 2
         flux = SIGMA * noise * math.sqrt(math.pi * radius**2 * correlation.in_a_circle(radius))
         return cls(flux, None if zeropoint is None or flux <= 0 else zeropoint - 2.5 * math.log10(flux))

@@ -51,26 +51,52 @@ def step_between_values(pixels: np.ndarray, masked: np.ndarray | None) -> float 
     all are equal.
     """
     height, width = pixels.shape
-    shares, steps = [], []
-    for window in blocks((height, width), BLOCK):
+    windows = list(blocks((height, width), BLOCK))
+    most, of_many = min(len(windows), BLOCKS_LOOKED_AT), 0
+    shares, looked_at = [], []
+    for window in windows:
         block = window.of(pixels)
         if masked is not None:
             block = np.where(window.of(masked), np.float32(np.nan), block)
-        differences = np.abs(np.concatenate([np.diff(block, axis=axis).ravel() for axis in (0, 1)]))
-        differences = differences[differences > 0]
-        if not len(differences):
+        if not _varies(block):
             continue
         values = _without_blank(block)
         if not len(values):
             continue
-        numbers = np.sort(np.unique(values, return_counts=True)[1])
-        shares.append(numbers[-2:].sum() / numbers.sum())
-        steps.append(differences)
+        shares.append(_share_of_two(values))
+        of_many += shares[-1] <= SHARE_OF_TWO_VALUES
+        if 2 * of_many > most:
+            return None  # whatever the others show
+        looked_at.append(block)
         if len(shares) == BLOCKS_LOOKED_AT:
             break
     if shares and np.median(shares) <= SHARE_OF_TWO_VALUES:
         return None
-    return float(np.quantile(np.concatenate(steps), QUANTILE_OF_STEPS)) if steps else 0.0
+    return float(np.quantile(np.concatenate([*map(_steps, looked_at)]), QUANTILE_OF_STEPS)) if shares else 0.0
+
+
+def _share_of_two(values: np.ndarray) -> float:
+    """The part of values that the two most frequent ones make up."""
+    in_order = np.sort(values, axis=None)
+    last = np.flatnonzero(in_order[1:] != in_order[:-1])
+    if len(last) == len(in_order) - 1:
+        return min(2, len(in_order)) / len(in_order)  # all are different, as noise is that was never rounded
+    numbers = np.sort(np.diff(last, prepend=-1, append=len(in_order) - 1))
+    return float(numbers[-2:].sum() / len(in_order))
+
+
+def _varies(block: np.ndarray) -> bool:
+    """Whether two neighbours are not equal; the first row almost always has such."""
+    return any(
+        bool((np.abs(np.diff(part, axis=axis)) > 0).any()) for part, axis in ((block[:1], 1), (block, 1), (block, 0))
+    )
+
+
+def _steps(block: np.ndarray) -> np.ndarray:
+    """The differences between neighbours that are not equal."""
+    differences = np.abs(np.concatenate([np.diff(block, axis=axis).ravel() for axis in (0, 1)]))
+    steps: np.ndarray = differences[differences > 0]
+    return steps
 
 
 def _without_blank(block: np.ndarray) -> np.ndarray:
@@ -80,9 +106,16 @@ def _without_blank(block: np.ndarray) -> np.ndarray:
     """
     if min(block.shape) < BLANK:
         return block[np.isfinite(block)]
-    blank = _around(block, np.minimum) == _around(block, np.maximum)
     reach = BLANK // 2
     middle = block[reach:-reach, reach:-reach]
+    equal = block[:, 1:] == block[:, :-1]
+    if not reduce(
+        np.logical_and, (equal[:, first : first + block.shape[1] - BLANK + 1] for first in range(BLANK - 1))
+    ).any():
+        # No row has so many that are equal, which is quicker to see.
+        whole: np.ndarray = middle[np.isfinite(middle)]
+        return whole
+    blank = _around(block, np.minimum) == _around(block, np.maximum)
     values: np.ndarray = middle[np.isfinite(middle) & ~blank]
     return values
 

@@ -85,6 +85,10 @@ class Image:
         height, width = self.pixels.shape
         self.shape: tuple[int, int] = (height, width)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process is sent: it finds the coordinates from the header as this one did, to the last digit."""
+        return {name: value for name, value in self.__dict__.items() if name != "celestial"}
+
     @cached_property
     def celestial(self) -> Celestial:
         """Where the image lies on the sky. Made when it is first asked for: it is slow."""

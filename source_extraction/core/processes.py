@@ -17,16 +17,18 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar, cast
 
 import numpy as np
 
 from ..errors import InputError
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+# Results of each process that may wait for those before them, where items have nothing to do with each other.
+AHEAD = 8
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -51,47 +53,116 @@ class Workers:
         """
         if self.number == 1 or len(items) < 2:
             return map(function, items)
-        return self._map_in_processes(function, items, alongside)
+        return self._map_in_processes(function, items, alongside, None, len(items))
+
+    def map_each(
+        self,
+        function: Callable[[Item], Result],
+        items: Sequence[Item],
+        ended: Callable[[InputError], Result],
+        ahead: int = AHEAD,
+    ) -> Generator[Result]:
+        """The same of items that have nothing to do with each other, none of them in this process.
+
+        Where the system ends a process, `ended` is the result of the item that it was at, and another process goes on.
+        No more than `ahead` results of each process wait for their turn, however slow one item or who takes them is.
+        """
+        if not can_fork():
+            return (function(item) for item in items)
+        return self._map_in_processes(function, items, (), ended, ahead * self.number)
 
     def _map_in_processes(
-        self, function: Callable[[Item], Result], items: Sequence[Item], alongside: Sequence[Callable[[], object]]
-    ) -> Iterator[Result]:
+        self,
+        function: Callable[[Item], Result],
+        items: Sequence[Item],
+        alongside: Sequence[Callable[[], object]],
+        ended: Callable[[InputError], Result] | None,
+        most: int,
+    ) -> Generator[Result]:
         """Each process has one item at a time, so that a long one keeps no others waiting.
 
         Not concurrent.futures: it cannot stop a process at work, and multiprocessing.Pool waits for ever for one that
         was killed.
         """
-        processes: list[BaseProcess] = []
-        idle: list[Connection] = []
-        busy: list[Connection] = []
-        waiting, meanwhile = iter(range(len(items))), iter(alongside)
+        at_work, meanwhile = _AtWork(function, items, ended), iter(alongside)
         results: dict[int, Result] = {}
         try:
-            for _ in range(min(self.number, len(items))):
-                process, connection = _fork(function, items, idle)
-                processes.append(process)
-                idle.append(connection)
             for wanted in range(len(items)):
+                last = min(wanted + most, len(items))
                 while wanted not in results:
-                    for connection, number in zip(list(idle), waiting, strict=False):
-                        _send(connection, number)
-                        idle.remove(connection)
-                        busy.append(connection)
+                    at_work.hand_out(last, self.number)
                     for errand in meanwhile:
                         errand()
-                    ready = wait(busy)
-                    for connection in [connection for connection in busy if connection in ready]:
-                        number, results[number] = _receive(connection)
-                        busy.remove(connection)
-                        idle.append(connection)
+                    results |= at_work.collect()
                 yield results.pop(wanted)
         finally:
             # After an error nothing is worth waiting for; after the last result none is at work.
-            for process in processes:
-                process.kill()
-                process.join()
-            for connection in (*idle, *busy):
-                connection.close()
+            at_work.stop()
+
+
+class EndedError(InputError):
+    """The system has ended a process."""
+
+
+class _AtWork(Generic[Item, Result]):
+    """The processes that work on items, and how far they are."""
+
+    def __init__(
+        self,
+        function: Callable[[Item], Result],
+        items: Sequence[Item],
+        ended: Callable[[InputError], Result] | None,
+    ) -> None:
+        self._function, self._items, self._ended = function, items, ended
+        self._processes: dict[Connection, BaseProcess] = {}
+        self._idle: list[Connection] = []
+        self._busy: dict[Connection, int] = {}
+        self._next = 0
+
+    def hand_out(self, last: int, most: int) -> None:
+        """Give items before the `last` to processes, of which there are at `most` so many."""
+        while self._next < last and len(self._busy) < most:
+            if not self._idle:
+                process, connection = _fork(self._function, self._items, list(self._busy))
+                self._processes[connection] = process
+                self._idle.append(connection)
+            connection = self._idle.pop()
+            try:
+                _send(connection, self._next)
+            except EndedError:
+                if self._ended is None:
+                    raise
+                self._remove(connection)
+            else:
+                self._busy[connection] = self._next
+                self._next += 1
+
+    def collect(self) -> dict[int, Result]:
+        """The results that are there, by the numbers of their items; waits for the first."""
+        found: dict[int, Result] = {}
+        for connection in wait(list(self._busy)):
+            number = self._busy.pop(cast(Connection, connection))
+            try:
+                _, found[number] = _receive(cast(Connection, connection))
+            except EndedError as problem:
+                if self._ended is None:
+                    raise
+                found[number] = self._ended(problem)
+                self._remove(cast(Connection, connection))
+            else:
+                self._idle.append(cast(Connection, connection))
+        return found
+
+    def stop(self) -> None:
+        """End all processes."""
+        for connection in list(self._processes):
+            self._remove(connection)
+
+    def _remove(self, connection: Connection) -> None:
+        process = self._processes.pop(connection)
+        process.kill()
+        process.join()
+        connection.close()
 
 
 def isolated(function: Callable[[], Result], died: Callable[[int], Exception], seconds: float | None = None) -> Result:
@@ -172,8 +243,8 @@ def _receive(connection: Connection) -> tuple[int, Any]:
     return number, result
 
 
-def _ended() -> InputError:
-    return InputError(
+def _ended() -> EndedError:
+    return EndedError(
         "source-extractor",
         "one of its processes was ended by the system, most likely because memory ran out",
         "use a machine with more memory, or --threads 1",
@@ -188,6 +259,8 @@ def _work(
         # With a copy of the parent's end, nobody would be told that the parent is gone.
         other.close()
     _end_with_parent()
+    # It may have processes of its own (`isolated`), which Python denies those that end with their parent.
+    multiprocessing.current_process().daemon = False
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
             # The parent's handlers, which clean up after it; and SIGXCPU is to end a process that computes too long.

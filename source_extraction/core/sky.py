@@ -242,12 +242,12 @@ def missing_pixels(pixels: np.ndarray) -> np.ndarray | None:
 def _centre_and_spread(pixels: np.ndarray, masked: np.ndarray | None) -> tuple[float, float]:
     """Median and robust standard deviation (half the central 68 %) of a regular sample."""
     step = max(1, math.isqrt(pixels.size // SAMPLE_SIZE))
-    sample = pixels[::step, ::step].astype(np.float64)
+    sample = pixels[::step, ::step]
     if masked is not None:
         sample = sample[~masked[::step, ::step]]
         if not sample.size:
-            sample = pixels[~masked].astype(np.float64)
-    low, centre, high = np.percentile(sample, (15.87, 50, 84.13))
+            sample = pixels[~masked]
+    low, centre, high = _percentiles(sample, (15.87, 50, 84.13))
     spread = (high - low) / 2
     if not spread:
         # Most pixels share one value: those that differ set the scale, outside the sample too.
@@ -255,6 +255,18 @@ def _centre_and_spread(pixels: np.ndarray, masked: np.ndarray | None) -> tuple[f
         away = np.abs(good.astype(np.float64) - centre)
         spread = np.median(away[away > 0]) if away.any() else 0.0
     return float(centre), float(spread)
+
+
+def _percentiles(values: np.ndarray, shares: tuple[float, ...]) -> list[float]:
+    """As np.percentile has them of float64, which takes 20 times as long to find them as to sort float32."""
+    in_order, found = np.sort(values, axis=None), []
+    for share in shares:
+        place = (len(in_order) - 1) * (share / 100)
+        below = math.floor(place)
+        low, high = (float(in_order[at]) for at in (below, min(below + 1, len(in_order) - 1)))
+        beyond = place - below
+        found.append(high - (high - low) * (1 - beyond) if beyond >= 0.5 else low + (high - low) * beyond)
+    return found
 
 
 def _exponent_to_one(value: float) -> int:

@@ -6,10 +6,10 @@ is bright nearby: its positions of blends are worse than the plain ones, and it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
+from numpy.lib.stride_tricks import as_strided
 
 from .windows import Window
 
@@ -105,9 +105,9 @@ def _stamps(
         np.clip(np.rint(middle).astype(int) - half, 0, whole - side)
         for middle, whole, side in zip(at, segmentation.shape[::-1], sides[::-1], strict=True)
     )
-    owners = sliding_window_view(segmentation, sides)[top, left]
+    owners = _squares(segmentation, sides)[top, left]
     others = (owners != 0) & (owners != labels[:, None, None])
-    stamps = sliding_window_view(pixels, sides)[top, left]
+    stamps = _squares(pixels, sides)[top, left]
     stamps[others] = 0
     return stamps, others, np.array((left, top))
 
@@ -116,8 +116,14 @@ def _noises(noise_of: Callable[[Window], np.ndarray], corner: np.ndarray, sides:
     """The noise of the pixels of stamps (n, rows, columns), which have their first pixels at a `corner` (2, n)."""
     left, top = corner
     window = Window(top.min(), top.max() + sides[0], left.min(), left.max() + sides[1])
-    noises: np.ndarray = sliding_window_view(noise_of(window), sides)[top - window.top, left - window.left]
+    noises: np.ndarray = _squares(noise_of(window), sides)[top - window.top, left - window.left]
     return noises
+
+
+def _squares(image: np.ndarray, sides: Sequence[int]) -> np.ndarray:
+    """All parts of an image that have these sides, as `sliding_window_view` has them, in a tenth of the time."""
+    shape = tuple(whole - side + 1 for whole, side in zip(image.shape, sides, strict=True))
+    return as_strided(image, (*shape, *sides), image.strides * 2, writeable=False)
 
 
 def _search(
@@ -126,7 +132,8 @@ def _search(
     """Step until sources stay or have left the middle of their stamps: where they are then, steps, which still move."""
     at, active, moving = start.copy(), np.arange(len(sigma)), np.zeros(len(sigma), dtype=bool)
     while len(active):
-        step = 2 * _centres(stamps[active], at[:, active], sigma[active])
+        there = stamps if len(active) == len(stamps) else stamps[active]
+        step = 2 * _centres(there, at[:, active], sigma[active])
         at[:, active] += step
         steps[active] += 1
         moving[active] = (np.hypot(*step) >= 2 * LEAST_STEP) & (steps[active] < MOST_STEPS)
@@ -136,7 +143,12 @@ def _search(
 
 def _centres(stamps: np.ndarray, at: np.ndarray, sigma: np.ndarray) -> np.ndarray:
     """How far the light in each window lies from its middle, along x and y (2, n); NaN where there is none."""
-    rows, columns = (_weights(side, middle, sigma) for side, middle in zip(stamps.shape[1:], at[::-1], strict=True))
+    number, height, width = stamps.shape
+    if height == width:
+        both = _weights(width, at[::-1].ravel(), np.concatenate((sigma, sigma)))
+        rows, columns = both[:number], both[number:]
+    else:
+        rows, columns = (_weights(side, middle, sigma) for side, middle in zip((height, width), at[::-1], strict=True))
     # The Gaussian is a product, and so are its moments: (n, order along y, order along x).
     moments = rows @ stamps @ columns.transpose(0, 2, 1)
     light = np.where(moments[:, 0, 0] > 0, moments[:, 0, 0], np.nan)

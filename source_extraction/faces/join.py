@@ -40,12 +40,14 @@ def _run(arguments: Sequence[str] | None) -> None:
         parser.error("there is no catalog to join; give one or more")
     output_dir = OPTIONS["output_dir"].check(given.output_dir)
     # Late, so that --help and a wrong option are answered at once.
-    from ..run.joining import CatalogFile, join, listed
+    from ..run.joining import join
+    from ..run.lines import TextFile, listed
     from ..run.log import Log
 
-    catalogs = [CatalogFile(path, str(path)) for path in given.catalogs]
+    catalogs = [TextFile(path, str(path)) for path in given.catalogs]
     if given.list:
-        catalogs += listed(given.list)
+        for file, *name in listed(given.list, "catalogs"):
+            catalogs.append(TextFile(Path(file), "\t".join(name) or file))
     join(catalogs, output_dir, Log(steps=1), [given.list] if given.list else [])
 
 

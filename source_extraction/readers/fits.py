@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,15 @@ def read_fits(
         return _read(file, hdus, choose_hdu(hdus, source, hdu, plane), source, plane, partner)
 
 
+def count_planes(content: Path | io.BytesIO, source: str, hdu: str | None) -> int:
+    """The number of planes among which `plane` chooses."""
+    with failures_are_said(source), open_again(content) as file:
+        chosen = choose_hdu(hdus_of(file, source), source, hdu, plane=0)
+        _require_whole(file, chosen, source)
+    planes, _ = rows_and_columns(chosen.shape, source, chosen.label)
+    return math.prod(chosen.shape[axis] for axis in planes)
+
+
 def _read(
     file: BinaryIO, hdus: list[HDU], chosen: HDU, source: str, plane: int | None, partner: Partner | None
 ) -> Image:
@@ -55,11 +65,7 @@ def _read(
         scale = scale._replace(blanks=scale.blanks | of_table.blanks)
     bytes_needed = scale.bytes_needed + (BYTES_A_COMPRESSED_PIXEL if chosen.compressed else 0)
     require_memory(source, origin, height * width, bytes_needed)
-    missing = chosen.data_start + chosen.data_size - size_of(file)
-    if missing > 0:
-        raise InputError(
-            source, f"the FITS file is truncated: {missing} bytes of its pixels are missing", "fetch it again"
-        )
+    _require_whole(file, chosen, source)
     if chosen.compressed:
         stored = decoded(chosen, _bytes(file, chosen, source), index, source)
         if lacks_shift(stored, scale):
@@ -82,6 +88,14 @@ def _read(
         uses=uses_beside(chosen, hdus),
         whence=Whence(chosen.number, plane or 0, chosen.version, versions_of(chosen.name, hdus)),
     )
+
+
+def _require_whole(file: BinaryIO, hdu: HDU, source: str) -> None:
+    missing = hdu.data_start + hdu.data_size - size_of(file)
+    if missing > 0:
+        raise InputError(
+            source, f"the FITS file is truncated: {missing} bytes of its pixels are missing", "fetch it again"
+        )
 
 
 def _stored(file: BinaryIO, hdu: HDU, shape: tuple[int, int], plane: int, source: str) -> np.ndarray:

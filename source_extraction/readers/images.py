@@ -12,6 +12,9 @@ from ..settings import InMemory
 from .arrays import read_array
 from .content import FITS_BEGINNING, TIFF_BEGINNINGS, beginning_of, kind_of, opened
 
+# A header of a few bytes may claim any number.
+MOST_PLANES = 1_000_000
+
 
 def read_image(
     given: Path | InMemory,
@@ -48,6 +51,26 @@ def read_image(
             "give an image of real numbers",
         )
     return image
+
+
+def count_planes(path: Path, source: str = "", hdu: str | None = None) -> int:
+    """The number of planes of a file among which `plane` chooses; none of them is decoded.
+
+    Raises InputError where it holds no image.
+    """
+    source = source or str(path)
+    content = opened(path, source)
+    if beginning_of(content, source)[:4] in TIFF_BEGINNINGS:
+        from . import tiff
+
+        number = tiff.count_planes(content, source)
+    else:
+        from . import fits
+
+        number = fits.count_planes(content, source, hdu)
+    if number > MOST_PLANES:
+        raise InputError(source, f"it claims {number} planes", f"cut it to {MOST_PLANES} or fewer")
+    return number
 
 
 def _read_file(path: Path, source: str, hdu: str | None, plane: int | None, partner: Partner | None) -> Image:

@@ -13,6 +13,8 @@ from ..errors import InputError
 # Besides the pixels as stored: working pixels, segmentation map and one map more, 4 bytes each.
 BYTES_A_PIXEL = 12
 UNLIMITED = 2**63
+# So little is there, or nothing is: what one asks takes longer than reading such an image.
+NOT_WORTH_ASKING = 2**24
 # Where Linux says which control groups a process is in, and shows them.
 OWN_GROUPS, ALL_GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 STATUS = Path("/proc/self/status")
@@ -20,8 +22,8 @@ STATUS = Path("/proc/self/status")
 
 def require_memory(source: str, origin: str, pixels: int, bytes_stored: int) -> None:
     """Refuse an image of that many pixels, stored in that many bytes each, that memory cannot hold."""
-    need, have = pixels * (bytes_stored + BYTES_A_PIXEL), available_memory()
-    if need > have:
+    need = pixels * (bytes_stored + BYTES_A_PIXEL)
+    if need > NOT_WORTH_ASKING and need > (have := available_memory()):
         raise InputError(
             source,
             f"{origin} claims {pixels} pixels, which need {need / 1e9:.1f} GB of memory; there are {have / 1e9:.1f} GB",

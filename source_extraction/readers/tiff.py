@@ -27,7 +27,7 @@ from ..core.processes import can_fork, default_number, isolated, shared_array
 from ..errors import InputError
 from .memory import require_memory
 from .tiff_ome import plain
-from .tiff_series import DAMAGED, Layout, decode, examine
+from .tiff_series import DAMAGED, Layout, decode, examine, planes_in
 from .tiff_values import brightness
 
 # Limits of the process: a file of 1 MB stays below 10 s and 1 GB, with its pixels (`tiff_series.BYTES_ALLOWED`).
@@ -49,6 +49,14 @@ def read_tiff(given: Path | BinaryIO, source: str, plane: int | None, partner: P
         if partner is not None and not partner.picture:
             layout = dataclasses.replace(layout, meaning=layout.meaning.of_numbers)
         return _read(file, size, source, plane, layout, remarks)
+
+
+def count_planes(given: Path | BinaryIO, source: str) -> int:
+    """The number of planes of the image of a file, or of what a file holds."""
+    with given.open("rb") if isinstance(given, Path) else contextlib.nullcontext(given) as file:
+        size = file.seek(0, io.SEEK_END)
+        number, _ = _apart(lambda: planes_in(_own(file), size, source), source, size, 0, 1)
+    return number
 
 
 def _read(file: BinaryIO, size: int, source: str, plane: int | None, layout: Layout, remarks: tuple[str, ...]) -> Image:

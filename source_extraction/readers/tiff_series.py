@@ -109,6 +109,13 @@ def examine(file: BinaryIO, size: int, source: str, plane: int | None) -> Layout
         return found.layout
 
 
+def planes_in(file: BinaryIO, size: int, source: str) -> int:
+    """The number of planes of the image of a file of `size` bytes."""
+    with _open(file, size, source) as tiff:
+        _, series, leading = _image_of(tiff, source)
+        return math.prod(series.shape[axis] for axis in leading)
+
+
 def decode(
     file: BinaryIO, size: int, source: str, plane: int | None, workers: int, pixels: np.ndarray, missing: np.ndarray
 ) -> tuple[int, int]:
@@ -168,7 +175,10 @@ def _tiff_file(file: BinaryIO, name: str) -> tifffile.TiffFile:
     return tifffile.TiffFile(stream, name=name, _multifile=False, is_ndtiff=False)
 
 
-def _find(tiff: tifffile.TiffFile, size: int, source: str, plane: int | None) -> _Found:
+def _image_of(
+    tiff: tifffile.TiffFile, source: str
+) -> tuple[list[tifffile.TiffPageSeries], tifffile.TiffPageSeries, list[int]]:
+    """The images of a file, the series that is its image, and the axes of that which are neither rows nor columns."""
     all_series = list(tiff.series)
     if not all_series:
         raise ValueError("it holds no image")
@@ -179,8 +189,14 @@ def _find(tiff: tifffile.TiffFile, size: int, source: str, plane: int | None) ->
     names, shape = series.axes, series.shape
     if not {"Y", "X"} <= set(names):
         raise InputError(source, f"the TIFF image has no rows and columns (axes {names})", "give a 2-D image")
+    return images, series, [axis for axis in range(len(shape)) if axis not in (names.index("Y"), names.index("X"))]
+
+
+def _find(tiff: tifffile.TiffFile, size: int, source: str, plane: int | None) -> _Found:
+    all_series = list(tiff.series)
+    images, series, leading = _image_of(tiff, source)
+    names, shape = series.axes, series.shape
     rows, columns = names.index("Y"), names.index("X")
-    leading = [axis for axis in range(len(shape)) if axis not in (rows, columns)]
     sides = ", ".join(f"{name} {side}" for name, side in zip(names, shape, strict=True))
     planes = tuple(shape[axis] for axis in leading)
     chosen = choose_plane(planes, plane, source, "the TIFF image", sides)

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
-import io
 import os
-import select
 import stat
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.columns import NAME_COLUMN, NOT_A_NUMBER
 from ..errors import InputError
 from ..writers.staging import staged, writing_to
 from ..writers.whole import whole_text
+from .lines import TextFile, lines_of
 from .log import Log
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 JOINED_CATALOG = "joined_catalog.tsv"
 # Every catalog has these: which source of which image a row is.
@@ -31,17 +29,6 @@ IDENTITY = ("label", NAME_COLUMN.name)
 TSV: dict[str, Any] = {"sep": "\t", "quoting": csv.QUOTE_NONE, "lineterminator": "\n"}
 # Of rows that are in memory together.
 FIELDS_AT_A_TIME = 500_000
-# No line of a catalog comes near it; a file without lines is not read to its end.
-LONGEST_LINE = 64 * 2**20
-# How long somebody may take to begin to write to a pipe that has a name.
-PATIENCE = 10.0
-
-
-class CatalogFile(NamedTuple):
-    """A file with a catalog, and what messages call it."""
-
-    path: Path
-    name: str
 
 
 class JoinedCatalog(NamedTuple):
@@ -76,11 +63,11 @@ def join_catalogs(
     InputError
         Where a file is not a whole catalog, or would be overwritten; nothing is written then.
     """
-    given = [CatalogFile(Path(path), os.fspath(path)) for path in catalogs]
+    given = [TextFile(Path(path), os.fspath(path)) for path in catalogs]
     return join(given, Path(output_dir), Log(quiet=True))
 
 
-def join(catalogs: list[CatalogFile], output_dir: Path, log: Log, lists: Iterable[Path] = ()) -> JoinedCatalog:
+def join(catalogs: list[TextFile], output_dir: Path, log: Log, lists: Iterable[Path] = ()) -> JoinedCatalog:
     """Write the rows of all catalogs, in their order, to `joined_catalog.tsv` in `output_dir`.
 
     It takes the place of no catalog, and of none of the `lists` that name them.
@@ -104,36 +91,26 @@ def join(catalogs: list[CatalogFile], output_dir: Path, log: Log, lists: Iterabl
     return JoinedCatalog(output_dir / JOINED_CATALOG, number, len(catalogs), columns, log.warnings)
 
 
-def listed(path: Path) -> list[CatalogFile]:
-    """The catalogs that a text file lists: one a line, and after a tab what messages call it."""
-    try:
-        lines = list(_lines(CatalogFile(path, str(path))))
-    except InputError as problem:
-        raise InputError(
-            path, f"the list of catalogs cannot be read: {problem.problem}", "give a text file with one path per line"
-        ) from problem
-    parts = [line.partition("\t") for line in lines if line.strip()]
-    return [CatalogFile(Path(file), name or file) for file, _, name in parts]
-
-
 class _Catalog:
     """A catalog whose columns are known; its rows are read when they are asked for."""
 
-    def __init__(self, file: CatalogFile) -> None:
+    def __init__(self, file: TextFile) -> None:
         self.file = file
         # What comes through a pipe can be read once only.
         self._content = None if _can_be_read_again(file) else _content(file)
-        self.columns = _columns(file, next(_lines(file, self._content), "").split("\t"))
+        self.columns = _columns(file, next(lines_of(file, self._content), "").split("\t"))
 
     def tables(self) -> Iterator[pd.DataFrame]:
         """The rows, as text, some at a time."""
+        import pandas as pd
+
         rows, some = self._rows(), max(1, FIELDS_AT_A_TIME // len(self.columns))
         while table := list(islice(rows, some)):
             yield pd.DataFrame(table, columns=self.columns, dtype=object)
 
     def _rows(self) -> Iterator[list[str]]:
         """The fields of every row. Not by pandas: it cuts fields at a NUL, and does not tell how many a line has."""
-        lines, own = _lines(self.file, self._content), len(self.columns)
+        lines, own = lines_of(self.file, self._content), len(self.columns)
         next(lines, None)
         for number, line in enumerate(lines, start=2):
             fields = line.split("\t") if line else []
@@ -148,6 +125,8 @@ class _Catalog:
 
 def _write(catalogs: list[_Catalog], columns: list[str], path: Path, log: Log) -> int:
     """Write the joined catalog; the number of its sources."""
+    import pandas as pd
+
     number = 0
     seen: dict[str, str] = {}
     with whole_text(path) as joined:
@@ -169,7 +148,7 @@ def _write(catalogs: list[_Catalog], columns: list[str], path: Path, log: Log) -
     return number
 
 
-def _columns(file: CatalogFile, columns: list[str]) -> list[str]:
+def _columns(file: TextFile, columns: list[str]) -> list[str]:
     """The columns that a catalog's first line names; refused where it is none."""
     if not set(IDENTITY) <= set(columns):
         raise InputError(
@@ -183,31 +162,7 @@ def _columns(file: CatalogFile, columns: list[str]) -> list[str]:
     return columns
 
 
-def _lines(file: CatalogFile, content: bytes | None = None) -> Iterator[str]:
-    """The lines of a text file without their ends and without a byte order mark, which editors of Windows put first."""
-    try:
-        with _open(file.path) if content is None else io.BytesIO(content) as stream:
-            first = True
-            while line := stream.readline(LONGEST_LINE):
-                if b"\0" in line or len(line) == LONGEST_LINE:
-                    raise _no_table(file)
-                if first:
-                    line, first = line.removeprefix(codecs.BOM_UTF8), False
-                yield line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
-    except InputError:
-        raise
-    except UnicodeDecodeError as problem:
-        raise _no_table(file) from problem
-    except (OSError, ValueError) as problem:
-        reason = getattr(problem, "strerror", None) or problem
-        raise InputError(file.name, f"it cannot be read ({reason})", "check the path") from problem
-
-
-def _no_table(file: CatalogFile) -> InputError:
-    return InputError(file.name, "this is not a table of text", "give files as its catalog.tsv")
-
-
-def _can_be_read_again(file: CatalogFile) -> bool:
+def _can_be_read_again(file: TextFile) -> bool:
     """Whether it is no pipe and no device; what is not there is met when it is read."""
     try:
         return stat.S_ISREG(file.path.stat().st_mode) or file.path.is_dir()
@@ -215,19 +170,6 @@ def _can_be_read_again(file: CatalogFile) -> bool:
         return True
 
 
-def _content(file: CatalogFile) -> bytes:
+def _content(file: TextFile) -> bytes:
     """All that comes through a pipe, line by line, so that what is no text is refused before it fills the memory."""
-    return b"".join(line.encode() + b"\n" for line in _lines(file))
-
-
-def _open(path: Path) -> BinaryIO:
-    """A file to read. A pipe with a name is one that somebody must open for writing; nobody waits for that for ever."""
-    if sys.platform != "win32" and stat.S_ISFIFO(path.stat().st_mode) and Path(os.path.realpath(path)).exists():
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        ready, _, _ = select.select([descriptor], [], [], PATIENCE)
-        if not ready:
-            os.close(descriptor)
-            raise OSError(None, "it is a pipe, and nobody writes to it")
-        os.set_blocking(descriptor, True)
-        return os.fdopen(descriptor, "rb")
-    return path.open("rb")
+    return b"".join(line.encode() + b"\n" for line in lines_of(file))

@@ -29,13 +29,14 @@ def visible(line: str) -> str:
 class Log:
     """Lines that read as sentences, each with the seconds that its step took; warnings and seconds are kept.
 
-    A `quiet` one says nothing. `steps` are as many as a progress bar counts.
+    A `quiet` one says nothing. `steps` are as many as a progress bar counts; with an `estimate` they are alike, and it
+    says when the last is done.
     """
 
-    def __init__(self, steps: int = 0, *, quiet: bool = False) -> None:
+    def __init__(self, steps: int = 0, *, quiet: bool = False, estimate: bool = False) -> None:
         self._started = time.perf_counter()
         self._quiet = quiet
-        self._bar = None if quiet else _progress_bar(steps)
+        self._bar = None if quiet else _progress_bar(steps, estimate)
         self.warnings: list[str] = []
         self.seconds: dict[str, float] = {}
 
@@ -74,6 +75,14 @@ class Log:
         self.warnings.append(line)
         self.say(line)
 
+    def complain(self, line: str) -> None:
+        """Print a line on standard error, of a step that failed."""
+        if self._bar:
+            self._bar.clear()
+        print(visible(line), file=sys.stderr, flush=True)
+        if self._bar:
+            self._bar.update()
+
     def close(self) -> None:
         """Take the progress bar off the terminal."""
         if self._bar:
@@ -84,7 +93,7 @@ class Log:
         self.say(f"Done in {time.perf_counter() - self._started:.2f} s.")
 
 
-def _progress_bar(steps: int) -> Any:
+def _progress_bar(steps: int, estimate: bool) -> Any:
     """A bar on standard error, where a person sees it and tqdm is there to draw it."""
     if not sys.stderr.isatty():
         return None
@@ -92,4 +101,8 @@ def _progress_bar(steps: int) -> Any:
         from tqdm import tqdm
     except ImportError:
         return None
-    return tqdm(total=steps, leave=False, bar_format="{bar:30} {n_fmt}/{total_fmt} {desc}")
+    return tqdm(
+        total=steps,
+        leave=False,
+        bar_format="{bar:30} {n_fmt}/{total_fmt} " + ("{remaining} left" if estimate else "{desc}"),
+    )

@@ -17,6 +17,7 @@ from ..settings import DetectionOptions, Settings
 from .log import Log
 
 if TYPE_CHECKING:
+    from ..core.advice import Advice
     from ..core.catalog import Catalog
     from ..core.correlation import Correlation
     from ..core.depth import Depth
@@ -58,6 +59,16 @@ class Steps:
     ) -> None:
         self.settings, self.workers, self.log = settings, workers, log
         self._wanted, self._meanwhile = frozenset(wanted), meanwhile
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process is sent, which works alone; it finds the coordinates for itself, as the image does."""
+        state = self.__dict__ | {"workers": Workers(1), "_meanwhile": ()}
+        return state | ({"celestial": None} if "celestial" in state else {})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        if "celestial" in state:
+            self.__dict__["celestial"] = self.image.celestial
 
     @cached_property
     def image(self) -> Image:
@@ -316,6 +327,11 @@ class Steps:
             number = count_negated(self.sky, self.kernel, self.threshold, self.settings.detection, self.workers)
             said.append(f"Detections on the negated image: {number}; about as many of the sources are noise")
         return number
+
+    @cached_property
+    def advice(self) -> list[Advice]:
+        """What is wrong with the run, and what to change, the most important first."""
+        return []
 
     @cached_property
     def depth(self) -> Depth:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from .header_cards import cards_of_the_image
 from .whole import whole
 
 FITS_BLOCK = 2880  # bytes, of which every part of a file is a multiple (FITS standard 4.0, 3.1)
+CARD = 80
+STRUCTURE = ("SIMPLE", "BITPIX", "NAXIS", "EXTEND")
 PROGRAM = "source-extraction"
 
 
@@ -37,22 +40,78 @@ def write_map(
     the other cards of its header. Tables that a distorted WCS refers to follow as extensions.
     """
     wcs_hdus = image.celestial.hdus or [fits.PrimaryHDU()]
-    header = wcs_hdus[0].header.copy()
-    if still_the_image:
-        header = fits.Header(cards_of_the_image(image.headers, placed=image.wcs is not None))
-        header.extend(wcs_hdus[0].header, strip=True, unique=True)
-    for keyword, value, comment in provenance(settings, unit):
-        header[keyword] = (value, comment)
     pixels = data if isinstance(data, Map) else Map.showing(data)
-    header = fits.PrimaryHDU(np.broadcast_to(pixels.dtype.type(0), pixels.shape), header).header
+    if still_the_image:
+        header = _header_of_the_image(pixels, image, wcs_hdus[0].header, provenance(settings, unit))
+    else:
+        parts = (_structure(pixels.shape, pixels.dtype.str), _coordinates(wcs_hdus[0].header))
+        made_by = (_written(tuple(_made_of(settings, unit))), _written(tuple(_made_with(settings))))
+        header = _ended("".join((*parts, *made_by)))
     with whole(path) as file:
-        file.write(header.tostring().encode("ascii"))
+        file.write(header.encode("ascii"))
         # Rows at a time: the bytes of the whole map would be turned in memory that other processes read.
         for window in strips(pixels.shape):
             file.write(_most_significant_first(pixels.of(window)))
         file.write(bytes(-math.prod(pixels.shape) * pixels.dtype.itemsize % FITS_BLOCK))
         for hdu in wcs_hdus[1:]:
             file.write(_as_extension(hdu))
+
+
+def _header_of_the_image(
+    pixels: Map, image: Image, of_the_sky: fits.Header, made_by: list[tuple[str, Any, str]]
+) -> str:
+    """The header of what is still the image, and keeps its cards; those of others are put in their places."""
+    header = fits.Header(cards_of_the_image(image.headers, placed=image.wcs is not None))
+    header.extend(of_the_sky, strip=True, unique=True)
+    for keyword, value, comment in made_by:
+        header[keyword] = (value, comment)
+    text: str = fits.PrimaryHDU(np.broadcast_to(pixels.dtype.type(0), pixels.shape), header).header.tostring()
+    return text
+
+
+# The header of a map has parts that have nothing to do with each other. To make them card by card takes as long as to
+# find the sources of a small image, and the first and the last are the same for many.
+
+
+@lru_cache(maxsize=64)
+def _structure(shape: tuple[int, int], dtype: str) -> str:
+    """The cards of a primary HDU that say what its data are."""
+    zeros = np.broadcast_to(np.zeros((), dtype), shape)
+    header = fits.PrimaryHDU(zeros).header
+    del header["EXTEND"]  # which nobody needs (FITS standard 4.0, 4.4.2.1)
+    return _cards_of(header)
+
+
+def _coordinates(header: fits.Header) -> str:
+    """The cards of the sky; of the last image they are kept, for its other maps."""
+    if _of_the_last_image[0] is not header:
+        text = _cards_of(header)
+        cards = (text[start : start + CARD] for start in range(0, len(text), CARD))
+        _of_the_last_image[:] = header, "".join(card for card in cards if card[:8].rstrip() not in STRUCTURE)
+    return str(_of_the_last_image[1])
+
+
+_of_the_last_image: list[Any] = [None, ""]
+
+
+@lru_cache(maxsize=64)
+def _written(cards: tuple[tuple[str, Any, str], ...]) -> str:
+    """Cards as text."""
+    header = fits.Header()
+    for keyword, value, comment in cards:
+        header[keyword] = (value, comment)
+    return _cards_of(header)
+
+
+def _cards_of(header: fits.Header) -> str:
+    text: str = header.tostring(endcard=False, padding=False)
+    return text
+
+
+def _ended(cards: str) -> str:
+    """A header with its end, in whole blocks."""
+    text = cards + "END".ljust(CARD)
+    return text.ljust(-(-len(text) // FITS_BLOCK) * FITS_BLOCK)
 
 
 def _most_significant_first(rows: np.ndarray) -> memoryview:
@@ -69,16 +128,22 @@ def _as_extension(hdu: Any) -> bytes:
 
 def provenance(settings: Settings, unit: str = "") -> list[tuple[str, Any, str]]:
     """Header cards that say what made a file, of which image, with which options."""
+    return [*_made_of(settings, unit), *_made_with(settings)]
+
+
+def _made_of(settings: Settings, unit: str) -> list[tuple[str, Any, str]]:
     cards = [("BUNIT", ascii_only(unit), "unit of the pixels")] if unit else []
-    cards += [
+    return [
+        *cards,
         ("CREATOR", f"{PROGRAM} {__version__}", "program that made this file"),
         ("SEPVER", sep.__version__, "version of SEP"),
         ("IMAGE", ascii_only(settings.title), "input image"),
     ]
+
+
+def _made_with(settings: Settings) -> list[tuple[str, Any, str]]:
     # Names of more than 8 characters need the HIERARCH convention; all get it, to be found together.
-    return cards + [
-        (f"HIERARCH SEP {name.upper()}", _value(value), "") for name, value in settings.parameters().items()
-    ]
+    return [(f"HIERARCH SEP {name.upper()}", _value(value), "") for name, value in settings.parameters().items()]
 
 
 def _value(value: Any) -> Any:

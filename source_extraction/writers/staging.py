@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import InputError, OutputError
 from .locks import alone_in, hold, take_over, this_machine
 from .moves import MANIFEST, put_back, take_places, undisturbed
 
@@ -60,13 +60,43 @@ def staged(output_dir: Path, names: Sequence[str], inputs: Mapping[Path, str]) -
 
 
 @contextmanager
+def staged_folder(place: Path, stage: Path, names: Sequence[str], inputs: Mapping[Path, str]) -> Iterator[Path]:
+    """A folder to write the products of these names to, which becomes the folder `place` when the block ends well.
+
+    `stage` is what `staged` gave for the folder that `place` is to be in. Where `place` is there already, the products
+    move into it as those of `staged` do. Raises as that does.
+    """
+    if place.is_dir():
+        with staged(place, names, inputs) as folder:
+            yield folder
+        return
+    draft = stage / place.name
+    try:
+        with writing_to(place):
+            draft.mkdir()
+        yield draft
+        with writing_to(place):
+            draft.rename(place)
+    finally:
+        # What failed would take room until the end of all others.
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def settle(output_dir: Path) -> None:
+    """Undo what runs have left half moved in a folder that were killed."""
+    if _locked_stages(output_dir):
+        with writing_to(output_dir), undisturbed(), alone_in(output_dir):
+            _clear_remains(output_dir)
+
+
+@contextmanager
 def writing_to(output_dir: Path) -> Iterator[None]:
-    """Raises InputError where something cannot be written, the disk being full included."""
+    """Raises OutputError where something cannot be written, the disk being full included."""
     try:
         yield
     except OSError as problem:
         reason = problem.strerror or str(problem)
-        raise InputError(
+        raise OutputError(
             output_dir, f"the products cannot be written ({reason})", "choose another --output_dir or make room"
         ) from problem
 

@@ -11,10 +11,12 @@ import os
 import sys
 import threading
 from pathlib import Path
-from xml.etree import ElementTree
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-FORMS = ("source_extractor.xml", "join_catalogs.xml")
+sys.path.insert(0, str(REPOSITORY))
+from tests.galaxy.forms import expanded  # noqa: E402
+
+FORMS = ("source_extractor.xml", "join_catalogs.xml", "source_extractor_many.xml")
 ADMIN_EMAIL, ADMIN_KEY = "admin@example.org", "the-key-of-the-admin"
 
 # A job that Slurm ends together with its script leaves no exit code behind, which Galaxy takes for a success: so there
@@ -54,6 +56,7 @@ galaxy:
     tools:
       - {{id: source_extractor, environment: by_history}}
       - {{id: source_extractor_join, environment: by_history}}
+      - {{id: source_extractor_many, environment: by_history}}
   dependency_resolvers:
     - {{type: galaxy_packages, base_path: {folder}/dependencies}}
 """
@@ -63,6 +66,7 @@ TOOLS = """
   <section id="astronomy" name="Astronomy">
     <tool file="source_extractor.xml"/>
     <tool file="join_catalogs.xml"/>
+    <tool file="source_extractor_many.xml"/>
   </section>
   <section id="collections" name="Collections">
     <tool file="${{model_tools_path}}/filter_failed_collection.xml"/>
@@ -85,14 +89,17 @@ def configure(folder: Path, tool_environment: Path) -> None:
         package.symlink_to(tool_environment)
 
 
+def program_of(form: str) -> str:
+    """The program that a form runs."""
+    (include,) = (item for item in expanded(form).iterfind("required_files/include") if item.get("type") == "literal")
+    return include.get("path", "")
+
+
 def requirements(form: str) -> set[tuple[str, str]]:
     """Name and version of every package that a form requires, those that all require included."""
-    macros = ElementTree.parse(REPOSITORY / "macros.xml")
-    tokens = {token.get("name"): token.text for token in macros.iter("token")}
     return {
-        (package.text, tokens.get(package.get("version"), package.get("version")))
-        for file in (macros, ElementTree.parse(REPOSITORY / form))
-        for package in file.iter("requirement")
+        (package.text or "", package.get("version", ""))
+        for package in expanded(form).iterfind("requirements/requirement")
     }
 
 

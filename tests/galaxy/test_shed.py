@@ -17,6 +17,7 @@ from tests.galaxy.serve import REPOSITORY
 REPOSITORIES = {
     "source_extractor": ("source_extractor.py", "source_extractor.xml"),
     "source_extractor_join": ("join_catalogs.py", "join_catalogs.xml"),
+    "source_extractor_many": ("source_extractor.py", "source_extractor_many.xml"),
 }
 MOST_TEST_DATA = 1_000_000  # bytes
 

@@ -11,10 +11,10 @@ from bioblend import ConnectionError
 from bioblend.galaxy import GalaxyInstance
 
 from tests.galaxy.conftest import Galaxy, run_planemo
-from tests.galaxy.serve import FORMS, REPOSITORY, requirements
+from tests.galaxy.serve import FORMS, REPOSITORY, program_of, requirements
 
 PATHS = [REPOSITORY / form for form in FORMS]
-PROGRAMS = [path.with_suffix(".py").name for path in PATHS]
+PROGRAMS = [program_of(form) for form in FORMS]
 # The identifier of the tool, and the number of the test.
 TESTS = [
     (form.getroot().get("id"), number)
@@ -59,7 +59,10 @@ def test_on_galaxy(report: dict[tuple[str, int], dict], tool: str, number: int) 
     assert test["status"] == "success", json.dumps(test.get("output_problems") or test, indent=1)[:5000]
 
 
-@pytest.mark.parametrize(("tool", "form"), [("source_extractor", FORMS[0]), ("source_extractor_join", FORMS[1])])
+@pytest.mark.parametrize(
+    ("tool", "form"),
+    list(zip(("source_extractor", "source_extractor_join", "source_extractor_many"), FORMS, strict=True)),
+)
 def test_requirements_resolve_exactly(report: dict[tuple[str, int], dict], tool: str, form: str) -> None:
     """The versions that a form requires are those that the job ran with."""
     # The very first job of a tool records no dependencies.

@@ -1,0 +1,130 @@
+"""Many images from Python: an iterator of what was found in each."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from itertools import islice
+from typing import Any, NamedTuple
+
+from ..core.processes import Workers
+from ..errors import InputError
+from .extract import extract
+from .result import Result
+
+# Images that are shared out at a time, for each process: a group begins when the last one has ended.
+GROUP = 32
+
+
+class _One(NamedTuple):
+    """An image and its mask."""
+
+    image: Any
+    mask: Any
+
+    @property
+    def is_file(self) -> bool:
+        """Whether another process may read it: what is in memory here stays here."""
+        return isinstance(self.image, str | os.PathLike) and (
+            self.mask is None or isinstance(self.mask, str | os.PathLike)
+        )
+
+
+def extract_many(
+    images: Iterable[Any],
+    *,
+    masks: Iterable[Any] | None = None,
+    on_error: str = "yield",
+    threads: int = 1,
+    **options: Any,
+) -> Iterator[Result | InputError]:
+    """Find and measure the sources in many images, one after the other.
+
+    No more than a few of the images are in memory at a time, whoever keeps none of the results.
+
+    Parameters
+    ----------
+    images : iterable of what `extract` takes
+        It may be without an end.
+    masks : iterable, optional
+        The mask of each image, None for none.
+    on_error : "yield" or "raise"
+        What becomes of an image that cannot be used: its InputError comes in place of its result, or is raised, which
+        is the end.
+    threads : int
+        Processes among which the images are shared out, where they are files; they share each of the others.
+    **options
+        As those of `extract`, for all images.
+
+    Returns
+    -------
+    iterator of Result or InputError
+        In the order of the images.
+
+    Raises
+    ------
+    InputError
+        Where an option is out of its bounds, or `masks` are not as many as images; from `next`, where `on_error` is
+        "raise".
+    TypeError
+        Where there is no such option.
+    """
+    if on_error not in ("yield", "raise"):
+        raise InputError("on_error", f"{on_error!r} is no choice", "choose from yield, raise")
+    return _results(_pairs(images, masks), on_error, threads, options)
+
+
+def _pairs(images: Iterable[Any], masks: Iterable[Any] | None) -> Iterator[_One]:
+    if masks is None:
+        return (_One(image, None) for image in images)
+
+    def together() -> Iterator[_One]:
+        try:
+            for image, mask in zip(images, masks, strict=True):
+                yield _One(image, mask)
+        except ValueError as problem:
+            raise InputError("masks", "there are not as many as images", "give None for an image without") from problem
+
+    return together()
+
+
+def _results(
+    pairs: Iterator[_One], on_error: str, threads: int, options: dict[str, Any]
+) -> Iterator[Result | InputError]:
+    workers = Workers(threads)
+
+    def search(one: _One, own: int) -> Result | InputError:
+        try:
+            return extract(one.image, mask=one.mask, threads=own, **options)
+        except InputError as problem:
+            return problem
+
+    def search_elsewhere(one: _One) -> bytes | None:
+        """What is sent back; nothing where it must be made here."""
+        if not one.is_file or "wcs" in options:
+            return None
+        try:
+            return pickle.dumps(search(one, 1))
+        except (pickle.PicklingError, AttributeError, TypeError):
+            return None
+
+    def given(found: Result | InputError) -> Result | InputError:
+        if isinstance(found, InputError) and on_error == "raise":
+            raise found
+        return found
+
+    if workers.number == 1:
+        for one in pairs:
+            yield given(search(one, 1))
+        return
+    while group := list(islice(pairs, GROUP * workers.number)):
+        with closing(workers.map_each(search_elsewhere, group, pickle.dumps, ahead=1)) as found:
+            for one, pickled in zip(group, found, strict=True):
+                yield given(search(one, threads) if pickled is None else _unpickled(pickled))
+
+
+def _unpickled(pickled: bytes) -> Result | InputError:
+    found: Result | InputError = pickle.loads(pickled)
+    return found

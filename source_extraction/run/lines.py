@@ -1,0 +1,75 @@
+"""Text of strangers line by line: tables, and lists of files."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+import select
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from ..errors import InputError
+
+# No line of a catalog comes near it; a file without lines is not read to its end.
+LONGEST_LINE = 64 * 2**20
+# How long somebody may take to begin to write to a pipe that has a name.
+PATIENCE = 10.0
+
+
+class TextFile(NamedTuple):
+    """A file with a table, and what messages call it."""
+
+    path: Path
+    name: str
+
+
+def listed(path: Path, what: str) -> list[list[str]]:
+    """The fields, between tabs, of the lines of a text file that lists `what`; a line without any is none."""
+    try:
+        lines = list(lines_of(TextFile(path, str(path))))
+    except InputError as problem:
+        raise InputError(
+            path, f"the list of {what} cannot be read: {problem.problem}", "give a text file with one path per line"
+        ) from problem
+    return [line.split("\t") for line in lines if line.strip()]
+
+
+def lines_of(file: TextFile, content: bytes | None = None) -> Iterator[str]:
+    """The lines of a text file without their ends and without a byte order mark, which editors of Windows put first."""
+    try:
+        with _open(file.path) if content is None else io.BytesIO(content) as stream:
+            first = True
+            while line := stream.readline(LONGEST_LINE):
+                if b"\0" in line or len(line) == LONGEST_LINE:
+                    raise _no_table(file)
+                if first:
+                    line, first = line.removeprefix(codecs.BOM_UTF8), False
+                yield line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
+    except InputError:
+        raise
+    except UnicodeDecodeError as problem:
+        raise _no_table(file) from problem
+    except (OSError, ValueError) as problem:
+        reason = getattr(problem, "strerror", None) or problem
+        raise InputError(file.name, f"it cannot be read ({reason})", "check the path") from problem
+
+
+def _no_table(file: TextFile) -> InputError:
+    return InputError(file.name, "this is not a table of text", "give files as its catalog.tsv")
+
+
+def _open(path: Path) -> BinaryIO:
+    """A file to read. A pipe with a name is one that somebody must open for writing; nobody waits for that for ever."""
+    if sys.platform != "win32" and stat.S_ISFIFO(path.stat().st_mode) and Path(os.path.realpath(path)).exists():
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        ready, _, _ = select.select([descriptor], [], [], PATIENCE)
+        if not ready:
+            os.close(descriptor)
+            raise OSError(None, "it is a pipe, and nobody writes to it")
+        os.set_blocking(descriptor, True)
+        return os.fdopen(descriptor, "rb")
+    return path.open("rb")

@@ -1,0 +1,415 @@
+"""Many images in one run: shared out among the processes, a folder for each, and two tables of all."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from importlib import import_module
+from itertools import groupby
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any, NamedTuple
+
+from .. import __version__, core
+from ..core.columns import NAME_COLUMN, NOT_A_NUMBER
+from ..core.processes import Workers, default_number
+from ..errors import InputError, OutputError
+from ..readers.images import count_planes
+from ..settings import OutputOptions, Settings, as_cell, taken_apart
+from ..writers.staging import settle, staged, staged_folder, writing_to
+from ..writers.tables import write_lines
+from ..writers.whole import whole_text
+from .joining import IDENTITY, JOINED_CATALOG
+from .lines import listed
+from .log import Log, visible
+from .pipeline import files_of, make_products, memory_is_said, steps_for, take_steps
+from .products import Product, chosen_products
+from .steps import Steps
+
+IMAGES_TABLE = "images.tsv"
+COLUMNS = (
+    "image", "plane", "width", "height", "background", "rms", "threshold", "sources", "depth", "advice", "seconds",
+    "error",
+)  # fmt: skip
+# In the folder of each image: what it was made of and with, so that --resume knows whether it would be made again.
+RECORD = "image.json"
+CATALOG = "catalog.tsv"
+# What the rows of the two tables are made of, whatever else is asked for.
+STEPS_OF_THE_TABLES = ("text", "depth", "advice")
+# Files with more bytes than this to a plane are searched one at a time, by all processes, in tiles: smaller ones are
+# too many to be worth it, and as many at a time as there are processes find room.
+LARGE = 32 * 2**20
+# What compressed files end with after the extension of what they hold.
+COMPRESSED = (".gz", ".bz2", ".fz")
+MOST_BYTES_OF_A_NAME = 200
+
+
+class Given(NamedTuple):
+    """An image, the mask that comes with it, and what catalogs and messages call it instead of its file's name."""
+
+    image: Path
+    mask: Path | None = None
+    name: str = ""
+
+
+class Job(NamedTuple):
+    """An image to search: what was given, the plane of it (None where it has one), and the name of its folder."""
+
+    given: Given
+    plane: int | None
+    planes: int
+    folder: str
+
+    def settings(self, options: dict[str, Any]) -> Settings:
+        """What it is searched with. Raises InputError where that contradicts itself."""
+        own: dict[str, Any] = {"mask_file": self.given.mask} if self.given.mask is not None else {}
+        own |= {"name": self.given.name} if self.given.name else {}
+        return Settings.of(self.given.image, **{**options, **own, "plane": self.plane})
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it is worth the work of all processes."""
+        file, _ = taken_apart(self.given.image)
+        try:
+            return os.stat(file).st_size > LARGE * self.planes
+        except (OSError, ValueError):
+            return False
+
+
+class Outcome(NamedTuple):
+    """What became of an image: its cells of the table by their columns, and why there is nothing of it."""
+
+    cells: dict[str, str]
+    warnings: int = 0
+    problem: Exception | None = None
+    resumed: bool = False
+
+
+def given_in(path: Path) -> list[Given]:
+    """The images that a text file lists: one a line, and after a tab each its mask, and its name.
+
+    Paths are relative to the folder of the list.
+    """
+    found = []
+    for image, *more in listed(path, "images"):
+        mask, name, *_ = (*(part.strip() for part in more), "", "")
+        found.append(Given(path.parent / image.strip(), path.parent / mask if mask else None, name))
+    if not found:
+        raise InputError(path, "the list names no image", "give a text file with one path per line")
+    return found
+
+
+def run_many(
+    given: Sequence[Given],
+    options: dict[str, Any],
+    output: OutputOptions,
+    sentence: Callable[[Exception], str],
+    *,
+    all_planes: bool = False,
+    resume: bool = False,
+    lists: Sequence[Path] = (),
+) -> int:
+    """Make the products of many images, with the same `options` of `Settings`; how many could not be used.
+
+    Each has a folder of its own in `output.output_dir`, which appears when all in it is whole. The catalogs are joined,
+    and a table has a row for each image. With `resume`, images whose folder was made of the same files with the same
+    options stay. `sentence` is how an image that could not be used is spoken of. Raises OutputError where nothing can
+    be written, whereupon no more images are searched; those that are whole stay.
+    """
+    workers = Workers(output.threads or default_number())
+    jobs = planned(given, options, workers, all_planes=all_planes)
+    log = Log(len(jobs), estimate=True)
+    names = [JOINED_CATALOG, IMAGES_TABLE]
+    inputs = {path: str(path) for one in given for path in (one.image, one.mask) if path is not None}
+    inputs |= {path: str(path) for path in lists}
+    with closing(log), staged(output.output_dir, names, inputs) as stage:
+        batch = _Batch(jobs, options, output, stage, workers, log, sentence, resume=resume)
+        with writing_to(output.output_dir):
+            with closing(batch.rows()) as rows:
+                write_lines(stage / IMAGES_TABLE, rows)
+            write_lines(stage / JOINED_CATALOG, batch.joined())
+    _warn_of_names(jobs, log)
+    log.say(
+        f"Images: {len(jobs)}, of which {batch.number_failed} could not be used; sources: {batch.sources}. "
+        f"{IMAGES_TABLE} and {JOINED_CATALOG} are in {output.output_dir}."
+    )
+    log.finish()
+    return batch.number_failed
+
+
+def planned(given: Sequence[Given], options: dict[str, Any], workers: Workers, *, all_planes: bool) -> list[Job]:
+    """A job for each image, or for each plane of each, with folders whose names are all different."""
+    numbers: Iterator[int]
+    if all_planes:
+        hdu = options.get("hdu")
+        numbers = workers.map_each(lambda one: _number_of_planes(one, hdu), given, lambda _: 1)
+    else:
+        numbers = iter([1] * len(given))
+    jobs: list[Job] = []
+    taken = {_compared(name) for name in (JOINED_CATALOG, IMAGES_TABLE)}
+    for one, number in zip(given, numbers, strict=True):
+        several = range(number) if number > 1 else [None if all_planes else options.get("plane")]
+        folder = _free_name(folder_name(one.image), taken)
+        for plane in several:
+            own = folder if number == 1 else _free_name(f"{folder}_plane{plane:04}", taken)
+            jobs.append(Job(one, plane, number, own))
+    return jobs
+
+
+def folder_name(image: Path) -> str:
+    """The name of a file without its extension, as that of a folder that is not hidden."""
+    file, _ = taken_apart(image)
+    name = file.name
+    for ending in COMPRESSED:
+        name = name.removesuffix(ending) or name
+    # File systems count bytes, of which a letter has up to four.
+    short = (Path(name).stem or name).lstrip(".").encode("utf-8", "surrogateescape")[:MOST_BYTES_OF_A_NAME]
+    return short.decode("utf-8", "ignore").strip() or "image"
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    """A name that is not taken yet, which it is then; _2, _3 ... are put behind one that is."""
+    free, number = name, 1
+    while _compared(free) in taken:
+        number += 1
+        free = f"{name}_{number}"
+    taken.add(_compared(free))
+    return free
+
+
+def _compared(name: str) -> str:
+    """Names that are one where file systems do not tell large letters from small ones."""
+    return name if os.name == "posix" and os.uname().sysname == "Linux" else name.casefold()
+
+
+def _number_of_planes(given: Given, hdu: str | None) -> int:
+    """How many planes a file has; one where that cannot be told, which is said when it is read."""
+    try:
+        file, named = taken_apart(given.image)
+        return count_planes(file, str(file), hdu if named is None else named)
+    except Exception:
+        return 1
+
+
+def _warn_of_names(jobs: list[Job], log: Log) -> None:
+    counted = Counter((job.given.name or job.given.image.name, job.plane) for job in jobs)
+    twice = [name for (name, _), number in counted.items() if number > 1]
+    if twice:
+        log.warn(
+            f"{len(twice)} names are those of several images, as {twice[0]}: image and label do not tell them apart"
+        )
+
+
+class _Batch:
+    """The images of a run, and what became of them."""
+
+    def __init__(
+        self,
+        jobs: list[Job],
+        options: dict[str, Any],
+        output: OutputOptions,
+        stage: Path,
+        workers: Workers,
+        log: Log,
+        sentence: Callable[[Exception], str],
+        *,
+        resume: bool,
+    ) -> None:
+        self._jobs, self._options, self._stage, self._workers = jobs, options, stage, workers
+        self._log, self._sentence, self._resume = log, sentence, resume
+        self._folder = output.output_dir
+        # The joined catalog is made of the catalogs.
+        self._chosen = chosen_products({*(output.outputs or chosen_names()), CATALOG})
+        tables = Product(IMAGES_TABLE, "", STEPS_OF_THE_TABLES, "tables", lambda *_: None)
+        self._wanted = steps_for([*self._chosen, tables])
+        # Of every image whether it failed; the headers of the catalogs, hardly ever more than one or two.
+        self._failed = bytearray(len(jobs))
+        self._headers: dict[str, None] = {}
+        self.sources = 0
+
+    @property
+    def number_failed(self) -> int:
+        return sum(self._failed)
+
+    def rows(self) -> Generator[str]:
+        """The lines of the table of images; each is there when its image is done."""
+        yield "\t".join(COLUMNS) + "\n"
+        with closing(self._outcomes()) as outcomes:
+            for number, (job, outcome) in enumerate(zip(self._jobs, outcomes, strict=True)):
+                cells = outcome.cells
+                if outcome.problem is not None:
+                    self._failed[number] = True
+                    said = self._sentence(outcome.problem)
+                    cells = cells | {"error": as_cell(visible(said).replace("\t", " "))}
+                    self._log.complain(f"error: {said}")
+                else:
+                    self._headers[self._header_of(job)] = None
+                    self.sources += int(cells["sources"])
+                    self._say(job, outcome)
+                yield "\t".join(cells[name] for name in COLUMNS) + "\n"
+
+    def joined(self) -> Iterator[str]:
+        """The lines of the joined catalog: of the rows of all catalogs, some at a time."""
+        columns = list(dict.fromkeys(name for header in self._headers for name in header.split("\t"))) or list(IDENTITY)
+        # It stays the last one of the catalog's own.
+        columns.sort(key=NAME_COLUMN.name.__eq__)
+        with_planes = any(job.plane is not None for job in self._jobs)
+        whole = columns + (["plane"] if with_planes else [])
+        yield "\t".join(whole) + "\n"
+        for number, job in enumerate(self._jobs):
+            if self._failed[number]:
+                continue
+            plane = _number(job.plane)
+            with (self._folder / job.folder / CATALOG).open(encoding="utf-8", newline="") as catalog:
+                own = catalog.readline().rstrip("\n").split("\t")
+                if own == whole:
+                    yield from catalog
+                    continue
+                places = [own.index(name) if name in own else -1 for name in columns]
+                for line in catalog:
+                    # What a catalog does not have is not there.
+                    fields = [*line.rstrip("\n").split("\t"), NOT_A_NUMBER]
+                    row = [fields[place] for place in places]
+                    yield "\t".join([*row, plane] if with_planes else row) + "\n"
+
+    def _outcomes(self) -> Generator[Outcome]:
+        """What becomes of the images, in their order: of small ones as many at a time as there are processes."""
+        self._import()
+        for large, group in groupby(self._jobs, key=lambda job: job.is_large):
+            jobs = list(group)
+            if large:
+                yield from (self._search(job, self._workers) for job in jobs)
+                continue
+            small = self._workers.map_each(self._search_alone, jobs, lambda problem: problem)
+            with closing(small) as outcomes:
+                for job, outcome in zip(jobs, outcomes, strict=True):
+                    yield outcome if isinstance(outcome, Outcome) else _failed(job, self._options, outcome)
+
+    def _import(self) -> None:
+        """What every process would import for itself."""
+        modules = [f"..core.{module.name}" for module in iter_modules(core.__path__)]
+        modules += [f"..writers.{product.module}" for product in self._chosen]
+        for module in (*modules, "..readers.fits", "..writers.thumbnails"):
+            import_module(module, __package__)
+        for library in ("astropy.coordinates", "astropy.wcs"):
+            import_module(library)
+
+    def _search_alone(self, job: Job) -> Outcome | InputError:
+        return self._search(job, Workers(1))
+
+    def _search(self, job: Job, workers: Workers) -> Outcome:
+        """Search one image. Raises OutputError where its products cannot be written, and nothing else."""
+        started, place = time.perf_counter(), self._folder / job.folder
+        try:
+            settings = job.settings(self._options)
+            record = _record_of(settings)
+            if self._resume and (done := self._done(place, record)):
+                return done
+            if os.path.lexists(place) and not place.is_dir():
+                raise InputError(place, "a file stands where the folder of an image belongs", "choose another folder")
+            names = [*(product.name for product in self._chosen), RECORD]
+            log = Log(quiet=True)
+            with (
+                memory_is_said(settings),
+                staged_folder(place, self._stage, names, files_of(settings)) as folder,
+            ):
+                steps = Steps(settings, workers, log, self._wanted)
+                take_steps(steps, self._wanted)
+                cells = _cells(job, steps)
+                if "pixels" not in self._wanted:
+                    steps.release_pixels()
+                with writing_to(place):
+                    make_products(folder, self._chosen, steps)
+                    cells["seconds"] = f"{time.perf_counter() - started:.3f}"
+                    _write_record(folder / RECORD, record, names[:-1], cells, log.warnings)
+            return Outcome(cells, len(log.warnings))
+        except OutputError:
+            raise
+        except Exception as problem:
+            return _failed(job, self._options, problem, time.perf_counter() - started)
+
+    def _done(self, place: Path, record: dict[str, Any]) -> Outcome | None:
+        """What an earlier run has made of the same files with the same options; None where it has not."""
+        if not place.is_dir():
+            return None
+        settle(place)
+        try:
+            found = json.loads((place / RECORD).read_text(encoding="utf-8"))
+            same = found["made_of"] == json.loads(json.dumps(record))
+            products = {product.name for product in self._chosen}
+            there = products <= set(found["products"]) and all((place / name).is_file() for name in products)
+            cells = {name: str(found["table"][name]) for name in COLUMNS}
+            int(cells["sources"])
+            return Outcome(cells, len(found["warnings"]), resumed=True) if same and there else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _header_of(self, job: Job) -> str:
+        with (self._folder / job.folder / CATALOG).open(encoding="utf-8") as catalog:
+            return catalog.readline().rstrip("\n")
+
+    def _say(self, job: Job, outcome: Outcome) -> None:
+        warned = f", {outcome.warnings} warnings in its {RECORD}" if outcome.warnings else ""
+        done = " (done before)" if outcome.resumed else ""
+        line = f"{job.folder}: {outcome.cells['sources']} sources{warned}{done}"
+        self._log.tell("Searching the images", line, float(outcome.cells["seconds"]))
+
+
+def chosen_names() -> list[str]:
+    """The names of the default products."""
+    return [product.name for product in chosen_products(())]
+
+
+def _record_of(settings: Settings) -> dict[str, Any]:
+    """What the products of an image are made of and with: the same gives the same."""
+    files = {}
+    for path in files_of(settings):
+        status = path.stat() if path.exists() else None
+        files[os.path.abspath(path)] = None if status is None else [status.st_size, status.st_mtime_ns]
+    return {"version": __version__, "image": settings.title, "options": settings.parameters(), "files": files}
+
+
+def _write_record(
+    path: Path, record: dict[str, Any], products: list[str], cells: dict[str, str], warnings: list[str]
+) -> None:
+    known = {"made_of": record, "products": products, "table": cells, "warnings": warnings}
+    with whole_text(path) as file:
+        file.write(json.dumps(known, indent=1) + "\n")
+
+
+def _cells(job: Job, steps: Steps) -> dict[str, str]:
+    """The row of an image."""
+    height, width = steps.image.shape
+    depth = steps.depth
+    return {
+        "image": as_cell(steps.settings.title),
+        "plane": _number(job.plane),
+        "width": str(width),
+        "height": str(height),
+        "background": _number(steps.sky.background),
+        "rms": _number(steps.sky.rms),
+        "threshold": _number(steps.threshold.median),
+        "sources": str(len(steps.detections)),
+        "depth": _number(depth.flux if depth.magnitude is None else depth.magnitude),
+        "advice": ",".join(advice.id for advice in steps.advice),
+        "seconds": NOT_A_NUMBER,
+        "error": "",
+    }
+
+
+def _failed(job: Job, options: dict[str, Any], problem: Exception, seconds: float = 0.0) -> Outcome:
+    """The outcome of an image that could not be used."""
+    try:
+        title = job.settings(options).title
+    except InputError:
+        title = job.given.name or visible(job.given.image.name)
+    cells = dict.fromkeys(COLUMNS, NOT_A_NUMBER) | {"image": as_cell(title), "plane": _number(job.plane)}
+    return Outcome(cells | {"advice": "", "seconds": f"{seconds:.3f}", "error": ""}, problem=problem)
+
+
+def _number(value: float | None) -> str:
+    return NOT_A_NUMBER if value is None else f"{value:.9g}"
