@@ -154,13 +154,11 @@ def test_a_bad_image_holds_up_nobody(
     assert run("--list", with_bad_ones, *option, *CATALOG, "--threads", 2, "--output_dir", tmp_path / "out") == code
     said = capfd.readouterr()
     corrupt, nowhere = (with_bad_ones.parent / name for name in ("corrupt.fits", "nowhere.fits"))
-    wrong = [
-        f"{corrupt}: the FITS file is truncated: {corrupt.stat().st_size - 9000 + 28080} bytes",
-        f"{nowhere}: cannot be read (No such file or directory); check the path and its permissions",
-    ]
     errors = said.err.splitlines()
-    assert [error.startswith(f"error: {corrupt}: the FITS file is truncated: ") for error in errors] == [True, False]
-    assert errors[1] == f"error: {wrong[1]}"
+    assert errors[0].startswith(f"error: {corrupt}: the FITS file is truncated: ")
+    assert errors[1:] == [
+        f"error: {nowhere}: cannot be read (No such file or directory); check the path and its permissions"
+    ]
     assert "Images: 4, of which 2 could not be used" in said.out
     found = table(tmp_path / "out")
     assert list(found["image"]) == ["good.fits", "corrupt.fits", "nowhere.fits", "the = last"]
@@ -181,7 +179,7 @@ def test_names_of_folders(tmp_path: Path) -> None:
     ]
     jobs = many.planned([many.Given(Path(path)) for path in paths], {}, Workers(1), all_planes=False)
     assert [job.folder for job in jobs] == [
-        *("x", "x_2", "x_2_2", "x_3", "x_4", "hidden", "images.tsv_2", "y", "漢" * 66, "fits", "stack.ome"),
+        *("x", "x_2", "x_2_2", "x_3", "x_4", "hidden", "images.tsv_2", "y", "漢" * 66, "image", "stack.ome"),
     ]
 
 
@@ -364,22 +362,21 @@ def planes(number: int, side: int = 60) -> np.ndarray:
     """Planes of noise with a source each, at a place of its own."""
     pixels = np.random.default_rng(1).normal(100, 5, (number, side, side)).astype(np.float32)
     y, x = np.mgrid[:side, :side]
-    for plane, image in enumerate(pixels):
-        image += 200 * np.exp(-((x - 10 - plane % 40) ** 2 + (y - 20 - plane % 17) ** 2) / 5)
+    for plane in range(number):
+        pixels[plane] += 200 * np.exp(-((x - 10 - plane % 40) ** 2 + (y - 20 - plane % 17) ** 2) / 5)
     return pixels
 
 
 def test_a_stack_of_500_planes(tmp_path: Path) -> None:
-    fits.writeto(tmp_path / "stack.fits", planes(500, 48))
+    fits.writeto(tmp_path / "stack.fits", planes(500, 54))
     assert run(tmp_path / "stack.fits", "--plane", "all", *CATALOG, "--output_dir", tmp_path / "out") == 0
     found = table(tmp_path / "out")
     assert list(found["plane"].astype(int)) == list(range(500))
     assert set(found["image"]) == {"stack.fits"}
     assert folders(tmp_path / "out") == [f"stack_plane{plane:04}" for plane in range(500)]
     brightest = joined(tmp_path / "out").sort_values("peak").groupby("plane").last()
-    assert list(brightest["x"].round()) == [10 + plane % 40 if plane % 40 < 38 else 47 for plane in range(500)] or (
-        np.abs(brightest["x"] - [10 + plane % 40 for plane in range(500)]).max() < 1.5
-    )
+    assert np.abs(brightest["x"] - (10 + np.arange(500) % 40)).max() < 0.5
+    assert np.abs(brightest["y"] - (20 + np.arange(500) % 17)).max() < 0.5
     for plane in (0, 321):
         single = tmp_path / str(plane)
         assert run(tmp_path / "stack.fits", "--plane", plane, *CATALOG, "--output_dir", single) == 0
@@ -442,7 +439,9 @@ def test_planes_of_what_has_none(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_options(capsys: pytest.CaptureFixture, arguments: tuple[str, ...], wrong: str) -> None:
-    assert pytest.raises(SystemExit, run, *arguments).value.code == 2
+    with pytest.raises(SystemExit) as ended:
+        run(*arguments)
+    assert ended.value.code == 2
     assert wrong in capsys.readouterr().err
 
 
