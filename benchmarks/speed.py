@@ -1,6 +1,6 @@
 """Time and memory of this tool, SExtractor and plain SEP on the same simulated fields.
 
-python benchmarks/speed.py [--fields small,large,crowded,mosaic,growth,huge] [--repeat 3] [--folder DIR]
+python benchmarks/speed.py [--fields small,many,large,crowded,mosaic,growth,huge] [--repeat 3] [--folder DIR]
 
 Prints a table: medians of the seconds of whole processes, which take turns; ratios to SExtractor (Debian's
 source-extractor, where it is installed), which computes and writes what this tool does; and the peak memory of all its
@@ -8,6 +8,7 @@ processes, shared pages counted once. The fields stay in the folder for the next
 """
 
 import argparse
+import math
 import os
 import shutil
 import statistics
@@ -36,6 +37,10 @@ FIELDS = {
     "mosaic": (8192, 420_000, {}),
 }
 FAINTEST = 400.0
+# What SExtractor's pixel stack has to hold where its default is too small. A larger one than needed takes as long to
+# begin with as a small image to search.
+PIXEL_STACKS = {"large": 10_000_000, "crowded": 10_000_000, "mosaic": 10_000_000}
+MANY, DIFFERENT, AT_A_TIME = 1000, 20, 2
 GROWTH = (1500, 2000, 3000, 4500, 6500)  # sides in pixels of crowded fields of one density
 # What the products use, for the time that merely importing it takes.
 IMPORTS = {
@@ -76,6 +81,8 @@ def main() -> None:
             growth(arguments.folder)
         elif name == "huge":
             huge(arguments.folder)
+        elif name == "many":
+            many(arguments.folder, arguments.repeat)
         else:
             compare(name, arguments.folder, arguments.repeat)
 
@@ -93,7 +100,7 @@ def compare(name: str, folder: Path, repeat: int) -> None:
     if name == "small":
         commands |= {f"imports: {what}": [sys.executable, "-c", code] for what, code in IMPORTS.items()}
     if SEXTRACTOR:
-        commands["SExtractor, catalog and maps"] = sextractor(image, folder, out)
+        commands["SExtractor, catalog and maps"] = sextractor(image, folder, out, PIXEL_STACKS.get(name))
     seconds = {what: [] for what in commands}
     for _ in range(repeat):
         for what, command in commands.items():
@@ -119,6 +126,32 @@ def idle_memory(folder: Path, what: str, out: Path) -> int:
     image = field("small", folder)
     products = CATALOG_AND_MAPS if what == "catalog and maps" else None
     return max(run(ours(image, out, products), watch=True)[1] for _ in range(2))
+
+
+def many(folder: Path, repeat: int) -> None:
+    """Small images in one run of ours, and in as many of SExtractor as there are images, two at a time; in turns."""
+    images, out = folder / "many", folder / "out"
+    images.mkdir(exist_ok=True)
+    for number in range(MANY):
+        if not (image := images / f"{number:04}.fits").exists():
+            image.hardlink_to(field(f"small{number % DIFFERENT}", folder, (*FIELDS["small"], number % DIFFERENT + 1)))
+    (images / "list").write_text("".join(f"{number:04}.fits\n" for number in range(MANY)))
+    command = ours(images / "list", out, CATALOG_AND_MAPS, threads=AT_A_TIME)
+    commands = {"catalog and maps, one run": [*command[:2], "--list", *command[2:]]}
+    if SEXTRACTOR:
+        each = " ".join(map(str, sextractor(images / "{}.fits", folder, out, None))).replace(f"{out}/", f"{out}/{{}}")
+        numbers = f"seq -w 0 {MANY - 1:04}"
+        commands["SExtractor, a process each"] = ["sh", "-c", f"{numbers} | xargs -P {AT_A_TIME} -I{{}} {each}"]
+    seconds = {what: [] for what in commands}
+    for _ in range(repeat):
+        for what, command in commands.items():
+            shutil.rmtree(out, ignore_errors=True)
+            out.mkdir()
+            seconds[what].append(run(command)[0])
+    medians = {what: statistics.median(times) for what, times in seconds.items()}
+    for what, median in medians.items():
+        ratio = median / medians.get("SExtractor, a process each", math.nan)
+        print(f"{'many':9} {MANY:8}  {what:32} {median:8.2f} {ratio:6.2f}", flush=True)
 
 
 def growth(folder: Path) -> None:
@@ -151,8 +184,8 @@ def field(name: str, folder: Path, size: tuple | None = None) -> Path:
     """The simulated image, made where it is missing."""
     image = folder / f"{name}.fits"
     if not image.exists():
-        side, number, changes = size or FIELDS[name]
-        sky = simulate((side, side), number, seed=1, faintest=FAINTEST, **changes)
+        side, number, changes, *seed = size or FIELDS[name]
+        sky = simulate((side, side), number, seed=seed[0] if seed else 1, faintest=FAINTEST, **changes)
         scale = 0.25 / 3600
         header = fits.Header(
             {
@@ -170,7 +203,7 @@ def ours(image: Path, out: Path, products: str | None = None, threads: int | Non
     return [sys.executable, SCRIPT, image, "--output_dir", out, *options]
 
 
-def sextractor(image: Path, folder: Path, out: Path) -> list:
+def sextractor(image: Path, folder: Path, out: Path, pixel_stack: int | None) -> list:
     """The configuration of the tests' reference, with the columns that we have."""
     (folder / "columns.param").write_text("\n".join(SEXTRACTOR_COLUMNS.split()) + "\n")
     shutil.copy(REPOSITORY / "tests" / "sextractor" / "sky.conv", folder)
@@ -179,7 +212,8 @@ def sextractor(image: Path, folder: Path, out: Path) -> list:
         SEXTRACTOR, image, "-c", REPOSITORY / "tests" / "sextractor" / "sky.sex",
         "-PARAMETERS_NAME", folder / "columns.param", "-FILTER_NAME", folder / "sky.conv",
         "-CATALOG_NAME", out / "sextractor.cat", "-CHECKIMAGE_TYPE", "BACKGROUND,BACKGROUND_RMS,SEGMENTATION",
-        "-CHECKIMAGE_NAME", ",".join(str(out / check) for check in checks), "-MEMORY_PIXSTACK", "10000000",
+        "-CHECKIMAGE_NAME", ",".join(str(out / check) for check in checks),
+        *([] if pixel_stack is None else ["-MEMORY_PIXSTACK", str(pixel_stack)]),
     ]  # fmt: skip
 
 

@@ -355,7 +355,8 @@ class _Batch:
     def _say(self, job: Job, outcome: Outcome) -> None:
         warned = f", {outcome.warnings} warnings in its {RECORD}" if outcome.warnings else ""
         done = " (done before)" if outcome.resumed else ""
-        line = f"{job.folder}: {outcome.cells['sources']} sources{warned}{done}"
+        plane = f", plane {job.plane}" if job.given.name and job.planes > 1 else ""
+        line = f"{job.given.name or job.folder}{plane}: {outcome.cells['sources']} sources{warned}{done}"
         self._log.tell("Searching the images", line, float(outcome.cells["seconds"]))
 
 

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.skipif(
 )
 STRIPS = 24
 DAMAGED = "strip 01.fits"
+SMALL_IMAGES = 200
 # The test server runs the jobs of a history that is named so where it says (rules/by_history.py).
 LOCAL, ONE_CPU, TWO_CPUS = "local", "slurm_1_cpu", "slurm_2_cpus"
 
@@ -282,3 +283,64 @@ def test_a_job_that_is_killed_is_red_and_a_rerun_green(
     assert cluster.job(on_cluster(admin, job["id"]))["JobState"] == "COMPLETED"
     assert slots(admin, job["id"]) == CPUS
     assert len(text(server, catalog).splitlines()) > 1000
+
+
+@pytest.fixture(scope="module")
+def small_images(sky: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As many as nobody maps a tool over, with names whose order is not that of the alphabet; one is cut off."""
+    folder = tmp_path_factory.mktemp("small")
+    for number in range(SMALL_IMAGES):
+        y, x = divmod(number * 7 % 336, 24)
+        fits.writeto(folder / f"cut {SMALL_IMAGES - number} of the sky.fits", sky[24 * y :, 16 * x :][:40, :60])
+    os.truncate(folder / f"cut {SMALL_IMAGES - 7} of the sky.fits", 5000)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def many(cluster: Cluster, server: GalaxyInstance, small_images: Path) -> tuple[dict, dict, list[str]]:
+    """The job and the outputs of the tool for many images, and the names of its images in their order."""
+    images = upload(server, small_images)
+    names = list(datasets(server, images))
+    history = server.histories.create_history(TWO_CPUS)["id"]
+    inputs = {"images": images, "outputs": "catalog.tsv"}
+    started = server.tools.run_tool(history, "source_extractor_many", inputs)
+    (job,) = started["jobs"]
+    assert wait_for_job(server, job["id"]) == "ok"
+    return job, started, names
+
+
+def test_many_images_are_one_job(many: tuple[dict, dict, list[str]], cluster: Cluster, admin: GalaxyInstance) -> None:
+    record = cluster.job(on_cluster(admin, many[0]["id"]))
+    assert (record["JobState"], record["NumCPUs"]) == ("COMPLETED", "2")
+
+
+def test_order_and_names_of_many_images(many: tuple[dict, dict, list[str]], server: GalaxyInstance) -> None:
+    """But for the one that cannot be used, which the table of images tells of."""
+    _, started, names = many
+    damaged = f"cut {SMALL_IMAGES - 7} of the sky.fits"
+    assert len(names) == SMALL_IMAGES
+    assert names != sorted(names) or names != sorted(names, key=len)
+    (collection,) = started["output_collections"]
+    assert list(datasets(server, collection)) == [name for name in names if name != damaged]
+    joined_catalog, images_table = (text(server, output) for output in started["outputs"])
+    rows = [line.split("\t") for line in images_table.splitlines()[1:]]
+    assert [row[0] for row in rows] == names
+    assert {row[0]: row[-1] for row in rows if row[-1]} == {
+        damaged: f"{damaged}: the FITS file is truncated: 7480 bytes of its pixels are missing; fetch it again"
+    }
+    assert len(joined_catalog.splitlines()) - 1 == sum(int(row[7]) for row in rows if row[7] != "NaN")
+
+
+def test_many_images_have_the_catalogs_of_single_jobs(
+    many: tuple[dict, dict, list[str]], server: GalaxyInstance, small_images: Path
+) -> None:
+    _, started, names = many
+    catalogs = datasets(server, started["output_collections"][0])
+    history = server.histories.create_history(LOCAL)["id"]
+    name = names[0]
+    uploaded = server.tools.upload_file(small_images / name, history, file_type="fits", file_name=name)
+    inputs = {"image": {"src": "hda", "id": uploaded["outputs"][0]["id"]}, "outputs": "catalog.tsv"}
+    assert wait_for_job(server, uploaded["jobs"][0]["id"]) == "ok"
+    single = server.tools.run_tool(history, "source_extractor", inputs)
+    assert wait_for_job(server, single["jobs"][0]["id"]) == "ok"
+    assert text(server, single["outputs"][0]) == text(server, catalogs[name])
