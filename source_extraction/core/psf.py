@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -108,14 +108,15 @@ class Psf:
             some = slice(first, first + AT_A_TIME)
             coefficients = self._coefficients(at_x[some], at_y[some])
             dx, dy = x[some] - np.rint(x[some]), y[some] - np.rint(y[some])
-            along_y = self._along(coefficients, dy, _weights)
-            stamps = self._along(along_y.swapaxes(1, 2), dx, _weights).swapaxes(1, 2)
+            along = partial(splines_along, count=self.size, stride=self.oversampling)
+            row, column = (self._margin - self.oversampling * each for each in (dy, dx))
+            along_y = along(coefficients, row)
+            stamps = along(along_y.swapaxes(1, 2), column).swapaxes(1, 2)
             total = stamps.sum(axis=(1, 2), keepdims=True, dtype=np.float64).astype(np.float32)
             drawn[0][some] = stamps / total
             if slopes:
-                in_x = self._along(along_y.swapaxes(1, 2), dx, _slopes).swapaxes(1, 2)
-                along_y = self._along(coefficients, dy, _slopes)
-                in_y = self._along(along_y.swapaxes(1, 2), dx, _weights).swapaxes(1, 2)
+                in_x = along(along_y.swapaxes(1, 2), column, slopes=True).swapaxes(1, 2)
+                in_y = along(along(coefficients, row, slopes=True).swapaxes(1, 2), column).swapaxes(1, 2)
                 # The spline's own slope is along the pixels, against the way that the star goes.
                 drawn[1][some], drawn[2][some] = (-self.oversampling * slope / total for slope in (in_x, in_y))
         return drawn
@@ -141,23 +142,6 @@ class Psf:
             found += (u**i * v**j).astype(np.float32)[:, np.newaxis, np.newaxis] * term
         return found
 
-    def _along(self, coefficients: np.ndarray, offset: np.ndarray, weights_of: object) -> np.ndarray:
-        """Splines along the second axis of (n, points, any), at the pixels of stars that are `offset` off (n)."""
-        last = self.oversampling * (self.size - 1) + 1
-        place = self._margin - self.oversampling * offset
-        below = np.floor(place).astype(int)
-        weights = weights_of((place - below).astype(np.float32))  # type: ignore[operator]
-        found = np.empty((len(offset), self.size, coefficients.shape[2]), np.float32)
-        for first in np.unique(below):
-            those = np.flatnonzero(below == first)
-            chosen = coefficients[those]
-            found[those] = sum(
-                weights[tap, those, np.newaxis, np.newaxis]
-                * chosen[:, first - 1 + tap : first - 1 + tap + last : self.oversampling]
-                for tap in range(4)
-            )
-        return found
-
 
 def spline_coefficients(samples: np.ndarray) -> np.ndarray:
     """Those of the cubic B-splines that go through samples (..., side, side) and are zero beyond them; float64."""
@@ -165,6 +149,26 @@ def spline_coefficients(samples: np.ndarray) -> np.ndarray:
     matrix = (4 * np.eye(side) + np.eye(side, k=1) + np.eye(side, k=-1)) / 6
     inverse = np.linalg.inv(matrix)
     return np.asarray(np.einsum("ij,...jk,lk->...il", inverse, samples, inverse, optimize=True))
+
+
+def splines_along(
+    coefficients: np.ndarray, place: np.ndarray, *, count: int, stride: int = 1, slopes: bool = False
+) -> np.ndarray:
+    """Splines along the second axis of their coefficients (n, points, any): (n, count, any), or their slopes.
+
+    The first value of each is at `place` (n) on the axis, the next ones are `stride` points apart. Coefficients are
+    needed from the point before the first one's to two beyond the last one's.
+    """
+    below = np.floor(place).astype(int)
+    weights = (_slopes if slopes else _weights)((place - below).astype(coefficients.dtype))
+    found = np.empty((len(place), count, coefficients.shape[2]), coefficients.dtype)
+    length = stride * (count - 1) + 1
+    # Those that lie alike have the same points, which are a slice.
+    for first in np.unique(below) - 1:
+        those = np.flatnonzero(below == first + 1)
+        chosen, weight = coefficients[those], weights[:, those, np.newaxis, np.newaxis]
+        found[those] = sum(weight[tap] * chosen[:, first + tap : first + tap + length : stride] for tap in range(4))
+    return found
 
 
 def _between(coefficients: np.ndarray, axis: int) -> np.ndarray:
@@ -176,10 +180,10 @@ def _between(coefficients: np.ndarray, axis: int) -> np.ndarray:
 def _weights(t: np.ndarray) -> np.ndarray:
     """What the four coefficients around a point count that is `t` (n), from 0 to 1, beyond the second: (4, n)."""
     s = 1 - t
-    return np.array((s**3, 4 - 3 * t**2 * (2 - t), 4 - 3 * s**2 * (2 - s), t**3)) / np.float32(6)
+    return np.array((s**3, 4 - 3 * t**2 * (2 - t), 4 - 3 * s**2 * (2 - s), t**3)) / t.dtype.type(6)
 
 
 def _slopes(t: np.ndarray) -> np.ndarray:
     """How these change with t."""
     s = 1 - t
-    return np.array((-(s**2), t * (3 * t - 4), s * (4 - 3 * s), t**2)) / np.float32(2)
+    return np.array((-(s**2), t * (3 * t - 4), s * (4 - 3 * s), t**2)) / t.dtype.type(2)
