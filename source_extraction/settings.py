@@ -412,6 +412,18 @@ class BrightMaskOptions(_Checked):
     )
 
 
+@dataclass(frozen=True)
+class CompletenessOptions(_Checked):
+    """Whether the run says how much it misses."""
+
+    completeness: bool = _option(
+        False,
+        "psf",
+        "put artificial stars into the image and look for them again: at which flux half and 90 % of the point sources "
+        "are found; takes about 12 times as long as finding the sources",
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class FileOptions(_Checked):
     """Which images are read, and what their pixels mean.
@@ -537,12 +549,14 @@ def options_of(group: type) -> tuple[Option, ...]:
 
 # In the order in which users read of them.
 SECTIONS = (
-    "output", "input", "detection", "filter", "deblending", "cleaning", "background", "photometry", "bright sources",
+    "output", "input", "detection", "filter", "deblending", "cleaning", "background", "photometry", "psf",
+    "bright sources",
 )  # fmt: skip
 GROUPS: dict[str, type] = {
     "detection": DetectionOptions,
     "background": BackgroundOptions,
     "photometry": PhotometryOptions,
+    "completeness": CompletenessOptions,
     "bright": BrightMaskOptions,
     "files": FileOptions,
 }
@@ -564,6 +578,7 @@ class Settings:
     detection: DetectionOptions = DetectionOptions()
     background: BackgroundOptions = BackgroundOptions()
     photometry: PhotometryOptions = PhotometryOptions()
+    completeness: CompletenessOptions = CompletenessOptions()
     bright: BrightMaskOptions = BrightMaskOptions()
 
     @classmethod

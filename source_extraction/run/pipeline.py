@@ -22,6 +22,7 @@ from .steps import Steps
 ORDER = (
     "image", "thumbnail", "greys", "kernel", "masked", "measured_image", "calibration", "saturated",
     "sky", "measured_sky", "threshold", "detections", "floored", "noise_factors", "measured", "negated",
+    "completeness",
     "sky_thumbnail",
 )  # fmt: skip
 # What a step needs besides itself; what these need in turn comes with them.
@@ -35,10 +36,11 @@ NEEDS = {
     "text": ("measured",),
     "depth": ("measured",),
     "negated": ("detections",),
+    "completeness": ("detections", "calibration", "psf"),
     "sky_thumbnail": ("sky",),
 }
 # Steps that a progress bar counts, one each; reading another image to measure on and its background, too.
-LONG_STEPS = ("image", "sky", "detections", "measured", "negated")
+LONG_STEPS = ("image", "sky", "detections", "measured", "negated", "completeness")
 
 
 def run(settings: Settings, output: OutputOptions) -> None:
@@ -48,6 +50,8 @@ def run(settings: Settings, output: OutputOptions) -> None:
     """
     chosen = chosen_products(output.outputs)
     wanted = steps_for(chosen)
+    if settings.completeness.completeness:
+        wanted |= _with_their_needs(["completeness"])
     asked = output.threads or default_number()
     workers = Workers(asked)
     log = Log(_number_of_long_steps(wanted, settings) + len(chosen))

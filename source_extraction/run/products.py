@@ -202,6 +202,18 @@ def _tell_of_ds9(steps: Steps) -> None:
         )
 
 
+def _completeness_tsv(path: Path, steps: Steps) -> None:
+    from ..writers.tables import write_columns
+
+    write_columns(path, steps.completeness.columns)
+
+
+def _completeness_png(path: Path, steps: Steps) -> None:
+    from ..writers.completeness import draw_completeness
+
+    draw_completeness(path, steps.completeness, steps.settings.title, unit=steps.image.unit)
+
+
 def _diagnostics_png(path: Path, steps: Steps) -> None:
     from ..writers.diagnostics import draw_diagnostics
 
@@ -374,6 +386,21 @@ PRODUCTS = {
             "diagnostics",
             _diagnostics_png,
             lane=FIRST_LANE,
+        ),
+        Product(
+            "completeness.tsv",
+            "how many point sources are found, by their flux, from artificial stars: a row for each half magnitude "
+            "(switches `completeness` on)",
+            ("completeness",),
+            "tables",
+            _completeness_tsv,
+        ),
+        Product(
+            "completeness.png",
+            "the same as a figure, with the fluxes or magnitudes at which half and 90 % of the point sources are found",
+            ("completeness",),
+            "completeness",
+            _completeness_png,
         ),
         Product(
             "summary.json",

@@ -19,10 +19,12 @@ from .log import Log
 if TYPE_CHECKING:
     from ..core.advice import Advice
     from ..core.catalog import Catalog
+    from ..core.completeness import Completeness
     from ..core.correlation import Correlation
     from ..core.depth import Depth
     from ..core.detections import Detections
     from ..core.photometry import Calibration, Measurable
+    from ..core.psf import Psf
     from ..core.sky import NoiseMap, Sky
     from ..core.threshold import Threshold
 
@@ -321,6 +323,42 @@ class Steps:
         return number
 
     @cached_property
+    def completeness(self) -> Completeness:
+        """How many of the point sources are found. It needs the pixels of `sky`."""
+        from ..core.artificial_stars import StarSearch
+        from ..core.completeness import Completeness, measure_completeness
+
+        psf, calibration = self.detection_psf, self._detection_calibration
+        if psf is None:
+            self.log.warn("the completeness is not known: there is no PSF to make artificial stars of")
+            return Completeness.unknown()
+        with self.log.step("Looking for artificial stars") as said:
+            search = StarSearch(
+                self.sky, psf, self.kernel, self.threshold, self.settings.detection, self.workers, calibration.gain,
+                lambda number: self.log.show(f"Looking for artificial stars (image {number})"),
+            )  # fmt: skip
+            found = measure_completeness(search, len(self.detections), calibration.zeropoint)
+            said.append(found.describe())
+        return found
+
+    @cached_property
+    def psf(self) -> Psf | None:
+        """The PSF of the image that is measured; None where it is not known."""
+        return None
+
+    @property
+    def detection_psf(self) -> Psf | None:
+        """The PSF of the image that the sources are found on."""
+        return self.psf
+
+    @property
+    def _detection_calibration(self) -> Calibration:
+        """What the pixels mean that the sources are found on: nothing is known where another image is measured."""
+        from ..core.photometry import Calibration
+
+        return self.calibration if self.measured_image is self.image else Calibration(None, None, None)
+
+    @cached_property
     def advice(self) -> list[Advice]:
         """What is wrong with the run, and what to change, the most important first."""
         return []
@@ -359,9 +397,15 @@ class Steps:
             self.depth,
             self.noise_factors,
             negated=self.negated,
+            completeness=self.completeness if self._measures_completeness else None,
             warnings=self.log.warnings,
             seconds=self.log.seconds,
         )
+
+    @property
+    def _measures_completeness(self) -> bool:
+        """Whether it was asked for, by its option or by a product."""
+        return self.settings.completeness.completeness or "completeness" in self.__dict__
 
     def release_pixels(self) -> None:
         """Give back the memory of the pixels, which no further step may need."""
