@@ -15,9 +15,9 @@ from .artificial_stars import SEED, Stars, StarSearch, faintest_flux
 
 # Width of a bin, in magnitudes.
 BIN = 0.5
-# Stars of a bin; and the most, where the images are not all needed that may be searched.
-STARS, MOST_STARS = 60, 240
-MOST_IMAGES = 12
+# Stars of a bin, and the most of one, where fewer images do than may be searched.
+STARS, MOST_STARS = 60, 480
+MOST_IMAGES = 13
 # The bins to begin with, as there is room: 0 is that of the faintest star that the threshold lets through, those above
 # are fainter. Three quarters of the images are for them.
 FIRST_BINS = (0, -1, 1, -2, -3, 2)
@@ -140,9 +140,18 @@ class Plan:
         """How many stars to put in of which bins, after so many images; empty when that will do."""
         left = (MOST_IMAGES - images) * self.at_a_time
         if wanted := self._new_bins(left)[: max(1, left // STARS)]:
-            return {number: many for number in wanted if (many := min(STARS, left // len(wanted))) > 0}
+            # As many as the images hold that it takes.
+            held = math.ceil(len(wanted) * STARS / self.at_a_time) * self.at_a_time
+            many = min(held, left) // len(wanted)
+            return dict.fromkeys(wanted, many) if many else {}
+        # What is left goes to the bins in between, twice as many to the two around a half.
         rising = [number for number in self.put_in if NEARLY_EMPTY < self._share(number) < NEARLY_COMPLETE]
-        more = {number: min(MOST_STARS - self.put_in[number], left // len(rising)) for number in rising}
+        rising.sort(key=lambda number: (abs(self._share(number) - 0.5), number))
+        each = left // (len(rising) + len(rising[:2])) if rising else 0
+        more = {
+            number: min(MOST_STARS - self.put_in[number], each * (2 if number in rising[:2] else 1))
+            for number in rising
+        }
         return {number: many for number, many in more.items() if many > 0}
 
     def _new_bins(self, left: int) -> list[int]:
