@@ -395,6 +395,18 @@ class PhotometryOptions(_Checked):
 
 
 @dataclass(frozen=True)
+class PsfOptions(_Checked):
+    """Whether stars are measured with the image's own point spread function."""
+
+    psf: bool = _option(
+        False,
+        "PSF",
+        "make the point spread function (PSF) from the image's own stars, fit it to all sources together, and tell "
+        "stars from galaxies: columns flux_psf, chi2_psf, spread and their errors",
+    )
+
+
+@dataclass(frozen=True)
 class BrightMaskOptions(_Checked):
     """Which sources bright_mask.fits covers."""
 
@@ -490,6 +502,10 @@ class FileOptions(_Checked):
         None, "photometry", "which plane of that file, as --plane", bounds=Bounds(least=0, most=INT32_MAX)
     )
 
+    psf_file: Path | None = _option(
+        None, "PSF", "use a PSF that was made before: psf.fits of another run, or the .psf of PSFEx; as --psf"
+    )
+
     def __post_init__(self) -> None:
         """An HDU in the name of a file becomes the option; what says more of a file needs the file."""
         super().__post_init__()
@@ -537,12 +553,14 @@ def options_of(group: type) -> tuple[Option, ...]:
 
 # In the order in which users read of them.
 SECTIONS = (
-    "output", "input", "detection", "filter", "deblending", "cleaning", "background", "photometry", "bright sources",
+    "output", "input", "detection", "filter", "deblending", "cleaning", "background", "photometry", "PSF",
+    "bright sources",
 )  # fmt: skip
 GROUPS: dict[str, type] = {
     "detection": DetectionOptions,
     "background": BackgroundOptions,
     "photometry": PhotometryOptions,
+    "psf": PsfOptions,
     "bright": BrightMaskOptions,
     "files": FileOptions,
 }
@@ -564,6 +582,7 @@ class Settings:
     detection: DetectionOptions = DetectionOptions()
     background: BackgroundOptions = BackgroundOptions()
     photometry: PhotometryOptions = PhotometryOptions()
+    psf: PsfOptions = PsfOptions()
     bright: BrightMaskOptions = BrightMaskOptions()
 
     @classmethod
@@ -600,6 +619,11 @@ class Settings:
         """What pictures, headers and catalog call the image: printable, on one line."""
         name = self.files.name or self.files.image.name
         return "".join(c if c.isprintable() else " " for c in name).strip() or "image"
+
+    @property
+    def with_psf(self) -> bool:
+        """Whether the catalog is to have what a PSF tells."""
+        return self.psf.psf or self.files.psf_file is not None
 
     @property
     def source(self) -> str:
