@@ -1,4 +1,4 @@
-"""How complete a catalog of a simulated sky truly is: stars drawn into its light, new noise, and SEP called directly."""
+"""How complete a catalog of a simulated sky truly is: of stars drawn into its light, with new noise, by SEP itself."""
 
 from dataclasses import dataclass
 

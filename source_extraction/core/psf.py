@@ -1,8 +1,7 @@
-"""The point spread function (PSF): how the light of a star lies on the pixels around it, wherever in the image it is."""
+"""The point spread function (PSF): how the light of a star lies on the pixels around it, anywhere in the image."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -21,40 +20,34 @@ class Psf:
     It is the effective PSF, the pixel included: the light of a star at x, y in the pixel at column, row is its flux
     times the spline at column - x, row - y.
 
-    `coefficients` (terms, side, side) stand for points `oversampling` to a pixel, the star in the middle one, rows
-    along y; `side` is oversampling * (size - 1) + 1. The term n is multiplied by u^i v^j, (i, j) being `powers[n]`
-    and u = (x - zero[0]) / scale[0], v the same of y. `shape` is that of the image (height, width).
+    `samples` (terms, side, side) are its values at points `oversampling` to a pixel, the star in the middle one, rows
+    along y; `side` is oversampling * (size - 1) + 1, and beyond them it is 0. The term n is multiplied by u^i v^j,
+    (i, j) being `powers[n]` and u = (x - zero[0]) / scale[0], v the same of y. `shape` is that of the image (height,
+    width).
     """
 
-    coefficients: np.ndarray
+    samples: np.ndarray
     powers: tuple[tuple[int, int], ...]
     zero: tuple[float, float]
     scale: tuple[float, float]
     shape: tuple[int, int]
     oversampling: int = 1
 
-    @classmethod
-    def of_samples(
-        cls,
-        samples: np.ndarray,
-        powers: Sequence[tuple[int, int]],
-        zero: tuple[float, float],
-        scale: tuple[float, float],
-        shape: tuple[int, int],
-        oversampling: int = 1,
-    ) -> Psf:
-        """The PSF that has these values (terms, side, side) at its points, and none beyond them."""
-        return cls(spline_coefficients(samples), tuple(powers), zero, scale, shape, oversampling)
-
     @property
     def size(self) -> int:
         """The pixels along a side of its stamps, an odd number."""
-        return (self.coefficients.shape[-1] - 1) // self.oversampling + 1
+        return (self.samples.shape[-1] - 1) // self.oversampling + 1
 
     @property
     def varies(self) -> bool:
         """Whether it depends on the place in the image."""
         return len(self.powers) > 1
+
+    def describe(self) -> str:
+        """In a line for the log."""
+        degree = max(i + j for i, j in self.powers)
+        how = {0: "the same all over the image", 1: "varying linearly over the image"}
+        return f"FWHM {self.fwhm:.2f} pixels, " + how.get(degree, f"varying over the image (degree {degree})")
 
     @property
     def middle(self) -> tuple[float, float]:
@@ -82,9 +75,8 @@ class Psf:
 
     def samples_at(self, x: float, y: float) -> np.ndarray:
         """Its values at its points (side, side), at a place of the image."""
-        inner = slice(self._margin - 1, 1 - self._margin)
-        coefficients = self._coefficients(np.array([x]), np.array([y]))[0, inner, inner]
-        return _between(_between(coefficients, axis=0), axis=1)
+        u, v = (x - self.zero[0]) / self.scale[0], (y - self.zero[1]) / self.scale[1]
+        return np.asarray(sum(u**i * v**j * term for (i, j), term in zip(self.powers, self.samples, strict=True)))
 
     def stamps(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """The PSF of stars at `x`, `y` (pixels from 0, n each): (n, size, size), float32, each of sum 1.
@@ -93,26 +85,46 @@ class Psf:
         """
         return self._drawn(x, y, x, y, slopes=False)[0]
 
-    def stamps_and_slopes(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The stamps, and how they change with x and with y: (n, size, size) each, float32, per pixel."""
-        stamps, in_x, in_y = self._drawn(x, y, x, y, slopes=True)
+    def stamps_and_slopes(
+        self, x: np.ndarray, y: np.ndarray, half: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The stamps, and how they change with x and with y: (n, size, size) each, float32, per pixel.
+
+        With `half` they are what the stamps have within so many pixels of the middle one.
+        """
+        stamps, in_x, in_y = self._drawn(x, y, x, y, slopes=True, half=half)
         return stamps, in_x, in_y
 
+    def middles(self, x: np.ndarray, y: np.ndarray, half: int) -> np.ndarray:
+        """What the stamps have within `half` pixels of the middle one: (n, 2 half + 1, 2 half + 1)."""
+        return self._drawn(x, y, x, y, slopes=False, half=half)[0]
+
     def _drawn(
-        self, x: np.ndarray, y: np.ndarray, at_x: np.ndarray, at_y: np.ndarray, *, slopes: bool
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        at_x: np.ndarray,
+        at_y: np.ndarray,
+        *,
+        slopes: bool,
+        half: int | None = None,
     ) -> list[np.ndarray]:
         """Stamps, and their slopes, of stars at `x`, `y` as the PSF is at `at_x`, `at_y`."""
         x, y, at_x, at_y = (np.asarray(each, dtype=np.float64) for each in (x, y, at_x, at_y))
-        drawn = [np.empty((len(x), self.size, self.size), np.float32) for _ in range(3 if slopes else 1)]
+        whole = self.size // 2
+        half = whole if half is None else min(half, whole)
+        side, first_point = 2 * half + 1, self._margin + self.oversampling * (whole - half)
+        drawn = [np.empty((len(x), side, side), np.float32) for _ in range(3 if slopes else 1)]
+        along = partial(splines_along, count=side, stride=self.oversampling)
         for first in range(0, len(x), AT_A_TIME):
             some = slice(first, first + AT_A_TIME)
             coefficients = self._coefficients(at_x[some], at_y[some])
-            dx, dy = x[some] - np.rint(x[some]), y[some] - np.rint(y[some])
-            along = partial(splines_along, count=self.size, stride=self.oversampling)
-            row, column = (self._margin - self.oversampling * each for each in (dy, dx))
+            column, row = (first_point - self.oversampling * (each[some] - np.rint(each[some])) for each in (x, y))
             along_y = along(coefficients, row)
             stamps = along(along_y.swapaxes(1, 2), column).swapaxes(1, 2)
-            total = stamps.sum(axis=(1, 2), keepdims=True, dtype=np.float64).astype(np.float32)
+            # Of the whole stamp; splines have the sum of their coefficients, but for what is cut off at its sides.
+            summed = stamps if half == whole else coefficients / np.float32(self.oversampling**2)
+            total = summed.sum(axis=(1, 2), keepdims=True, dtype=np.float64).astype(np.float32)
             drawn[0][some] = stamps / total
             if slopes:
                 in_x = along(along_y.swapaxes(1, 2), column, slopes=True).swapaxes(1, 2)
@@ -130,7 +142,7 @@ class Psf:
     def _padded(self) -> np.ndarray:
         """The coefficients with zeros around them, as far as splines ask for them; float32."""
         margin = (self._margin, self._margin)
-        return np.pad(self.coefficients, ((0, 0), margin, margin)).astype(np.float32)
+        return np.pad(spline_coefficients(self.samples), ((0, 0), margin, margin)).astype(np.float32)
 
     def _coefficients(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """The coefficients, with zeros around them, at places of the image (n, padded side, padded side)."""
@@ -169,12 +181,6 @@ def splines_along(
         chosen, weight = coefficients[those], weights[:, those, np.newaxis, np.newaxis]
         found[those] = sum(weight[tap] * chosen[:, first + tap : first + tap + length : stride] for tap in range(4))
     return found
-
-
-def _between(coefficients: np.ndarray, axis: int) -> np.ndarray:
-    """The values of a spline at its points along an axis, from coefficients with at least a zero at each end."""
-    moved = np.moveaxis(coefficients, axis, 0)
-    return np.moveaxis((moved[:-2] + 4 * moved[1:-1] + moved[2:]) / 6, 0, axis)
 
 
 def _weights(t: np.ndarray) -> np.ndarray:

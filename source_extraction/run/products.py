@@ -229,6 +229,26 @@ def _diagnostics_png(path: Path, steps: Steps) -> None:
     )
 
 
+def _psf_fits(path: Path, steps: Steps) -> None:
+    from ..writers.psf_files import write_psf
+
+    write_psf(path, steps.psf, steps.psf_stars, steps.settings)
+
+
+def _psf_png(path: Path, steps: Steps) -> None:
+    from ..writers.psf_page import draw_psf
+
+    title = steps.settings.title
+    draw_psf(path, steps.psf, steps.psf_stars, steps.measured_image, title, len(steps.possible_stars))
+
+
+def _residual_fits(path: Path, steps: Steps) -> None:
+    from ..writers.fits_maps import write_map
+
+    image = steps.measured_image
+    write_map(path, steps.residual(), image, steps.settings, unit=image.unit, still_the_image=True)
+
+
 def _summary_json(path: Path, steps: Steps) -> None:
     from ..writers.summary import write_summary
 
@@ -401,6 +421,33 @@ PRODUCTS = {
             ("completeness",),
             "completeness",
             _completeness_png,
+        ),
+        Product(
+            "psf.fits",
+            "the point spread function (PSF) of the image, which `psf_file` takes for another run: the planes are "
+            "terms of a polynomial in x and y (its header explains them); the table STARS has `label`, `x` and `y` "
+            "(pixels from 0) of the stars that it was made from",
+            ("fitted",),
+            "psf_files",
+            _psf_fits,
+        ),
+        Product(
+            "psf.png",
+            "a page to judge the PSF by: at nine places of the image, its profile, the stars it was made from, and "
+            "what it leaves of them",
+            ("fitted",),
+            "psf_page",
+            _psf_png,
+            lane=SECOND_LANE,
+        ),
+        Product(
+            "residual.fits",
+            "the image less all sources, fitted with the PSF (float32), in the image's unit, with the image's header; "
+            "stars vanish, what is left of galaxies shows; masked pixels have no value (NaN)",
+            ("model", "pixels"),
+            "fits_maps",
+            _residual_fits,
+            lane=FIRST_LANE,
         ),
         Product(
             "summary.json",

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ..core.detections import Detections
     from ..core.photometry import Calibration, Measurable
     from ..core.psf import Psf
+    from ..core.psf_making import StarsOfPsf
+    from ..core.psf_photometry import Fitted
     from ..core.sky import NoiseMap, Sky
     from ..core.threshold import Threshold
 
@@ -307,10 +309,17 @@ class Steps:
     @cached_property
     def text(self) -> list[str]:
         """The text of catalog.tsv, in parts."""
-        from ..writers.tables import tsv_header, tsv_rows
+        from ..writers.tables import tsv_header
 
         _, text = self.measured
-        return text or [tsv_header(self.catalog), tsv_rows(self.catalog)]
+        return text or [tsv_header(self.catalog), *self._rows_of_text()]
+
+    def _rows_of_text(self) -> list[str]:
+        from ..writers.tables import tsv_rows
+
+        firsts = range(0, len(self.catalog), SOURCES_AT_A_TIME)
+        parts = [self.catalog.part(first, first + SOURCES_AT_A_TIME) for first in firsts]
+        return list(self.workers.map(tsv_rows, parts))
 
     @cached_property
     def negated(self) -> int:
@@ -328,6 +337,10 @@ class Steps:
         from ..core.artificial_stars import StarSearch
         from ..core.completeness import Completeness, measure_completeness
 
+        if self.measured_image is not self.image:
+            self.log.say(
+                "Completeness: of the image that the sources are found on, with stars of its own, in its own unit"
+            )
         psf, calibration = self.detection_psf, self._detection_calibration
         if psf is None:
             self.log.warn("the completeness is not known: there is no PSF to make artificial stars of")
@@ -339,17 +352,41 @@ class Steps:
             )  # fmt: skip
             found = measure_completeness(search, len(self.detections), calibration.zeropoint)
             said.append(found.describe())
+        for sky in self.skies:
+            sky.release_sigma()
         return found
-
-    @cached_property
-    def psf(self) -> Psf | None:
-        """The PSF of the image that is measured; None where it is not known."""
-        return None
 
     @property
     def detection_psf(self) -> Psf | None:
         """The PSF of the image that the sources are found on."""
-        return self.psf
+        from ..core.psf_making import psf_from_stars
+        from ..core.psf_stars import choose_stars
+
+        if self.measured_image is self.image:
+            return self.psf
+        image, _ = self._measurables()
+        with self.log.step("Making the PSF of the image that the sources are found on") as said:
+            values = self._measured_values(image)
+            psf, _ = psf_from_stars(image, self.detections.segmentation, values, choose_stars(values), self.workers)
+            said.append(f"PSF of the image that the sources are found on: {'none' if psf is None else psf.describe()}")
+        return psf
+
+    def _measured_values(self, image: Measurable) -> dict[str, np.ndarray]:
+        """What `image` itself shows of the sources that were found on it."""
+        from ..core.catalog import detected_columns
+        from ..core.photometry import measure
+
+        detections, options, labels = self.detections, self.settings.photometry, self.detections.labels
+        _ = image.sky.sigma  # made once, before the processes begin
+
+        def measure_some(first: int) -> dict[str, np.ndarray]:
+            some = labels[first : first + SOURCES_AT_A_TIME]
+            sources = detections.of(some)
+            own = measure(sources, some, detections.segmentation, image, image, options)
+            return detected_columns(sources, some) | own
+
+        parts = list(self.workers.map(measure_some, range(0, max(len(labels), 1), SOURCES_AT_A_TIME)))
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     @property
     def _detection_calibration(self) -> Calibration:
@@ -405,7 +442,7 @@ class Steps:
     @property
     def _measures_completeness(self) -> bool:
         """Whether it was asked for, by its option or by a product."""
-        return self.settings.completeness.completeness or "completeness" in self.__dict__
+        return self.settings.psf.completeness or "completeness" in self.__dict__
 
     def release_pixels(self) -> None:
         """Give back the memory of the pixels, which no further step may need."""
@@ -541,9 +578,102 @@ class Steps:
             counts = "every pixel above it counts as a source's" if in_its_units else "errors are without it"
             self.log.warn(f"the background has no noise (RMS 0): {counts}")
 
+    @property
+    def psf(self) -> Psf | None:
+        """The PSF of the image that is measured; None, with a warning, where too few stars show it."""
+        return self._psf_and_stars[0]
+
+    @property
+    def psf_stars(self) -> StarsOfPsf | None:
+        """The stars that the PSF was made of; None where it was made before, or of none."""
+        return self._psf_and_stars[1]
+
+    @cached_property
+    def _psf_and_stars(self) -> tuple[Psf | None, StarsOfPsf | None]:
+        from ..core.psf_making import TOO_FEW, psf_from_stars
+        from ..readers.psf_files import read_psf
+
+        path, rows, image = self.settings.files.psf_file, self.possible_stars, self._measurables()[1]
+        psf, stars = None, None
+        with self.log.step("Making the PSF") as said:
+            if path is not None:
+                psf = read_psf(path, self.measured_image.shape)
+            else:
+                catalog, segmentation = self._catalog_of_apertures, self.detections.segmentation
+                psf, stars = psf_from_stars(image, segmentation, catalog.values, rows, self.workers)
+            source = f" (from {path})" if path else f" (from {len(stars.label)} stars)" if stars else ""
+            said.append(f"PSF: {'none' if psf is None else psf.describe()}{source}")
+        if psf is None:
+            self.log.warn(f"there is no PSF: its columns are empty (NaN); {TOO_FEW.format(number=len(rows))}")
+        return psf, stars
+
+    @cached_property
+    def possible_stars(self) -> np.ndarray:
+        """The rows of the catalog that are stars, as far as can be told without a PSF."""
+        from ..core.psf_stars import choose_stars
+
+        return choose_stars(self._catalog_of_apertures.values)
+
+    @cached_property
+    def fitted(self) -> Fitted:
+        """What fits the sources if they are stars, in the working units of the image that is measured."""
+        from ..core.psf_photometry import fit_catalog
+
+        psf, image, values = self.psf, self._measurables()[1], self._catalog_of_apertures.values
+        with self.log.step("Fitting the PSF to the sources") as said:
+            found = fit_catalog(image, psf, values, self.possible_stars, self.workers)
+            said.append(f"Fitted the PSF to {np.count_nonzero(np.isfinite(found.flux))} of {len(found.flux)} sources")
+        return found
+
+    @cached_property
+    def model(self) -> np.ndarray:
+        """The light of all fitted sources (height, width), float32, in working units."""
+        from ..core.psf_photometry import model_of
+
+        return model_of(self.fitted, self.psf, self.measured_sky, self.workers)
+
+    def residual(self) -> np.ndarray:
+        """The image that is measured less all fitted sources (height, width), float32, in its unit, NaN where masked."""
+        sky = self.measured_sky
+        left = sky.subtracted() - self.model * np.float32(sky.unit)
+        return left + sky.background_map() if self.settings.background.subtract_background else left
+
+    @property
+    def _catalog_of_apertures(self) -> Catalog:
+        catalog, _ = self._in_apertures
+        if catalog is None:
+            raise RuntimeError("the values of the catalog were not asked for")
+        return catalog
+
     @cached_property
     def measured(self) -> tuple[Catalog | None, list[str] | None]:
-        """The catalog and its text, as far as each is wanted.
+        """The catalog and its text, as far as each is wanted."""
+        catalog, text = self._in_apertures
+        if self._with_psf:
+            catalog, text = self._joined_by_the_psf(), None
+        if "depth" in self._wanted:
+            _ = self.depth  # while the noise is there
+        for sky in self.skies:
+            sky.release_sigma()
+        return catalog, text
+
+    @property
+    def _with_psf(self) -> bool:
+        """Whether the catalog has what the PSF tells: its text is made when that is there."""
+        return "psf" in self._wanted
+
+    def _joined_by_the_psf(self) -> Catalog:
+        from ..core.catalog import with_more
+        from ..core.psf_photometry import columns_of
+
+        more, flags = columns_of(self.fitted, self.measured_sky.unit)
+        zeropoint = self.calibration.zeropoint
+        unit = self.measured_image.unit
+        return with_more(self._catalog_of_apertures, more, unit=unit, flags=flags, zeropoint=zeropoint)
+
+    @cached_property
+    def _in_apertures(self) -> tuple[Catalog | None, list[str] | None]:
+        """The catalog without what a PSF tells, and its text, as far as each is wanted.
 
         The processes measure some sources at a time, write their rows, and send back only what is wanted.
         """
@@ -555,6 +685,8 @@ class Steps:
         detected_on, measured_on = self._measurables()
         images, zeropoint = (self.image, self.measured_image), self.calibration.zeropoint
         labels = detections.labels
+        wants_text = "text" in self._wanted and not self._with_psf
+        wants_values = "catalog" in self._wanted or self._with_psf
         # Made once, before the processes begin.
         _ = self.noise_factors, detected_on.sky.sigma, measured_on.sky.sigma, self.celestial
 
@@ -570,19 +702,15 @@ class Steps:
                 apertures=options.apertures,
                 zeropoint=zeropoint,
             )
-            text = ("" if first else tsv_header(catalog)) + tsv_rows(catalog) if "text" in self._wanted else ""
-            return catalog if "catalog" in self._wanted else None, text
+            text = ("" if first else tsv_header(catalog)) + tsv_rows(catalog) if wants_text else ""
+            return catalog if wants_values else None, text
 
         with self.log.step("Measuring the sources") as said:
             parts = list(self.workers.map(measure_some, range(0, max(len(detections), 1), SOURCES_AT_A_TIME)))
             catalogs = [catalog for catalog, _ in parts if catalog is not None]
             said.append("Measured the sources")
-        if "depth" in self._wanted:
-            _ = self.depth  # while the noise is there
-        for sky in self.skies:
-            sky.release_sigma()
         joined = Catalog.joined(catalogs) if catalogs else None
-        return joined, [text for _, text in parts] if "text" in self._wanted else None
+        return joined, [text for _, text in parts] if wants_text else None
 
     def _measurables(self) -> tuple[Measurable, Measurable]:
         """What the sources were detected on, and what they are measured on."""
