@@ -139,7 +139,8 @@ class Plan:
     def next(self, images: int) -> dict[int, int]:
         """How many stars to put in of which bins, after so many images; empty when that will do."""
         left = (MOST_IMAGES - images) * self.at_a_time
-        if wanted := self._new_bins(left)[: max(1, left // STARS)]:
+        # A bin is begun only if it can have all of its stars, but for the first one of a small image.
+        if wanted := self._new_bins(left)[: left // STARS if self.put_in else max(1, left // STARS)]:
             # As many as the images hold that it takes.
             held = math.ceil(len(wanted) * STARS / self.at_a_time) * self.at_a_time
             many = min(held, left) // len(wanted)
