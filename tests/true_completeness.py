@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 
 from . import sep_directly
 from .simulated_sky import MOFFAT_BETA, RECORD, Sky, add_source
@@ -25,14 +26,15 @@ class TrueCompleteness:
         flux = 10 ** (-0.4 * self.magnitude)
         return float(self.found[(flux >= faint) & (flux < bright)].mean())
 
-    def limit(self, level: float, reach: float) -> float:
-        """The magnitude where a straight line through the stars within `reach` of it has this level."""
-        limit = float(np.median(self.magnitude[self.found])) if level > 0.7 else self.limit(0.9, 0.5) + 0.5
-        for _ in range(50):
-            near = np.abs(self.magnitude - limit) < reach
-            slope, start = np.polyfit(self.magnitude[near] - limit, self.found[near], 1)
-            limit += float(np.clip((level - start) / min(slope, -0.01), -0.1, 0.1))
-        return limit
+    def limit(self, level: float) -> float:
+        """The magnitude where the share found falls to a level: of the falling curve that fits best, without a form."""
+        order = np.argsort(self.magnitude)
+        falling = isotonic_regression(self.found[order].astype(float), increasing=False)
+        groups = np.array_split(np.arange(len(order)), max(1, len(order) // 50))
+        magnitude, share = (
+            np.array([values[group].mean() for group in groups]) for values in (self.magnitude[order], falling.x)
+        )
+        return float(np.interp(-level, -share, magnitude))
 
 
 def true_completeness(

@@ -20,7 +20,7 @@ STARS, MOST_STARS = 60, 480
 MOST_IMAGES = 13
 # The bins to begin with, as there is room: 0 is that of the faintest star that the threshold lets through, those above
 # are fainter. Three quarters of the images are for them.
-FIRST_BINS = (0, -1, 1, -2, -3, 2)
+FIRST_BINS = (0, -1, 1, -2)
 # More bins are added until the last ones are nearly empty and nearly complete.
 NEARLY_EMPTY, NEARLY_COMPLETE = 0.05, 0.95
 MOST_BINS = 16
