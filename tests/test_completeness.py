@@ -18,7 +18,9 @@ from tests.simulated_sky import Sky, simulate
 from tests.true_completeness import true_completeness
 
 SKY = TEST_DATA / "sky.fits"
-COLUMNS = "flux_low flux_high mag_low mag_high injected found completeness error_low error_high".split()
+COLUMNS = [
+    "flux_low", "flux_high", "mag_low", "mag_high", "injected", "found", "completeness", "error_low", "error_high",
+]  # fmt: skip
 LIMITS = [f"{quantity}_{level}{err}" for quantity in ("flux", "mag") for level in (50, 90) for err in ("", "_err")]
 TABLE, FIGURE, SUMMARY = "completeness.tsv", "completeness.png", "summary.json"
 
@@ -192,11 +194,11 @@ def test_where_pixels_are_masked(small: Sky) -> None:
 
 
 def test_stars_at_the_edge_are_cut() -> None:
-    """What is beyond the edge and in masked pixels is not there, the rest is."""
-    flat = extract(np.random.default_rng(1).normal(size=(80, 90)), mask=np.arange(90) > 80)
+    """Where a part of them is beyond the edge or masked they are found by the rest, if that is enough."""
+    flat = extract(np.random.default_rng(1).normal(size=(80, 90)), mask=np.tile(np.arange(90) > 80, (80, 1)))
     search = search_of(flat, gain=None)
     search._places = iter([(-0.4, 0.0), (80.0, 79.4), (40.2, 39.7), (60, -0.5)])
-    assert search.look_for(np.full(4, 5000.0), 4).found.tolist() == [True, True, True, True]
+    assert search.look_for(np.full(4, 100.0), 4).found.tolist() == [True, True, True, True]
 
 
 @pytest.mark.parametrize("factor", [1e-16, 1.0, 1e8])
@@ -231,7 +233,6 @@ def test_without_a_psf(tmp_path: Path) -> None:
         limits = json.loads((tmp_path / name / SUMMARY).read_text())["completeness"]
         assert [limits[limit] for limit in LIMITS] == [None] * len(LIMITS)
         assert Image.open(tmp_path / name / FIGURE).size == (1200, 825)
-        pixels = pixels + 1000 * MoffatPsf(3.5, 21).stamps(np.array([10.0]), np.array([10.0])).sum() * 0
         pixels[50:53, 60:63] += 500
         pixels[150:153, 160:163] += 500
 
@@ -279,9 +280,9 @@ def test_limits_are_as_uncertain_as_they_say() -> None:
     pulls: dict[float, list[float]] = {level: [] for level in true}
     for _ in range(200):
         curve = Losses.fitted(magnitude, random.uniform(size=len(magnitude)) < share)
-        for level in true:
+        for level, expected in true.items():
             at = curve.magnitude_at(level)
-            pulls[level].append((at - true[level]) / curve.error_at(at))
+            pulls[level].append((at - expected) / curve.error_at(at))
     for each in pulls.values():
         low, middle, high = np.percentile(each, (15.87, 50, 84.13))
         assert abs(middle) < 0.3
