@@ -82,10 +82,14 @@ class Completeness:
         for level, limit in self.limits.items():
             share = f"{100 * level:g} % of the point sources are found"
             if math.isnan(limit.flux):
-                said.append(f"where {share} is not known")
+                less = self.curve[-1] < level
+                end = self.curve_flux[-1 if less else 0]
+                said.append(
+                    f"{'less' if less else 'more'} than {share} at every flux {'up to' if less else 'from'} {end:.4g}"
+                )
             else:
                 magnitude = "" if math.isnan(limit.mag) else f", magnitude {limit.mag:.2f} +- {limit.mag_err:.2f}"
-                said.append(f"{share} at a flux of {limit.flux:.4g} +- {float(f'{limit.flux_err:.2g}'):g}{magnitude}")
+                said.append(f"{share} at a flux of {with_error(limit.flux, limit.flux_err, '+-')}{magnitude}")
         return "; ".join(said)
 
 
@@ -267,6 +271,11 @@ def wilson(found: np.ndarray, number: np.ndarray) -> tuple[np.ndarray, np.ndarra
     centre = (share + 0.5 / number) / widened
     half = np.sqrt(share * (1 - share) / number + 0.25 / number**2) / widened
     return centre - half, centre + half
+
+
+def with_error(value: float, error: float, between: str) -> str:
+    """A number and its error, without digits that mean nothing."""
+    return f"{float(f'{value:.4g}'):g} {between} {float(f'{error:.2g}'):g}"
 
 
 def magnitude_of(flux: ArrayLike) -> np.ndarray:

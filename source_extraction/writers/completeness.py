@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.completeness import Completeness, Limit
+from ..core.completeness import Completeness, Limit, with_error
 from .pictures import own_style, save, shortened
 
 SIZE, DOTS_PER_INCH = (8, 5.5), 150
@@ -37,7 +37,7 @@ def draw_completeness(path: Path, completeness: Completeness, title: str, *, uni
     else:
         axes.set_xlabel(f"flux of a point source [{unit or 'pixel value'}]", parse_math=False)
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter(NullFormatter())
         centre = np.sqrt(columns["flux_low"] * columns["flux_high"])
@@ -74,4 +74,4 @@ def draw_completeness(path: Path, completeness: Completeness, title: str, *, uni
 def _said(limit: Limit, in_magnitudes: bool) -> str:
     if in_magnitudes:
         return f"{limit.mag:.2f} ± {limit.mag_err:.2f} mag"
-    return f"{limit.flux:.4g} ± {float(f'{limit.flux_err:.2g}'):g}"
+    return with_error(limit.flux, limit.flux_err, "±")
