@@ -22,7 +22,7 @@ from .steps import Steps
 ORDER = (
     "image", "thumbnail", "greys", "kernel", "masked", "measured_image", "calibration", "saturated",
     "sky", "measured_sky", "threshold", "detections", "floored", "noise_factors",
-    "psf", "fitted", "model", "measured", "negated", "sky_thumbnail",
+    "psf", "fitted", "model", "measured", "text", "negated", "sky_thumbnail",
 )  # fmt: skip
 # What a step needs besides itself; what these need in turn comes with them.
 NEEDS = {

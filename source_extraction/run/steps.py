@@ -562,7 +562,7 @@ class Steps:
         return model_of(self.fitted, self.psf, self.measured_sky, self.workers)
 
     def residual(self) -> np.ndarray:
-        """The image that is measured less all fitted sources (height, width), float32, in its unit, NaN where masked."""
+        """The image that is measured less all fitted sources (height, width), float32, NaN where masked."""
         sky = self.measured_sky
         left = sky.subtracted() - self.model * np.float32(sky.unit)
         return left + sky.background_map() if self.settings.background.subtract_background else left
