@@ -12,7 +12,7 @@ import re
 import types
 import typing
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -630,6 +630,10 @@ class Settings:
     def with_psf(self) -> bool:
         """Whether the catalog is to have what a PSF tells."""
         return self.psf.psf or self.files.psf_file is not None
+
+    def and_psf(self) -> "Settings":
+        """The same with --psf, which products of the PSF switch on."""
+        return self if self.with_psf else replace(self, psf=PsfOptions(psf=True))
 
     @property
     def source(self) -> str:

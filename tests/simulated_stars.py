@@ -3,10 +3,16 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial import KDTree
+from scipy.stats import rankdata
 
 from tests.simulated_sky import MOFFAT_BETA, RECORD, add_source
+from tests.simulated_stacks import width
 
 BACKGROUND = 200.0
+SAME_SOURCE = 2.0  # pixels
+# Sources a pixel, and the flux of the faintest.
+KINDS = {"sparse": (0.0012, 300.0), "crowded": (0.0062, 400.0)}
 # b of Sersic's profile: half of the light within the half-light radius. Both are sums of exponential variates.
 EXPONENTIAL, DE_VAUCOULEURS = 1.6783, 7.6692
 
@@ -95,3 +101,64 @@ def _add_photons(pixels: np.ndarray, source: np.void, fwhm: float, bulge: bool, 
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     counted = np.bincount(y[inside] * width + x[inside], minlength=pixels.size)
     pixels += counted.reshape(pixels.shape)
+
+
+@dataclass
+class Compared:
+    """A catalog beside the truth, a row for each detection: what was measured, and the source that it is.
+
+    `true` are records of the brightest sources within two pixels, `optimum` their least errors, and `known` is False
+    where there is none.
+    """
+
+    columns: dict[str, np.ndarray]
+    true: np.ndarray
+    optimum: np.ndarray
+    known: np.ndarray
+
+    @classmethod
+    def of(cls, columns: dict[str, np.ndarray], field: Field) -> "Compared":
+        near = KDTree(np.column_stack((field.truth["x"], field.truth["y"]))).query_ball_point(
+            np.column_stack((columns["x"], columns["y"])), SAME_SOURCE
+        )
+        flux = field.truth["flux"]
+        rows = np.array([max(each, key=flux.__getitem__) if each else -1 for each in near], dtype=int)
+        return cls(columns, field.truth[rows], field.optimum()[rows], rows >= 0)
+
+    @classmethod
+    def joined(cls, parts: list["Compared"]) -> "Compared":
+        names = parts[0].columns
+        columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in names}
+        rest = (np.concatenate([getattr(part, name) for part in parts]) for name in ("true", "optimum", "known"))
+        return cls(columns, *rest)
+
+    def stars(self, least: float, most: float) -> np.ndarray:
+        """Which are stars that could be measured with an S/N in a range at best."""
+        snr = self.true["flux"] / self.optimum
+        return self.known & ~self.true["galaxy"] & (snr >= least) & (snr < most)
+
+    def bias(self, flux: str, least: float, most: float) -> float:
+        """By which part the fluxes of stars are too high (the median)."""
+        chosen = self.stars(least, most) & np.isfinite(self.columns[flux])
+        return float(np.median(self.columns[flux][chosen] / self.true["flux"][chosen]) - 1)
+
+    def scatter(self, flux: str, least: float, most: float) -> float:
+        """Half the central 68 % of the errors of stars' fluxes, in units of the least errors; a bias is taken off."""
+        chosen = self.stars(least, most) & np.isfinite(self.columns[flux])
+        factor = np.median(self.columns[flux][chosen] / self.true["flux"][chosen])
+        return width((self.columns[flux][chosen] / factor - self.true["flux"][chosen]) / self.optimum[chosen])
+
+    def pull(self, flux: str, least: float, most: float) -> float:
+        """Half the central 68 % of the errors of stars' fluxes in units of the error that was given."""
+        chosen = self.stars(least, most) & np.isfinite(self.columns[flux])
+        away = self.columns[flux][chosen] - self.true["flux"][chosen]
+        return width(away / self.columns[f"{flux}_err"][chosen])
+
+    def area_under_curve(self, name: str, least: float, most: float) -> float:
+        """How often a galaxy has the larger value than a star, of sources in a range of the catalog's S/N."""
+        snr, values = self.columns["snr"], self.columns[name]
+        chosen = self.known & (snr >= least) & (snr < most) & np.isfinite(values)
+        galaxy = self.true["galaxy"][chosen]
+        ranks = rankdata(values[chosen])
+        number, others = np.count_nonzero(galaxy), np.count_nonzero(~galaxy)
+        return float((ranks[galaxy].sum() - number * (number + 1) / 2) / (number * others))

@@ -307,7 +307,7 @@ def test_a_wcs_that_is_none_of_fits_is_said() -> None:
 
 @pytest.fixture(scope="module")
 def result() -> se.Result:
-    return se.extract(SKY, mask=MASK, gain="GAIN", zeropoint=25)
+    return se.extract(SKY, mask=MASK, gain="GAIN", zeropoint=25, psf=True)
 
 
 @pytest.fixture(scope="module")

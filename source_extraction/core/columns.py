@@ -294,7 +294,7 @@ FLAGS: dict[str, dict[IntFlag, str]] = {
         PhotometryFlag.COVERED: "masked pixels or a neighbour's lie in an aperture",
         PhotometryFlag.ALL_COVERED: "a flux has no pixel but these: it is NaN",
         PhotometryFlag.NO_KRON: "no Kron radius: the least one was taken",
-        PhotometryFlag.NO_PSF_FIT: "no fit of the PSF: flux_psf and what goes with it are NaN (with a PSF only)",
+        PhotometryFlag.NO_PSF_FIT: "no fit of the PSF: its columns are NaN",
     },
 }
 

@@ -78,6 +78,8 @@ class Completeness:
 
     def describe(self) -> str:
         """The limits, in words."""
+        if not self.images:
+            return "Artificial stars: none, because the image has no noise to be found in"
         said = [f"Artificial stars: {self.columns['injected'].sum()}, in {self.images} images"]
         for level, limit in self.limits.items():
             share = f"{100 * level:g} % of the point sources are found"

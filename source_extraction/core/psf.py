@@ -10,7 +10,7 @@ import numpy as np
 # Stars at a time: what they need stays in the processor's cache.
 AT_A_TIME = 256
 # The half maximum is looked for among so many points a pixel and axis.
-FINE = 8
+FINE = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,8 @@ class Psf:
         # Points between those of one stamp are points of stamps of stars beside it.
         steps = (np.arange(FINE) + 0.5) / FINE - 0.5
         dx, dy = (each.ravel() for each in np.meshgrid(steps, steps))
-        values = self._drawn(column + dx, row + dy, np.full(len(dx), x), np.full(len(dx), y), slopes=False)[0]
+        at = np.full(len(dx), x), np.full(len(dx), y)
+        values = self._drawn(column + dx, row + dy, *at, slopes=False, half=max(2, self.size // 5))[0]
         area = np.count_nonzero(values > values.max() / 2) / FINE**2
         return float(2 * np.sqrt(area / np.pi))
 

@@ -163,7 +163,7 @@ def model_of(fitted: Fitted, psf: Psf | None, sky: Sky, workers: Workers) -> np.
         rows = np.flatnonzero(tile.grown(psf.size // 2, shape).holds(column, row))
         if len(rows):
             rows = rows[np.argsort(_reaches(psf, flux[rows], noise), kind="stable")]
-            design = _design(tile, psf, x[rows], y[rows], _reaches(psf, flux[rows], noise), slopes=False)[0]
+            design = _design(tile, psf, np.array((x[rows], y[rows])), _reaches(psf, flux[rows], noise), slopes=False)[0]
             tile.of(model)[:] = (flux[rows] @ design).reshape(tile.of(model).shape)
 
     for _ in workers.map(draw_tile, _tiles(shape)):
@@ -233,7 +233,7 @@ def _fit(
     pixels, variance = data.pixels.astype(np.float64).ravel(), data.variance.ravel()
     weight, at = 1 / variance, start
     for number in range(steps + 2 if steps else 1):
-        design = _design(window, psf, *at, reaches, slopes=0 < number <= steps)
+        design = _design(window, psf, at, reaches, slopes=0 < number <= steps)
         flux, step, normal = _solve(design, pixels, weight, flux)
         at = start + np.clip(at + step - start, -LONGEST_STEP, LONGEST_STEP)
         # Where sources are crowded, some of their light has been taken for sky, or faint sources for none.
@@ -245,7 +245,7 @@ def _fit(
     seen = (design[0] @ np.isfinite(variance).astype(np.float64)) >= LEAST_SEEN
     seen &= np.isfinite(error)
     left, total = ((each.reshape(data.pixels.shape)) for each in (pixels - model, variance + of_light))
-    chi2, spread, spread_error = spreads(left, total, window, psf, *at, flux)
+    chi2, spread, spread_error = spreads(left, total, window, psf, at[0], at[1], flux)
     found = Fitted(at[0], at[1], flux, error, chi2, spread, spread_error * np.sqrt(scale))
     back = np.argsort(order, kind="stable")
     for name, values in vars(found).items():
@@ -266,12 +266,14 @@ def _reaches(psf: Psf, flux: np.ndarray, noise: float) -> np.ndarray:
     return found
 
 
-def _design(
-    window: Window, psf: Psf, x: np.ndarray, y: np.ndarray, reaches: np.ndarray, *, slopes: bool
-) -> list[csr_array]:
-    """The stamps of sources as rows (N, pixels of the window), and their slopes in x and y; sorted by their reach."""
+def _design(window: Window, psf: Psf, at: np.ndarray, reaches: np.ndarray, *, slopes: bool) -> list[csr_array]:
+    """The stamps of sources as rows (N, pixels of the window), and their slopes in x and y.
+
+    The sources are `at` x and y (2, N), and sorted by their reach.
+    """
     from scipy.sparse import csr_array
 
+    x, y = at
     height, width = window.bottom - window.top, window.right - window.left
     values: list[list[np.ndarray]] = [[] for _ in range(3 if slopes else 1)]
     indices: list[np.ndarray] = []

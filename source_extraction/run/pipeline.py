@@ -22,7 +22,7 @@ from .steps import Steps
 ORDER = (
     "image", "thumbnail", "greys", "kernel", "masked", "measured_image", "calibration", "saturated",
     "sky", "measured_sky", "threshold", "detections", "floored", "noise_factors",
-    "psf", "fitted", "model", "measured", "negated", "completeness",
+    "psf", "fitted", "model", "measured", "text", "negated", "completeness",
     "sky_thumbnail",
 )  # fmt: skip
 # What a step needs besides itself; what these need in turn comes with them.
@@ -55,6 +55,8 @@ def run(settings: Settings, output: OutputOptions) -> None:
     """
     chosen = chosen_products(output.outputs)
     wanted = steps_for(chosen, settings)
+    if "psf" in wanted:
+        settings = settings.and_psf()
     asked = output.threads or default_number()
     workers = Workers(asked)
     log = Log(_number_of_long_steps(wanted, settings) + len(chosen))

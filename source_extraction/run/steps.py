@@ -635,7 +635,7 @@ class Steps:
         return model_of(self.fitted, self.psf, self.measured_sky, self.workers)
 
     def residual(self) -> np.ndarray:
-        """The image that is measured less all fitted sources (height, width), float32, in its unit, NaN where masked."""
+        """The image that is measured less all fitted sources (height, width), float32, NaN where masked."""
         sky = self.measured_sky
         left = sky.subtracted() - self.model * np.float32(sky.unit)
         return left + sky.background_map() if self.settings.background.subtract_background else left
@@ -651,7 +651,7 @@ class Steps:
     def measured(self) -> tuple[Catalog | None, list[str] | None]:
         """The catalog and its text, as far as each is wanted."""
         catalog, text = self._in_apertures
-        if self._with_psf:
+        if self.settings.with_psf:
             catalog, text = self._joined_by_the_psf(), None
         if "depth" in self._wanted:
             _ = self.depth  # while the noise is there
@@ -659,10 +659,12 @@ class Steps:
             sky.release_sigma()
         return catalog, text
 
-    @property
-    def _with_psf(self) -> bool:
-        """Whether the catalog has what the PSF tells: its text is made when that is there."""
-        return "psf" in self._wanted
+    def switch_on_psf(self) -> None:
+        """Have what the PSF tells in the catalog from now on, as --psf does."""
+        if not self.settings.with_psf:
+            self.settings = self.settings.and_psf()
+            for made_without in ("measured", "text"):
+                self.__dict__.pop(made_without, None)
 
     def _joined_by_the_psf(self) -> Catalog:
         from ..core.catalog import with_more
@@ -687,8 +689,9 @@ class Steps:
         detected_on, measured_on = self._measurables()
         images, zeropoint = (self.image, self.measured_image), self.calibration.zeropoint
         labels = detections.labels
-        wants_text = "text" in self._wanted and not self._with_psf
-        wants_values = "catalog" in self._wanted or self._with_psf
+        # With a PSF the text is made when that is there.
+        wants_text = "text" in self._wanted and not self.settings.with_psf
+        wants_values = "catalog" in self._wanted or self.settings.with_psf
         # Made once, before the processes begin.
         _ = self.noise_factors, detected_on.sky.sigma, measured_on.sky.sigma, self.celestial
 
