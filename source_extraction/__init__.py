@@ -30,6 +30,7 @@ The map of the house, from the bottom up; what is below knows nothing of what is
         columns        what every column of the catalog is
         catalog        all these -> the catalog
         depth          how faint a source could be
+        completeness   how many of the point sources are found, by their flux: artificial_stars are looked for again
         bright_mask    the segmentation map -> a mask of the brightest sources
 
     readers/    files and arrays -> images, and what comes with them: mask, noise_map, kernels, calibration, psf_files
@@ -42,7 +43,8 @@ The map of the house, from the bottom up; what is below knows nothing of what is
 
     writers/    what was found -> files
         tables, described_tables, fits_maps (header_cards: what holds of the image's), label_images,
-        pictures (sky_axes: the coordinates at their sides), diagnostics, summary, psf_files (and psf_page)
+        pictures (sky_axes: the coordinates at their sides), diagnostics, completeness, summary, psf_files
+        (and psf_page)
         thumbnails     large arrays -> the pixels that a picture has
         whole          a file that is written to its end, or an error
         staging        files appear only when all are whole
