@@ -92,6 +92,7 @@ def tokens() -> str:
     values["@WITHOUT_SKY@"] = header_of(APERTURE)
     values["@WITH_SKY@"] = header_of({Given.SKY} | APERTURE)
     values["@WITH_SKY_MAGNITUDES_APERTURE_2_5@"] = header_of({Given.SKY} | APERTURE | MAGNITUDES, apertures=(2.5,))
+    values["@WITH_SKY_PSF@"] = header_of({Given.SKY, Given.PSF} | APERTURE)
     # How many catalog.fits has of an image with sky coordinates and a zero point.
     values["@TFIELDS@"] = str(len(names({Given.ALWAYS, Given.SKY} | APERTURE | MAGNITUDES)) + 1)
     lines = "".join(f'    <token name="{name}">{escape(value)}</token>\n' for name, value in values.items())

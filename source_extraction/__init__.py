@@ -24,14 +24,18 @@ The map of the house, from the bottom up; what is below knows nothing of what is
                        sep_extract keeps SEP's buffers large enough, and masked pixels out of the sources (records)
         correlation    what the noise of neighbouring pixels has in common, and what that makes of errors
         photometry     Detections -> fluxes, errors, sizes, windowed positions (windowed)
+        psf            the point spread function: a star's light on the pixels around it, anywhere in the image
+                       psf_making makes it from an image and its catalog: psf_stars (which are stars), psf_model (what
+                       they show); psf_photometry fits it to all sources together, spread tells stars from galaxies
         coordinates    pixel positions -> positions on the sky or a map
         columns        what every column of the catalog is
         catalog        all these -> the catalog
         depth          how faint a source could be
         advice         what is wrong with a run, and which options cure it
+        completeness   how many of the point sources are found, by their flux: artificial_stars are looked for again
         bright_mask    the segmentation map -> a mask of the brightest sources
 
-    readers/    files and arrays -> images, and what comes with them: mask, noise_map, kernels, calibration
+    readers/    files and arrays -> images, and what comes with them: mask, noise_map, kernels, calibration, psf_files
         images         which reader an image needs: fits, tiff, arrays (content, planes and memory serve them)
         fits           is helped by fits_structure (where the HDUs lie), fits_choice (which is meant), fits_tiles
                        (compressed pixels), fits_pixels (what the numbers mean), fits_sky (coordinates; fits_sky_cards:
@@ -41,7 +45,8 @@ The map of the house, from the bottom up; what is below knows nothing of what is
 
     writers/    what was found -> files
         tables, described_tables, fits_maps (header_cards: what holds of the image's), label_images,
-        pictures (sky_axes: the coordinates at their sides), diagnostics, summary
+        pictures (sky_axes: the coordinates at their sides), diagnostics, completeness, summary, psf_files
+        (and psf_page)
         thumbnails     large arrays -> the pixels that a picture has
         whole          a file that is written to its end, or an error
         staging        files appear only when all are whole

@@ -13,7 +13,7 @@ import re
 import types
 import typing
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -396,6 +396,24 @@ class PhotometryOptions(_Checked):
 
 
 @dataclass(frozen=True)
+class PsfOptions(_Checked):
+    """Whether stars are measured with the image's own point spread function."""
+
+    psf: bool = _option(
+        False,
+        "PSF",
+        "make the point spread function (PSF) from the image's own stars, fit it to all sources together, and tell "
+        "stars from galaxies: columns flux_psf, chi2_psf, spread and their errors",
+    )
+    completeness: bool = _option(
+        False,
+        "PSF",
+        "put artificial stars into the image and look for them again: at which flux half and 90 % of the point sources "
+        "are found; takes about 13 times as long as finding the sources",
+    )
+
+
+@dataclass(frozen=True)
 class BrightMaskOptions(_Checked):
     """Which sources bright_mask.fits covers."""
 
@@ -491,6 +509,10 @@ class FileOptions(_Checked):
         None, "photometry", "which plane of that file, as --plane", bounds=Bounds(least=0, most=INT32_MAX)
     )
 
+    psf_file: Path | None = _option(
+        None, "PSF", "use a PSF that was made before: psf.fits of another run, or the .psf of PSFEx; as --psf"
+    )
+
     def __post_init__(self) -> None:
         """An HDU in the name of a file becomes the option; what says more of a file needs the file."""
         super().__post_init__()
@@ -539,12 +561,14 @@ def options_of(group: type) -> tuple[Option, ...]:
 
 # In the order in which users read of them.
 SECTIONS = (
-    "output", "input", "detection", "filter", "deblending", "cleaning", "background", "photometry", "bright sources",
+    "output", "input", "detection", "filter", "deblending", "cleaning", "background", "photometry", "PSF",
+    "bright sources",
 )  # fmt: skip
 GROUPS: dict[str, type] = {
     "detection": DetectionOptions,
     "background": BackgroundOptions,
     "photometry": PhotometryOptions,
+    "psf": PsfOptions,
     "bright": BrightMaskOptions,
     "files": FileOptions,
 }
@@ -566,6 +590,7 @@ class Settings:
     detection: DetectionOptions = DetectionOptions()
     background: BackgroundOptions = BackgroundOptions()
     photometry: PhotometryOptions = PhotometryOptions()
+    psf: PsfOptions = PsfOptions()
     bright: BrightMaskOptions = BrightMaskOptions()
 
     @classmethod
@@ -602,6 +627,15 @@ class Settings:
         """What pictures, headers and catalog call the image: printable, on one line."""
         name = self.files.name or self.files.image.name
         return "".join(c if c.isprintable() else " " for c in name).strip() or "image"
+
+    @property
+    def with_psf(self) -> bool:
+        """Whether the catalog is to have what a PSF tells."""
+        return self.psf.psf or self.files.psf_file is not None
+
+    def and_psf(self) -> "Settings":
+        """The same with --psf, which products of the PSF switch on."""
+        return self if self.with_psf else replace(self, psf=PsfOptions(psf=True))
 
     @property
     def source(self) -> str:

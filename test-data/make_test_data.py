@@ -1,4 +1,4 @@
-"""Make every file of this folder but catalogs/: a simulated sky, its truth, masks and kernels.
+"""Make every file of this folder but catalogs/ and psfex.psf: a simulated sky, its truth, masks and kernels.
 
     python test-data/make_test_data.py
 
@@ -6,6 +6,9 @@ The sky is 480 x 360 pixels of stars and galaxies on a background that rises to 
 cover its five brightest sources. The TIFF image holds the same pixels. The noise maps are of its
 background: two of the sky, and weights for planes.fits, 0 in the first 10 columns. together.fits has an image with its
 noise, its mask and another band: the first 10 columns of the image are 0, as outside a mosaic.
+
+psfex.psf is what PSFEx 3.21.1 made of sky.fits, with -PSFVAR_DEGREES 1 -PSF_SIZE 21,21 -PSF_SAMPLING 1, from a catalog
+of SExtractor 2.28 with VIGNET(25,25) and PHOT_APERTURES 12.
 """
 
 import sys

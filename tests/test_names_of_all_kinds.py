@@ -152,6 +152,7 @@ for name in given["names"]:
             kron_factor="2.5", kron_min_radius="3.5", correlated_noise="",
             gain=name, zeropoint="", saturation="",
         ),
+        psf=Section(psf="--psf", psf_file=dataset(given["image"])),
         bright=Section(bright_flux="", bright_grow="10"),
     )
     # Galaxy makes one line of it.
@@ -175,7 +176,7 @@ def test_commands_of_the_form(tmp_path: Path) -> None:
         tool = f"python() {{ printf '%s\\0' \"$@\" > arguments; {catalog}}}; "
         run = subprocess.run(["bash", "-c", tool + line], cwd=job, check=False, capture_output=True, text=True)
         assert (run.returncode, run.stderr) == (0, ""), ascii(name)
-        made = ["arguments", "galaxy.json", "image", "kernel", "mask", "measure", "noise", "products"]
+        made = ["arguments", "galaxy.json", "image", "kernel", "mask", "measure", "noise", "products", "psf"]
         assert sorted(os.listdir(job)) == made
         metadata = json.loads((job / "galaxy.json").read_text())["catalog"]["metadata"]
         assert metadata == {"column_names": ["label", "x"]}

@@ -32,6 +32,10 @@ class Catalog:
     def __contains__(self, name: str) -> bool:
         return name in self.values
 
+    def part(self, first: int, end: int) -> Catalog:
+        """Rows from `first` to before `end`."""
+        return Catalog(self.columns, {name: values[first:end] for name, values in self.values.items()})
+
     @classmethod
     def joined(cls, parts: Sequence[Catalog]) -> Catalog:
         """One catalog of several with the same columns."""
@@ -73,6 +77,31 @@ def build_catalog(
         if column.name in values
     ]
     columns.append(NAME_COLUMN)
+    return Catalog(columns, {column.name: values[column.name] for column in columns})
+
+
+def with_more(
+    catalog: Catalog, more: dict[str, np.ndarray], *, unit: str, flags: np.ndarray, zeropoint: float | None
+) -> Catalog:
+    """A catalog with more measured columns, at their places, with the magnitudes of their fluxes.
+
+    `unit` is that of the image that they were measured on, `flags` are bits to add to `flag_phot`.
+    """
+    values = catalog.values | more
+    values["flag_phot"] = values["flag_phot"] | flags.astype(values["flag_phot"].dtype)
+    if zeropoint is not None:
+        for name in [name for name in more if name.startswith("flux") and f"{name}_err" in more]:
+            values |= _magnitudes(magnitude_name(name), more[name], more[f"{name}_err"], zeropoint)
+    place = {column.name: number for number, column in enumerate(PHOTOMETRY_COLUMNS)}
+    columns = list(catalog.columns)
+    for column in resolved(PHOTOMETRY_COLUMNS, (), unit):
+        if column.name in values and column.name not in catalog:
+            # Before what comes after it: other columns of the photometry, those of apertures, and the image's name.
+            detected = len(DETECTION_COLUMNS)
+            behind = (
+                n for n, c in enumerate(columns) if n >= detected and place.get(c.name, len(place)) > place[column.name]
+            )
+            columns.insert(next(behind), column)
     return Catalog(columns, {column.name: values[column.name] for column in columns})
 
 

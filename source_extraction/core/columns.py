@@ -22,6 +22,8 @@ class Given(Enum):
     APERTURE = "one per aperture"
     ZEROPOINT = "a zero point"
     ZEROPOINT_AND_APERTURE = "a zero point, one per aperture"
+    PSF = "a PSF"
+    ZEROPOINT_AND_PSF = "a zero point, a PSF"
 
 
 @dataclass(frozen=True)
@@ -207,6 +209,29 @@ PHOTOMETRY_COLUMNS = (
     ),
     Column("lon", "deg", "longitude (WGS 84)", "pos.earth.lon", exact=True, given=Given.WGS84),
     Column("lat", "deg", "latitude (WGS 84)", "pos.earth.lat", exact=True, given=Given.WGS84),
+    Column(
+        "flux_psf",
+        "image",
+        "flux of a star: of the PSF that fits, all sources fitted together",
+        "phot.flux",
+        given=Given.PSF,
+    ),
+    Column("flux_psf_err", "image", "error of flux_psf, neighbours included", "stat.error;phot.flux", given=Given.PSF),
+    Column(
+        "chi2_psf",
+        "",
+        "mean squared deviation from the fit within one FWHM, in units of the noise; about 1 of a star",
+        "stat.fit.chi2",
+        given=Given.PSF,
+    ),
+    Column(
+        "spread",
+        "",
+        "star or galaxy (SExtractor's SPREAD_MODEL): 0 of a star, positive of what is larger than the PSF",
+        "src.morph.param",
+        given=Given.PSF,
+    ),
+    Column("spread_err", "", "error of spread", "stat.error;src.morph.param", given=Given.PSF),
     Column("flux_aper_D", "image", "flux in a circle of D pixels in diameter", "phot.flux", given=Given.APERTURE),
     Column(
         "flux_aper_D_err", "image", "error of flux_aper_D in empty sky", "stat.error;phot.flux", given=Given.APERTURE
@@ -218,6 +243,14 @@ PHOTOMETRY_COLUMNS = (
         "error of mag_auto: 1.0857 flux_auto_err / flux_auto",
         "stat.error;phot.mag",
         given=Given.ZEROPOINT,
+    ),
+    Column("mag_psf", "mag", "zeropoint - 2.5 log10(flux_psf)", "phot.mag", given=Given.ZEROPOINT_AND_PSF),
+    Column(
+        "mag_psf_err",
+        "mag",
+        "error of mag_psf: 1.0857 flux_psf_err / flux_psf",
+        "stat.error;phot.mag",
+        given=Given.ZEROPOINT_AND_PSF,
     ),
     Column("mag_aper_D", "mag", "zeropoint - 2.5 log10(flux_aper_D)", "phot.mag", given=Given.ZEROPOINT_AND_APERTURE),
     Column("mag_aper_D_err", "mag", "error of mag_aper_D", "stat.error;phot.mag", given=Given.ZEROPOINT_AND_APERTURE),
@@ -235,7 +268,7 @@ class Flag(IntFlag):
 
 
 class PhotometryFlag(IntFlag):
-    """The bits of `flag_phot`; from 16 on, those of SEP's aperture functions (SEP_APER_TRUNC, ... in its sep.h)."""
+    """The bits of `flag_phot`; 16 to 128 are those of SEP's aperture functions (SEP_APER_TRUNC, ... in its sep.h)."""
 
     SATURATED = 1
     NOT_WINDOWED = 2
@@ -244,6 +277,7 @@ class PhotometryFlag(IntFlag):
     COVERED = 32
     ALL_COVERED = 64
     NO_KRON = 128
+    NO_PSF_FIT = 256
 
 
 FLAGS: dict[str, dict[IntFlag, str]] = {
@@ -260,6 +294,7 @@ FLAGS: dict[str, dict[IntFlag, str]] = {
         PhotometryFlag.COVERED: "masked pixels or a neighbour's lie in an aperture",
         PhotometryFlag.ALL_COVERED: "a flux has no pixel but these: it is NaN",
         PhotometryFlag.NO_KRON: "no Kron radius: the least one was taken",
+        PhotometryFlag.NO_PSF_FIT: "no fit of the PSF: its columns are NaN",
     },
 }
 

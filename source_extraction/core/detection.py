@@ -60,6 +60,17 @@ def count_negated(
     return _tiling(negated, kernel, threshold, options, workers or Workers(1)).count()
 
 
+def find_sources(
+    sky: Sky,
+    kernel: np.ndarray | None,
+    threshold: Threshold,
+    options: DetectionOptions,
+    workers: Workers | None = None,
+) -> np.ndarray:
+    """The sources of a sky as `detect` finds them, SEP's structured array in working units, without a map of them."""
+    return _tiling(sky, kernel, threshold, options, workers or Workers(1)).sources()
+
+
 def _tiling(
     sky: Sky, kernel: np.ndarray | None, threshold: Threshold, options: DetectionOptions, workers: Workers
 ) -> Tiling:

@@ -115,9 +115,13 @@ class Sky:
         rms *= np.float32(self._mesh_unit / self.unit)
         return np.maximum(rms, self._rms_floor, out=rms)
 
+    def whole_sigma(self) -> np.ndarray:
+        """The noise of every pixel (height, width), as `sigma_of` has it."""
+        return Map(self._mesh.shape, np.dtype(np.float32), self.sigma_of).whole()
+
     def good_sigma(self) -> np.ndarray:
         """The noise of all good pixels (N), float32, in working units."""
-        sigma = Map(self._mesh.shape, np.dtype(np.float32), self.sigma_of).whole()
+        sigma = self.whole_sigma()
         return sigma.ravel() if self.masked is None else sigma[~self.masked]
 
     def background_rms_over_noise(self) -> float:

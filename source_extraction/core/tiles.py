@@ -72,6 +72,11 @@ class Grid:
         return row * (len(self._columns) - 1) + np.searchsorted(self._columns, x, "right") - 1
 
 
+def is_tiled(shape: tuple[int, int]) -> bool:
+    """Whether an image of this shape is extracted in several tiles."""
+    return len(Grid(shape).tiles) > 1
+
+
 class TileSources(NamedTuple):
     """The sources that a tile keeps, in the order of their labels, and the labels of those not deblended, from 1."""
 
@@ -108,10 +113,14 @@ class Tiling:
 
     def count(self) -> int:
         """The number of sources, without a map of them."""
+        return len(self.sources())
+
+    def sources(self) -> np.ndarray:
+        """The sources, without a map of them."""
         tiles = self.grid.tiles
         if len(tiles) == 1:
-            return len(self.extract_window(tiles[0]))
-        return sum(len(part.sources) for part in self._extract_tiles(None, ()))
+            return self.extract_window(tiles[0]).sources
+        return np.concatenate([part.sources for part in self._extract_tiles(None, ())])
 
     def _base(self, tile: int) -> int:
         """Labels are dealt out by tile at first, after numbers so far apart that none is dealt twice."""

@@ -27,7 +27,7 @@ ERROR_TYPES = {"std": "rms", "var": "variance", "ivar": "weight"}
 # What an image that is in no file is called.
 NAME = "image"
 # The nine products can be written from a result without reading the image again.
-WANTED = steps_for([PRODUCTS["catalog.fits"], PRODUCTS["image.png"]])
+PREPARED = (PRODUCTS["catalog.fits"], PRODUCTS["image.png"])
 
 
 def extract(
@@ -86,9 +86,10 @@ def extract(
     try:
         settings = _settings(_Given.of(image, wcs, unit), mask, error, measure, options)
         workers = Workers(OutputOptions(threads=threads).threads or 1)
-        steps = Steps(settings, workers, Log(quiet=True), WANTED)
+        wanted = steps_for(PREPARED, settings)
+        steps = Steps(settings, workers, Log(quiet=True), wanted)
         with memory_is_said(settings):
-            take_steps(steps, WANTED)
+            take_steps(steps, wanted)
         return Result(steps)
     except InputError as problem:
         raise _in_python(problem) from problem.__cause__

@@ -43,12 +43,16 @@ class Log:
     @contextmanager
     def step(self, doing: str) -> Iterator[list[str]]:
         """Time a step; the text that it puts into the yielded list is said when it is done."""
-        if self._bar:
-            self._bar.set_description_str(doing)
+        self.show(doing)
         started = time.perf_counter()
         said: list[str] = []
         yield said
         self.tell(doing, " ".join(said), time.perf_counter() - started)
+
+    def show(self, doing: str) -> None:
+        """Have the progress bar say what is being done."""
+        if self._bar:
+            self._bar.set_description_str(doing)
 
     def tell(self, doing: str, done: str, seconds: float) -> None:
         """Say that a step is done, and how long it took."""

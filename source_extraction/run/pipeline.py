@@ -21,7 +21,8 @@ from .steps import Steps
 # so that one that cannot be used is refused at once.
 ORDER = (
     "image", "thumbnail", "greys", "kernel", "masked", "measured_image", "calibration", "saturated",
-    "sky", "measured_sky", "threshold", "detections", "floored", "noise_factors", "measured", "negated",
+    "sky", "measured_sky", "threshold", "detections", "floored", "noise_factors",
+    "psf", "fitted", "model", "measured", "text", "negated", "completeness",
     "sky_thumbnail",
 )  # fmt: skip
 # What a step needs besides itself; what these need in turn comes with them.
@@ -31,14 +32,20 @@ NEEDS = {
     "sky": ("image", "masked", "floored"),
     "detections": ("sky", "kernel", "threshold"),
     "measured": ("detections", "measured_image", "calibration", "saturated", "measured_sky", "noise_factors"),
+    "psf": ("measured",),
+    "fitted": ("psf",),
+    "model": ("fitted",),
     "catalog": ("measured",),
     "text": ("measured",),
     "depth": ("measured",),
     "negated": ("detections",),
+    "completeness": ("detections", "catalog"),
     "sky_thumbnail": ("sky",),
 }
 # Steps that a progress bar counts, one each; reading another image to measure on and its background, too.
-LONG_STEPS = ("image", "sky", "detections", "measured", "negated")
+LONG_STEPS = ("image", "sky", "detections", "measured", "psf", "fitted", "negated", "completeness")
+# The step of a PSF and its fluxes; who wants it has its columns in the catalog.
+WITH_PSF = "fitted"
 
 
 def run(settings: Settings, output: OutputOptions) -> None:
@@ -47,7 +54,9 @@ def run(settings: Settings, output: OutputOptions) -> None:
     Raises InputError where an input or the output folder cannot be used; no product is left then.
     """
     chosen = chosen_products(output.outputs)
-    wanted = steps_for(chosen)
+    wanted = steps_for(chosen, settings)
+    if "psf" in wanted:
+        settings = settings.and_psf()
     asked = output.threads or default_number()
     workers = Workers(asked)
     log = Log(_number_of_long_steps(wanted, settings) + len(chosen))
@@ -72,9 +81,14 @@ def files_of(settings: Settings) -> dict[Path, str]:
     return {file: str(file) for file in vars(settings.files).values() if isinstance(file, Path)}
 
 
-def steps_for(products: Iterable[Product]) -> frozenset[str]:
-    """All steps that products need."""
-    return _with_their_needs(name for product in products for name in product.needs)
+def steps_for(products: Iterable[Product], settings: Settings | None = None) -> frozenset[str]:
+    """All steps that products need, and with `settings` those that its options ask for: a PSF if there is a catalog."""
+    wanted = _with_their_needs(name for product in products for name in product.needs)
+    if settings is not None and settings.with_psf and "measured" in wanted:
+        wanted |= _with_their_needs([WITH_PSF])
+    if settings is not None and settings.psf.completeness:
+        wanted |= _with_their_needs(["completeness"])
+    return wanted
 
 
 def _with_their_needs(names: Iterable[str]) -> frozenset[str]:

@@ -201,6 +201,18 @@ def _tell_of_ds9(steps: Steps) -> None:
         )
 
 
+def _completeness_tsv(path: Path, steps: Steps) -> None:
+    from ..writers.tables import write_columns
+
+    write_columns(path, steps.completeness.columns)
+
+
+def _completeness_png(path: Path, steps: Steps) -> None:
+    from ..writers.completeness import draw_completeness
+
+    draw_completeness(path, steps.completeness, steps.settings.title, unit=steps.image.unit)
+
+
 def _diagnostics_png(path: Path, steps: Steps) -> None:
     from ..writers.diagnostics import draw_diagnostics
 
@@ -214,6 +226,26 @@ def _diagnostics_png(path: Path, steps: Steps) -> None:
         flux_unit=steps.measured_image.unit,
         subtracted=steps.settings.background.subtract_background,
     )
+
+
+def _psf_fits(path: Path, steps: Steps) -> None:
+    from ..writers.psf_files import write_psf
+
+    write_psf(path, steps.psf, steps.psf_stars, steps.settings)
+
+
+def _psf_png(path: Path, steps: Steps) -> None:
+    from ..writers.psf_page import draw_psf
+
+    title = steps.settings.title
+    draw_psf(path, steps.psf, steps.psf_stars, steps.measured_image, title, len(steps.possible_stars))
+
+
+def _residual_fits(path: Path, steps: Steps) -> None:
+    from ..writers.fits_maps import write_map
+
+    image = steps.measured_image
+    write_map(path, steps.residual(), image, steps.settings, unit=image.unit, still_the_image=True)
 
 
 def _summary_json(path: Path, steps: Steps) -> None:
@@ -373,6 +405,48 @@ PRODUCTS = {
             "diagnostics",
             _diagnostics_png,
             lane=FIRST_LANE,
+        ),
+        Product(
+            "psf.fits",
+            "the point spread function (PSF) of the image, which `psf_file` takes for another run: the planes are "
+            "terms of a polynomial in x and y (its header explains them); the table STARS has `label`, `x` and `y` "
+            "(pixels from 0) of the stars that it was made from",
+            ("fitted",),
+            "psf_files",
+            _psf_fits,
+        ),
+        Product(
+            "psf.png",
+            "a page to judge the PSF by: at nine places of the image, its profile, the stars it was made from, and "
+            "what it leaves of them",
+            ("fitted",),
+            "psf_page",
+            _psf_png,
+            lane=SECOND_LANE,
+        ),
+        Product(
+            "residual.fits",
+            "the image less all sources, fitted with the PSF (float32), in the image's unit, with the image's header; "
+            "stars vanish, what is left of galaxies shows; masked pixels have no value (NaN)",
+            ("model", "pixels"),
+            "fits_maps",
+            _residual_fits,
+            lane=FIRST_LANE,
+        ),
+        Product(
+            "completeness.tsv",
+            "how many point sources are found, by their flux, from artificial stars: a row for each half magnitude "
+            "(switches `completeness` on)",
+            ("completeness",),
+            "tables",
+            _completeness_tsv,
+        ),
+        Product(
+            "completeness.png",
+            "the same as a figure, with the fluxes or magnitudes at which half and 90 % of the point sources are found",
+            ("completeness",),
+            "completeness",
+            _completeness_png,
         ),
         Product(
             "summary.json",

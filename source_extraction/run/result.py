@@ -158,7 +158,10 @@ class Result:
         chosen, target, steps = chosen_products(wanted), Path(folder), self._steps
         names = [product.name for product in chosen]
         with memory_is_said(steps.settings), staged(target, names, files_of(steps.settings)) as stage:
-            take_steps(steps, steps_for(chosen))
+            needed = steps_for(chosen, steps.settings)
+            if "psf" in needed:
+                steps.switch_on_psf()
+            take_steps(steps, needed)
             with writing_to(target):
                 make_products(stage, chosen, steps)
         return [target / product.name for product in chosen]

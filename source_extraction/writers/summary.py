@@ -13,6 +13,7 @@ import sep
 from .. import __version__
 from ..core.catalog import Catalog
 from ..core.columns import FLAGS, Flag
+from ..core.completeness import Completeness
 from ..core.depth import Depth
 from ..core.detections import Detections
 from ..core.image import Image
@@ -41,13 +42,14 @@ def summarize(
     noise_factors: dict[float, float],
     *,
     negated: int,
+    completeness: Completeness | None,
     warnings: list[str],
     seconds: dict[str, float],
 ) -> dict[str, Any]:
     """What was run, on what, and what came out; a number that is none is None. Fluxes are in the image's units.
 
     `noise_factors` are those of the errors by the diameter of an aperture in pixels, `negated` is the number of
-    detections on the negated image.
+    detections on the negated image, `completeness` None where it was not asked for.
     """
     flags = catalog["flag_phot"]
     facts = {
@@ -89,10 +91,21 @@ def summarize(
             "flux": depth.flux,
             "magnitude": depth.magnitude,
         },
+        "completeness": None if completeness is None else _limits(completeness, negated),
         "warnings": list(warnings),
         "seconds": dict(seconds),
     }
     return _plain(facts)
+
+
+def _limits(completeness: Completeness, negated: int | None) -> dict[str, Any]:
+    """The limits of a completeness, and how many sources are false: those of the negated image."""
+    facts: dict[str, Any] = {}
+    for quantity in ("flux", "mag"):
+        for level, limit in completeness.limits.items():
+            name = f"{quantity}_{100 * level:.0f}"
+            facts |= {name: getattr(limit, quantity), f"{name}_err": getattr(limit, f"{quantity}_err")}
+    return facts | {"false_sources": negated}
 
 
 def _plain(value: Any) -> Any:

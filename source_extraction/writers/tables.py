@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,6 +90,12 @@ def write_regions(path: Path, catalog: Catalog, wcs: WCS | None) -> None:
     known = np.isfinite(columns).all(axis=0)
     header = f"# Region file format: DS9 version 4.1\n{system}\n"
     write_lines(path, [header, *_rows(row, [column[known] for column in (*columns, catalog["label"])])])
+
+
+def write_columns(path: Path, columns: Mapping[str, np.ndarray]) -> None:
+    """Write columns of numbers under their names, spelled as those of catalog.tsv."""
+    formats, cells = zip(*(_as_text(values, False, as_cell) for values in columns.values()), strict=True)
+    write_lines(path, ["\t".join(columns) + "\n", *_rows("\t".join(formats) + "\n", cells)])
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:

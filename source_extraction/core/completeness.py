@@ -1,0 +1,324 @@
+"""How many of the point sources in an image are found, by their brightness: from artificial stars.
+
+Brightness is counted in magnitudes m = -2.5 log10(flux) here, whatever the zero point.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .artificial_stars import SEED, Stars, StarSearch, faintest_flux
+
+# Width of a bin, in magnitudes.
+BIN = 0.5
+# Stars of a bin, and the most of one, where fewer images do than may be searched.
+STARS, MOST_STARS = 60, 480
+MOST_IMAGES = 13
+# The bins to begin with, as there is room: 0 is that of the faintest star that the threshold lets through, those above
+# are fainter. Three quarters of the images are for them.
+FIRST_BINS = (0, -1, 1, -2)
+# More bins are added until the last ones are nearly empty and nearly complete.
+NEARLY_EMPTY, NEARLY_COMPLETE = 0.05, 0.95
+MOST_BINS = 16
+LEVELS = (0.5, 0.9)
+# Stars this near to the magnitude at which half are found say what it is.
+AROUND_HALF = 1.0
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Where a share of the point sources is found: a flux in the image's unit and its magnitude, with errors.
+
+    NaN where the artificial stars do not show it, and magnitudes without a zero point.
+    """
+
+    flux: float = math.nan
+    flux_err: float = math.nan
+    mag: float = math.nan
+    mag_err: float = math.nan
+
+
+@dataclass(frozen=True)
+class Completeness:
+    """The share of the point sources that are found.
+
+    `columns` are those of completeness.tsv, a row for each bin of flux from faint to bright. `curve` is the share that
+    was fitted, at the fluxes `curve_flux`. `images` is in how many the stars were.
+    """
+
+    columns: dict[str, np.ndarray]
+    limits: dict[float, Limit]
+    curve_flux: np.ndarray
+    curve: np.ndarray
+    images: int
+
+    @classmethod
+    def of(cls, stars: Stars, zeropoint: float | None = None, images: int = 0) -> Completeness:
+        """What artificial stars say."""
+        columns = _in_bins(stars, zeropoint)
+        if not len(stars.flux):
+            return cls(columns, {level: Limit() for level in LEVELS}, np.empty(0), np.empty(0), images)
+        magnitude = magnitude_of(stars.flux)
+        of_all = Losses.fitted(magnitude, stars.found)
+        near = np.abs(magnitude - of_all.magnitude_at(0.5)) < AROUND_HALF
+        # The true curve is not quite of the form that is fitted: far from its middle it says little of that.
+        of_half = Losses.fitted(magnitude[near], stars.found[near]) if near.any() else of_all
+        limits = {level: _limit(of_half if level == 0.5 else of_all, level, magnitude, zeropoint) for level in LEVELS}
+        along = np.linspace(magnitude.max(), magnitude.min(), 200)
+        return cls(columns, limits, flux_of(along), of_all.completeness(along), images)
+
+    @classmethod
+    def unknown(cls) -> Completeness:
+        """Of an image into which no stars could be put."""
+        return cls.of(Stars.joined([]))
+
+    def describe(self) -> str:
+        """The limits, in words."""
+        if not self.images:
+            return "Artificial stars: none, because the image has no noise to be found in"
+        said = [f"Artificial stars: {self.columns['injected'].sum()}, in {self.images} images"]
+        for level, limit in self.limits.items():
+            share = f"{100 * level:g} % of the point sources are found"
+            if math.isnan(limit.flux):
+                less = self.curve[-1] < level
+                end = self.curve_flux[-1 if less else 0]
+                said.append(
+                    f"{'less' if less else 'more'} than {share} at every flux {'up to' if less else 'from'} {end:.4g}"
+                )
+            else:
+                magnitude = "" if math.isnan(limit.mag) else f", magnitude {limit.mag:.2f} +- {limit.mag_err:.2f}"
+                said.append(f"{share} at a flux of {with_error(limit.flux, limit.flux_err, '+-')}{magnitude}")
+        return "; ".join(said)
+
+
+def measure_completeness(search: StarSearch, sources: int, zeropoint: float | None = None) -> Completeness:
+    """The completeness of an image in which so many sources were found.
+
+    `STARS` are put in for each half magnitude of those over which completeness rises from nearly none to nearly all.
+    """
+    faintest = faintest_flux(search)
+    if not faintest:
+        return Completeness.unknown()
+    at_a_time = search.at_a_time(sources)
+    plan = Plan(float(magnitude_of(faintest)), zeropoint, at_a_time)
+    random = np.random.default_rng(SEED)
+    stars = []
+    while numbers := plan.next(search.images):
+        fluxes = np.concatenate([plan.fluxes(number, many, random) for number, many in numbers.items()])
+        # Every image has stars of every bin, and each bin is all over the image.
+        stars.append(search.look_for(random.permutation(fluxes), at_a_time))
+        plan.note(stars[-1])
+    return Completeness.of(Stars.joined(stars), zeropoint, search.images)
+
+
+class Plan:
+    """How many stars of which bins to put in next; bins have numbers that rise with the magnitude.
+
+    `first` is the magnitude to begin around. Bins end at multiples of half a magnitude, so that images with the same
+    zero point have the same.
+    """
+
+    def __init__(self, first: float, zeropoint: float | None, at_a_time: int) -> None:
+        self.offset = 0.0 if zeropoint is None else -zeropoint % BIN
+        self.first = math.floor((first - self.offset) / BIN)
+        self.at_a_time = at_a_time
+        self.put_in: dict[int, int] = {}
+        self.found: dict[int, int] = {}
+
+    def fluxes(self, number: int, many: int, random: np.random.Generator) -> np.ndarray:
+        """So many fluxes, evenly over the magnitudes of a bin."""
+        inside = (np.arange(many) + random.uniform(size=many)) / many
+        return flux_of(self.offset + BIN * (number + inside))
+
+    def note(self, stars: Stars) -> None:
+        """Count what became of stars."""
+        numbers = np.floor((magnitude_of(stars.flux) - self.offset) / BIN).astype(int)
+        for number in np.unique(numbers).tolist():
+            of_bin = stars.found[numbers == number]
+            self.put_in[number] = self.put_in.get(number, 0) + len(of_bin)
+            self.found[number] = self.found.get(number, 0) + int(of_bin.sum())
+
+    def next(self, images: int) -> dict[int, int]:
+        """How many stars to put in of which bins, after so many images; empty when that will do."""
+        left = (MOST_IMAGES - images) * self.at_a_time
+        # A bin is begun only if it can have all of its stars, but for the first one of a small image.
+        if wanted := self._new_bins(left)[: left // STARS if self.put_in else max(1, left // STARS)]:
+            # As many as the images hold that it takes.
+            held = math.ceil(len(wanted) * STARS / self.at_a_time) * self.at_a_time
+            many = min(held, left) // len(wanted)
+            return dict.fromkeys(wanted, many) if many else {}
+        # What is left goes to the bins in between, twice as many to the two around a half.
+        rising = [number for number in self.put_in if NEARLY_EMPTY < self._share(number) < NEARLY_COMPLETE]
+        rising.sort(key=lambda number: (abs(self._share(number) - 0.5), number))
+        each = left // (len(rising) + len(rising[:2])) if rising else 0
+        more = {
+            number: min(MOST_STARS - self.put_in[number], each * (2 if number in rising[:2] else 1))
+            for number in rising
+        }
+        return {number: many for number, many in more.items() if many > 0}
+
+    def _new_bins(self, left: int) -> list[int]:
+        """Those to begin with, or those beyond the brightest and the faintest one where these do not end the curve."""
+        if not self.put_in:
+            return [self.first + step for step in FIRST_BINS[: max(1, left * 3 // 4 // STARS)]]
+        if len(self.put_in) >= MOST_BINS:
+            return []
+        brightest, faintest = min(self.put_in), max(self.put_in)
+        beyond = [brightest - 1, brightest - 2] if self._share(brightest) < NEARLY_COMPLETE else []
+        return beyond + ([faintest + 1] if self._share(faintest) > NEARLY_EMPTY else [])
+
+    def _share(self, number: int) -> float:
+        return self.found[number] / self.put_in[number]
+
+
+@dataclass(frozen=True)
+class Losses:
+    """A curve of completeness: the share that noise leaves times the share that neighbours leave, a logistic each.
+
+    c(m) = 1 / (1 + exp((m - half) / width)) * 1 / (1 + exp(slope * (m - middle) - crowd))
+
+    `parameters` are half, ln(width), crowd and ln(slope), with their `covariance`; `middle` is a magnitude.
+    """
+
+    parameters: np.ndarray
+    covariance: np.ndarray
+    middle: float
+
+    # What is usual, and how far others are from it: it decides where stars say little. Widths are those of noise alone
+    # and of crowded fields, in simulations; where half are found is for the stars to say.
+    USUAL = np.array((0.0, math.log(0.15), 3.0, math.log(0.5)))
+    SPREAD = np.array((10.0, 0.7, 2.0, 0.7))
+
+    @classmethod
+    def fitted(cls, magnitude: np.ndarray, found: np.ndarray) -> Losses:
+        """The curve that makes what was found the likeliest (Fisher scoring, with the usual as a prior)."""
+        # From the magnitude that best divides those found from the others.
+        order = np.argsort(magnitude)
+        middle = float(magnitude[order][np.argmax(np.cumsum(np.where(found[order], 1, -1)))])
+        curve, damping = cls(cls.USUAL.copy(), np.eye(4), middle), 1e-3
+        likelihood, gradient, information = curve._likelihood(magnitude, found)
+        for _ in range(100):
+            step = np.linalg.solve(information + damping * np.diag(np.diag(information)), gradient)
+            trial = cls(curve.parameters + np.clip(step, -1, 1), curve.covariance, middle)
+            there = trial._likelihood(magnitude, found)
+            if there[0] < likelihood:
+                damping *= 10
+            else:
+                curve, (likelihood, gradient, information) = trial, there
+                damping /= 10
+            if np.abs(step).max() < 1e-5:
+                break
+        return cls(curve.parameters, np.linalg.inv(information), middle)
+
+    def completeness(self, magnitude: np.ndarray) -> np.ndarray:
+        """The share found of stars of these magnitudes."""
+        return np.exp(self._logarithm(magnitude)[0])
+
+    def magnitude_at(self, level: float) -> float:
+        """The magnitude at which this share is found."""
+        bright, faint = self.middle - 50.0, self.middle + 50.0
+        while faint - bright > 1e-6:
+            between = (bright + faint) / 2
+            if self.completeness(np.array([between]))[0] > level:
+                bright = between
+            else:
+                faint = between
+        return (bright + faint) / 2
+
+    def error_at(self, magnitude: float) -> float:
+        """The standard error of the magnitude at which what is found there is found."""
+        at = np.array([magnitude - 1e-4, magnitude, magnitude + 1e-4])
+        values, slopes = self._logarithm(at)
+        along = (values[2] - values[0]) / 2e-4
+        return math.sqrt(slopes[:, 1] @ self.covariance @ slopes[:, 1]) / abs(along)
+
+    def _logarithm(self, magnitude: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """ln c at magnitudes, and its derivatives by the parameters (4, n)."""
+        half, width, crowd, slope = self.parameters
+        away = magnitude - self.middle
+        noise = (away - half) / math.exp(width)
+        near = math.exp(slope) * away - crowd
+        value = -np.logaddexp(0, noise) - np.logaddexp(0, near)
+        lost_to_noise, lost_to_crowd = (np.exp(-np.logaddexp(0, -each)) for each in (noise, near))
+        return value, np.array(
+            (
+                lost_to_noise / math.exp(width),
+                lost_to_noise * noise,
+                lost_to_crowd,
+                -lost_to_crowd * math.exp(slope) * away,
+            )
+        )
+
+    def _likelihood(self, magnitude: np.ndarray, found: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """The logarithm of the likelihood with the prior, its gradient, and Fisher's information."""
+        value, slopes = self._logarithm(magnitude)
+        value = np.minimum(value, -1e-9)
+        odds = 1 / np.expm1(-value)  # c / (1 - c)
+        away = (self.parameters - self.USUAL) / self.SPREAD
+        likelihood = np.where(found, value, np.log(-np.expm1(value))).sum() - (away**2).sum() / 2
+        gradient = slopes @ np.where(found, 1.0, -odds) - away / self.SPREAD
+        return float(likelihood), gradient, (slopes * odds) @ slopes.T + np.diag(self.SPREAD**-2)
+
+
+def wilson(found: np.ndarray, number: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The interval of one standard deviation of a share, of which `found` of `number` were seen.
+
+    Wilson (1927), JASA 22, 209: it stays between 0 and 1, and has a width where none or all are found.
+    """
+    share, widened = found / number, 1 + 1 / number
+    centre = (share + 0.5 / number) / widened
+    half = np.sqrt(share * (1 - share) / number + 0.25 / number**2) / widened
+    return centre - half, centre + half
+
+
+def with_error(value: float, error: float, between: str) -> str:
+    """A number and its error, without digits that mean nothing."""
+    return f"{float(f'{value:.4g}'):g} {between} {float(f'{error:.2g}'):g}"
+
+
+def magnitude_of(flux: ArrayLike) -> np.ndarray:
+    """Of a flux, for a zero point of 0."""
+    return -2.5 * np.log10(np.asarray(flux, dtype=np.float64))
+
+
+def flux_of(magnitude: ArrayLike) -> np.ndarray:
+    """Of a magnitude, for a zero point of 0."""
+    return 10 ** (-0.4 * np.asarray(magnitude, dtype=np.float64))
+
+
+def _in_bins(stars: Stars, zeropoint: float | None) -> dict[str, np.ndarray]:
+    """The columns of completeness.tsv; magnitudes are NaN without a zero point."""
+    offset = 0.0 if zeropoint is None else -zeropoint % BIN
+    number = np.floor((magnitude_of(stars.flux) - offset) / BIN)
+    bins, of_bin = np.unique(-number, return_inverse=True)
+    injected, found = np.bincount(of_bin), np.bincount(of_bin, weights=stars.found).astype(int)
+    bright, faint = (offset + BIN * edge for edge in (-bins, 1 - bins))
+    share = found / np.maximum(injected, 1)
+    low, high = wilson(found, np.maximum(injected, 1))
+    shift = math.nan if zeropoint is None else zeropoint
+    return {
+        "flux_low": flux_of(faint),
+        "flux_high": flux_of(bright),
+        "mag_low": bright + shift,
+        "mag_high": faint + shift,
+        "injected": injected,
+        "found": found,
+        "completeness": share,
+        "error_low": share - low,
+        "error_high": high - share,
+    }
+
+
+def _limit(curve: Losses, level: float, magnitude: np.ndarray, zeropoint: float | None) -> Limit:
+    """Where a curve has this level, if stars of these magnitudes are on both sides of it."""
+    at = curve.magnitude_at(level)
+    if not magnitude.min() < at < magnitude.max():
+        return Limit()
+    error = curve.error_at(at)
+    flux = float(flux_of(at))
+    flux_err = flux * error * math.log(10) / 2.5
+    return Limit(flux, flux_err) if zeropoint is None else Limit(flux, flux_err, at + zeropoint, error)

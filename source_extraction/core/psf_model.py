@@ -1,0 +1,258 @@
+"""Stars -> the point spread function that they show.
+
+An effective PSF (Anderson & King 2000, PASP 112, 1360): what each star leaves of the model, moved to the star's
+centre, is averaged with clipping and added to the model; then positions and fluxes are fitted anew, and so on. Every
+point of the model follows its place in the image linearly where there are stars enough.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .psf import Psf, spline_coefficients, splines_along
+
+# The model reaches so many FWHM from its centre, positions and fluxes are fitted within so many.
+REACH, CORE = 4.5, 1.5
+LEAST_REACH, MOST_REACH = 6, 50
+# Points a FWHM, at least: a spline through fewer is not the PSF.
+POINTS_A_FWHM, MOST_OVERSAMPLING = 4.5, 4
+ROUNDS = 6
+# Of a star's flux: no star is known better, so that the brightest do not make the model alone.
+LEAST_ERROR = 0.01
+# In standard deviations; these are the noise's and this part of the model, which no model gets right.
+CLIP, OF_THE_MODEL = 4.0, 0.03
+ENOUGH_FOR_SLOPES = 30
+CONSTANT, LINEAR = ((0, 0),), ((0, 0), (1, 0), (0, 1))
+# Beyond so many FWHM it is round and does not vary; the seam is so many pixels wide.
+WINGS, WIDTH_OF_SEAM = 2.0, 2.0
+FAR = 3.0
+# The sum of the model is known to this part from the pixels within a radius; beyond, a smooth profile takes over.
+SURE = 0.003
+# Exponents of such a profile (Moffat 1969, A&A 3, 455).
+EXPONENTS = np.arange(1.5, 6.1, 0.1)
+
+
+@dataclass
+class Stars:
+    """What is known of stars, an entry each: their pixels (n, side, side), with the star in the middle pixel.
+
+    `pixels` are in units of the image, `sigma` is their noise, 0 where one is not to be used; `x`, `y` are the
+    positions in the image, and `flux` a first guess.
+    """
+
+    pixels: np.ndarray
+    sigma: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    flux: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+def reach_of(fwhm: float) -> int:
+    """How many pixels a model reaches from its middle one."""
+    return int(np.clip(np.ceil(REACH * fwhm), LEAST_REACH, MOST_REACH))
+
+
+def oversampling_for(fwhm: float) -> int:
+    """How many points a pixel a model needs."""
+    return int(np.clip(np.ceil(POINTS_A_FWHM / fwhm), 1, MOST_OVERSAMPLING))
+
+
+def make_psf(stars: Stars, fwhm: float, shape: tuple[int, int]) -> tuple[Psf, np.ndarray]:
+    """The PSF that stars show in an image of a shape (height, width); what they leave of it, in units of their flux.
+
+    `fwhm` is a first guess in pixels. The positions and fluxes of the stars become those that fit.
+    """
+    oversampling = oversampling_for(fwhm)
+    half = stars.pixels.shape[1] // 2
+    powers = LINEAR if len(stars) >= ENOUGH_FOR_SLOPES else CONSTANT
+    zero, scale = ((shape[1] - 1) / 2, (shape[0] - 1) / 2), (max(shape[1], 2) / 2, max(shape[0], 2) / 2)
+    places = np.arange(-half * oversampling, half * oversampling + 1) / oversampling
+    samples = np.zeros((len(powers), len(places), len(places)))
+    distance = np.hypot(places, places[:, np.newaxis])
+    samples[0] = _moffat(distance, fwhm, 3.0)
+
+    def psf() -> Psf:
+        return Psf(samples.copy(), powers, zero, scale, shape, oversampling)
+
+    terms = np.array([((stars.x - zero[0]) / scale[0]) ** i * ((stars.y - zero[1]) / scale[1]) ** j for i, j in powers])
+    for number in range(ROUNDS):
+        model = psf()
+        left = _fit(stars, model, CORE * fwhm)
+        if number == 0:
+            stars.pixels -= stars.pixels.dtype.type(_left_of_the_sky(stars, fwhm))
+            left = _fit(stars, model, CORE * fwhm)
+        samples += _average(stars, left, terms, samples[0], oversampling, clip=number >= 2)
+        wings = _wings(stars, left + model.stamps(stars.x, stars.y), distance, model.fwhm)
+        share = np.clip((distance - WINGS * fwhm) / WIDTH_OF_SEAM + 0.5, 0, 1)
+        samples[0] += share * (wings - samples[0])
+        samples[1:] *= 1 - share
+        samples /= samples[0].sum() / oversampling**2
+    return psf(), _fit(stars, psf(), CORE * fwhm)
+
+
+def _fit(stars: Stars, psf: Psf, radius: float) -> np.ndarray:
+    """Give the stars the fluxes and positions that fit; what they leave (n, side, side), in units of their flux."""
+    stamps, in_x, in_y = psf.stamps_and_slopes(stars.x, stars.y)
+    weight = _weights_of(stars, radius)
+    columns = (stamps, in_x, in_y)
+    matrix = np.array([[np.einsum("nij,nij,nij->n", a, b, weight) for a in columns] for b in columns])
+    vector = np.array([np.einsum("nij,nij,nij->n", a, stars.pixels, weight) for a in columns])
+    matrix[range(3), range(3)] += 1e-30
+    found = np.linalg.solve(matrix.transpose(2, 0, 1), vector.T[..., np.newaxis])[..., 0]
+    flux = found[:, 0]
+    good = flux > 0
+    middle_x, middle_y = np.rint(stars.x), np.rint(stars.y)
+    for place, middle, step in ((stars.x, middle_x, found[:, 1]), (stars.y, middle_y, found[:, 2])):
+        # Within its middle pixel, as it was cut out.
+        moved = place + np.clip(step / np.where(good, flux, np.inf), -0.5, 0.5)
+        place[:] = np.clip(moved, middle - 0.499, middle + 0.499)
+    stars.flux[:] = np.where(good, flux, stars.flux)
+    stamps = psf.stamps(stars.x, stars.y)
+    return np.where(stars.sigma > 0, stars.pixels / stars.flux[:, np.newaxis, np.newaxis] - stamps, 0)
+
+
+def _weights_of(stars: Stars, radius: float) -> np.ndarray:
+    """1 / variance of the pixels within a radius of the stars, 0 of others."""
+    half = stars.pixels.shape[1] // 2
+    along = np.arange(-half, half + 1)
+    dx, dy = ((along - (place - np.rint(place))[:, np.newaxis]) for place in (stars.x, stars.y))
+    inside = dx[:, np.newaxis, :] ** 2 + dy[:, :, np.newaxis] ** 2 <= radius**2
+    known = inside & (stars.sigma > 0)
+    return known / np.where(known, stars.sigma, 1) ** 2
+
+
+def _average(
+    stars: Stars, left: np.ndarray, terms: np.ndarray, model: np.ndarray, oversampling: int, *, clip: bool
+) -> np.ndarray:
+    """What stars leave of a model on average: the change of its samples (terms, side, side)."""
+    dx, dy = stars.x - np.rint(stars.x), stars.y - np.rint(stars.y)
+    known = _at_points((stars.sigma > 0).astype(np.float32), dx, dy, oversampling, nearest=True) > 0.5
+    moved = _at_points(left.astype(np.float32), dx, dy, oversampling)
+    relative = np.where(stars.sigma > 0, stars.sigma, 0).max(axis=(1, 2)) / stars.flux
+    if clip:
+        sigma = np.hypot(relative[:, np.newaxis, np.newaxis], OF_THE_MODEL * model)
+        away = (moved - np.median(moved, axis=0)) / sigma
+        known &= np.abs(away) < CLIP
+    # Known to a part of their fluxes: what is noise in a pixel, in units of a typical one of the core.
+    core = np.sqrt((model**2).sum()) / oversampling
+    weight = 1 / ((relative / core) ** 2 + LEAST_ERROR**2)
+    weights = known * weight[:, np.newaxis, np.newaxis].astype(np.float32)
+    number = len(terms)
+    matrix = np.array(
+        [[np.einsum("n,nij->ij", terms[a] * terms[b], weights) for a in range(number)] for b in range(number)]
+    )
+    vector = np.array([np.einsum("n,nij->ij", term, weights * moved) for term in terms])
+    # Where no star is known, nothing changes.
+    matrix[range(number), range(number)] += 1e-6 * weight.sum()
+    change = np.linalg.solve(matrix.transpose(2, 3, 0, 1), vector.transpose(1, 2, 0)[..., np.newaxis])[..., 0]
+    return change.transpose(2, 0, 1)
+
+
+def _at_points(
+    values: np.ndarray, dx: np.ndarray, dy: np.ndarray, oversampling: int, *, nearest: bool = False
+) -> np.ndarray:
+    """Values in pixels (n, side, side), at the points of a model whose middle is dx, dy off the middle pixel (n)."""
+    number, side, _ = values.shape
+    margin = 3
+    padding = ((0, 0), (margin, margin), (margin, margin))
+    coefficients = np.pad(values if nearest else spline_coefficients(values), padding).astype(np.float32)
+    points = oversampling * (side - 1) + 1
+    found = np.zeros((number, points, points), np.float32)
+    for down in range(oversampling):
+        for along in range(oversampling):
+            row, column = margin + dy + down / oversampling, margin + dx + along / oversampling
+            if nearest:
+                row, column = np.rint(row), np.rint(column)
+            rows, columns = side - (down > 0), side - (along > 0)
+            if nearest:
+                part = np.array(
+                    [
+                        each[int(r) : int(r) + rows, int(c) : int(c) + columns]
+                        for each, r, c in zip(coefficients, row, column, strict=True)
+                    ]
+                )
+            else:
+                part = splines_along(coefficients, row, count=rows)
+                part = splines_along(part.swapaxes(1, 2), column, count=columns).swapaxes(1, 2)
+            found[:, down::oversampling, along::oversampling] = part
+    return found
+
+
+def _wings(stars: Stars, light: np.ndarray, distance: np.ndarray, fwhm: float) -> np.ndarray:
+    """What a model has at a distance from its middle, where that is in the wings, from the `light` of stars of flux 1.
+
+    The median of the stars' medians in rings, which neighbours do not change; and where that is too uncertain for the
+    sum of the model, the profile that fits it.
+    """
+    half = light.shape[1] // 2
+    along = np.arange(-half, half + 1)
+    rings = np.rint(np.hypot(along, along[:, np.newaxis])).astype(int)
+    radius = np.arange(max(1, round(0.5 * fwhm)), half + 1)
+    pixels = np.where(stars.sigma > 0, light, np.nan)
+    noise = np.where(stars.sigma > 0, stars.sigma, 0).max(axis=(1, 2)) / stars.flux
+    weight = 1 / (noise**2 + np.median(noise) ** 2 / 4)
+    of_rings = [_of_ring(pixels[:, rings == each], weight) for each in radius]
+    profile, error = (np.array(each) for each in zip(*of_rings, strict=True))
+    around = 2 * np.pi * radius
+    of_sum = np.sqrt(np.cumsum(np.where(radius > WINGS * fwhm, around * error, 0) ** 2))
+    sure = np.isfinite(of_sum) & ((of_sum < SURE) | (radius <= WINGS * fwhm)) & np.isfinite(profile)
+    sure &= np.cumsum(~sure) == 0
+    relative = np.hypot(error, OF_THE_MODEL * profile)[sure]
+    fits = []
+    for exponent in EXPONENTS:
+        shape = _moffat(radius.astype(float), fwhm, exponent)
+        scale = ((shape * profile)[sure] / relative**2).sum() / (shape[sure] ** 2 / relative**2).sum()
+        rest = (((profile - scale * shape)[sure] / relative) ** 2).sum()
+        fits.append((float(rest), float(exponent), float(scale)))
+    _, exponent, scale = min(fits)
+    ratio = np.where(sure, profile / (scale * _moffat(radius.astype(float), fwhm, exponent)), 1)
+    return np.asarray(np.interp(distance, radius, ratio) * scale * _moffat(distance, fwhm, exponent))
+
+
+def _left_of_the_sky(stars: Stars, fwhm: float) -> float:
+    """What pixels far from stars have whatever their flux: in a crowd, light of sources has been taken for sky.
+
+    The level of a line through the medians of the stars' rings against their fluxes.
+    """
+    half = stars.pixels.shape[1] // 2
+    along = np.arange(-half, half + 1)
+    distance = np.hypot(along, along[:, np.newaxis])
+    far = (distance > FAR * fwhm) & (distance <= half)
+    pixels = np.where(stars.sigma > 0, stars.pixels, np.nan)[:, far]
+    known = np.isfinite(pixels).sum(axis=1) > pixels.shape[1] / 2
+    if np.count_nonzero(known) < ENOUGH_FOR_SLOPES:
+        return 0.0
+    level, flux = np.nanmedian(pixels[known], axis=1), stars.flux[known]
+    used = np.ones(len(level), bool)
+    for _ in range(ROUNDS):
+        slope, at_zero = np.polyfit(flux[used], level[used], 1)
+        away = np.abs(level - at_zero - slope * flux)
+        used = away < 3 * 1.4826 * np.median(away)
+    return float(at_zero)
+
+
+def _of_ring(pixels: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
+    """The weighted median of the medians of stars (n, pixels of a ring), and its error; NaN where none is known."""
+    known = np.isfinite(pixels).any(axis=1)
+    if not known.any():
+        return np.nan, np.nan
+    medians, weight = np.nanmedian(pixels[known], axis=1), weight[known]
+    order = np.argsort(medians, kind="stable")
+    below = np.cumsum(weight[order])
+    middle = medians[order][np.searchsorted(below, below[-1] / 2)]
+    away = np.abs(medians - middle)
+    order = np.argsort(away, kind="stable")
+    below = np.cumsum(weight[order])
+    spread = 1.4826 * away[order][np.searchsorted(below, below[-1] / 2)]
+    return float(middle), float(1.25 * spread * np.sqrt((weight**2).sum()) / weight.sum())
+
+
+def _moffat(distance: np.ndarray, fwhm: float, exponent: float) -> np.ndarray:
+    """Moffat's profile of sum 1 in the plane."""
+    core = fwhm / (2 * np.sqrt(2 ** (1 / exponent) - 1))
+    return np.asarray((1 + (distance / core) ** 2) ** -exponent * (exponent - 1) / (np.pi * core**2))

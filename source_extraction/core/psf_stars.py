@@ -1,0 +1,86 @@
+"""Which of the sources are stars that show the point spread function: those of the size that most bright ones have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from .columns import PhotometryFlag
+
+LEAST_SNR = 20.0
+# Fewer show no point spread function; from so many on, those that a neighbour's light may have touched are not needed.
+FEWEST, ENOUGH = 5, 50
+# More than the brightest of these add nothing but time.
+MOST = 1000
+# In standard deviations: how far the logarithm of a size and an ellipticity may be from those of most stars. That of
+# sizes is taken from the smaller ones, which are no galaxies, within the factor of what are stars at all.
+WIDTH, ROUNDNESS, AT_ALL = 2.5, 3.0, 1.3
+LEAST_SIGMA = 0.005
+# Isolated: nothing of more than this part of its flux is nearer than so many times its size (flux_radius).
+COMPANION, APART = 0.05, 5.0
+SPOILED = (
+    PhotometryFlag.SATURATED
+    | PhotometryFlag.NOT_WINDOWED
+    | PhotometryFlag.NOT_MEASURED
+    | PhotometryFlag.TRUNCATED
+    | PhotometryFlag.ALL_COVERED
+)
+
+
+def choose_stars(catalog: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The rows of the stars in the order of the catalog, at most `MOST`; it needs the columns of every catalog.
+
+    The half-sample mode of log(flux_radius) is the size of the stars, since galaxies have all sizes (Bickel &
+    Fruehwirth 2006, Computational Statistics & Data Analysis 50, 3500).
+    """
+    usable = (catalog["flag"] == 0) & (catalog["snr"] > LEAST_SNR) & (catalog["flux_radius"] > 0)
+    usable &= (catalog["flag_phot"] & int(SPOILED) == 0) & (catalog["masked_fraction"] == 0)
+    clean = usable & (catalog["flag_phot"] == 0)
+    found = _star_like(catalog, clean)
+    if len(found) < ENOUGH:
+        found = _star_like(catalog, usable)
+    brightest = found[np.argsort(-catalog["snr"][found], kind="stable")[:MOST]]
+    return np.sort(brightest)
+
+
+def _star_like(catalog: Mapping[str, np.ndarray], usable: np.ndarray) -> np.ndarray:
+    """Of the usable sources, the isolated ones that have the size and the roundness of most."""
+    rows = np.flatnonzero(usable)
+    if len(rows) < 2:
+        return rows
+    size = np.log(catalog["flux_radius"][rows])
+    mode = half_sample_mode(size)
+    below = mode - size[(size <= mode) & (size > mode - np.log(AT_ALL))]
+    sigma = max(1.4826 * float(np.median(below)), LEAST_SIGMA)
+    rows = rows[np.abs(size - mode) < min(WIDTH * sigma, np.log(AT_ALL))]
+    ellipticity = catalog["ellipticity"][rows]
+    typical = np.median(ellipticity)
+    spread = max(1.4826 * float(np.median(np.abs(ellipticity - typical))), LEAST_SIGMA)
+    rows = rows[ellipticity < typical + ROUNDNESS * spread]
+    return rows[_isolated(catalog, rows, APART * np.exp(mode))]
+
+
+def half_sample_mode(values: np.ndarray) -> float:
+    """Where values lie densest: in the half of them that spans least, the half of those that does, and so on."""
+    left = np.sort(values)
+    while len(left) > 3:
+        half = (len(left) + 1) // 2
+        spans = left[half - 1 :] - left[: len(left) - half + 1]
+        first = int(np.argmin(spans))
+        left = left[first : first + half]
+    if len(left) == 3:
+        left = left[:2] if left[1] - left[0] < left[2] - left[1] else left[1:]
+    return float(left.mean())
+
+
+def _isolated(catalog: Mapping[str, np.ndarray], rows: np.ndarray, apart: float) -> np.ndarray:
+    """Whether each has no companion within a distance (pixels); boolean."""
+    from scipy.spatial import KDTree
+
+    places = np.column_stack((catalog["x"], catalog["y"]))
+    flux = np.nan_to_num(catalog["flux_auto"])
+    near = KDTree(places).query_ball_point(places[rows], apart)
+    return np.array(
+        [np.sum(flux[others] > COMPANION * flux[row]) <= 1 for row, others in zip(rows, near, strict=True)], bool
+    )

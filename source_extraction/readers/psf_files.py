@@ -1,0 +1,162 @@
+"""Files that hold a point spread function: psf.fits of this program, and PSFEx's .psf.
+
+Of both, what is read are numbers of the header and one block of pixels; a file of a stranger is walked as an image's.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from astropy.io import fits
+
+from ..core.psf import Psf, spline_coefficients
+from ..core.psf_model import oversampling_for
+from ..errors import InputError
+from .content import FITS_BEGINNING, beginning_of, failures_are_said, kind_of, open_again, opened
+from .fits_structure import HDU, hdus_of, number_of, text_of, whole_number_of
+
+# What psf.fits says of itself; the writer has these from here.
+TERMS, OVERSAMPLING, TERM, ZERO, SCALE = "PSFTERMS", "OVERSAMP", "TERM", "ZERO_", "SCALE_"
+PSFEX_TABLE = "PSF_DATA"
+# Of a PSF: pixels along a side, points a pixel, and the degree of what it varies with.
+MOST_SIDE, MOST_OVERSAMPLING, MOST_DEGREE = 1025, 16, 10
+
+
+def read_psf(path: Path, shape: tuple[int, int]) -> Psf:
+    """The PSF in a file, for an image of a shape (height, width).
+
+    Raises InputError where it holds none.
+    """
+    source = str(path)
+    content = opened(path, source)
+    beginning = beginning_of(content, source)
+    if not beginning.startswith(FITS_BEGINNING):
+        raise _refused(source, f"it holds no PSF: it is {kind_of(beginning)}")
+    with failures_are_said(source), open_again(content) as file:
+        hdus = hdus_of(file, source)
+        own = next((hdu for hdu in hdus if TERMS in hdu.header), None)
+        theirs = next((hdu for hdu in hdus if hdu.name == PSFEX_TABLE), None)
+        if own is not None:
+            psf = _own(file, own, shape, source)
+        elif theirs is not None:
+            psf = _of_psfex(file, theirs, shape, source)
+        else:
+            raise _refused(source, "it holds no PSF")
+    if not np.isfinite(psf.samples).all() or not psf.samples_at(*psf.middle).sum() > 0:
+        raise _refused(source, "its PSF is not finite, or has no light")
+    return psf
+
+
+def _own(file: BinaryIO, hdu: HDU, shape: tuple[int, int], source: str) -> Psf:
+    """As writers/psf_files.py writes it."""
+    header = hdu.header
+    oversampling = _whole(header, OVERSAMPLING, 1, MOST_OVERSAMPLING, source)
+    if len(hdu.shape) != 3 or hdu.shape[1] != hdu.shape[2] or (hdu.shape[1] - 1) % (2 * oversampling):
+        raise _refused(source, "its PSF is no square around a pixel")
+    number = _whole(header, TERMS, 1, (MOST_DEGREE + 1) * (MOST_DEGREE + 2) // 2, source)
+    if number != hdu.shape[0] or hdu.shape[1] > MOST_SIDE * oversampling:
+        raise _refused(source, "its PSF has not the size that its header says")
+    powers = tuple(_powers(text_of(header, f"{TERM}{n}"), source) for n in range(1, number + 1))
+    (zero_x, zero_y), (scale_x, scale_y) = (
+        tuple(_number(header, f"{name}{axis}", source) for axis in "XY") for name in (ZERO, SCALE)
+    )
+    if not (scale_x and scale_y):
+        raise _refused(source, f"its {SCALE}X or {SCALE}Y is 0")
+    samples = _read(file, hdu, math.prod(hdu.shape), ">f8" if hdu.bits == -64 else ">f4", source).reshape(hdu.shape)
+    return Psf(samples, powers, (zero_x, zero_y), (scale_x, scale_y), shape, oversampling)
+
+
+def _of_psfex(file: BinaryIO, hdu: HDU, shape: tuple[int, int], source: str) -> Psf:
+    """As PSFEx writes it (its manual, "The PSF model file"): a table whose one cell has the terms of a polynomial.
+
+    They are at points PSF_SAMP pixels apart, which become points of ours by a spline through them.
+    """
+    header = hdu.header
+    width, height = (_whole(header, f"PSFAXIS{axis}", 3, MOST_SIDE, source) for axis in (1, 2))
+    terms = _whole(header, "PSFAXIS3", 1, 10_000, source, default=1)
+    axes = _whole(header, "POLNAXIS", 0, 10, source, default=0)
+    degree = _whole(header, "POLDEG1", 0, MOST_DEGREE, source, default=0) if axes else 0
+    names = [text_of(header, f"POLNAME{axis}") for axis in range(1, axes + 1)]
+    powers = tuple((i, j) for j in range(degree + 1) for i in range(degree + 1 - j))
+    if degree and not (axes == 2 and names[0].startswith("X") and names[1].startswith("Y")):
+        raise _refused(source, f"its PSF varies with {', '.join(names)}, not with the place in the image")
+    if len(powers) != terms or text_of(header, "TTYPE1") != "PSF_MASK":
+        raise _refused(source, "it is not as PSFEx writes it")
+    step = _number(header, "PSF_SAMP", source)
+    step = 1.0 if step == 0 else step
+    if not 0.05 <= step <= 20:
+        raise _refused(source, f"its points are {step:g} pixels apart")
+    zero, scale = (0.0, 0.0), (1.0, 1.0)
+    if degree:
+        # FITS counts pixels from 1.
+        zero = (_number(header, "POLZERO1", source) - 1, _number(header, "POLZERO2", source) - 1)
+        scale = (_number(header, "POLSCAL1", source), _number(header, "POLSCAL2", source))
+        if not (scale[0] and scale[1]):
+            raise _refused(source, "its POLSCAL1 or POLSCAL2 is 0")
+    pixels = _read(file, hdu, terms * height * width, ">f4", source).reshape(terms, height, width)
+    fwhm = number_of(header, "PSF_FWHM", 0) or 3.0
+    oversampling = oversampling_for(fwhm)
+    samples = _at_our_points(pixels, step, oversampling)
+    # Fluxes are those of all of its light; PSFEx has them in the aperture of its stars' fluxes.
+    middle = ((shape[1] - 1) / 2, (shape[0] - 1) / 2)
+    whole = Psf(samples, powers, zero, scale, shape, oversampling).samples_at(*middle).sum() / oversampling**2
+    return Psf(samples / whole if whole > 0 else samples, powers, zero, scale, shape, oversampling)
+
+
+def _at_our_points(pixels: np.ndarray, step: float, oversampling: int) -> np.ndarray:
+    """Terms (terms, height, width) at points `step` pixels apart around the middle one -> at points of ours."""
+    terms, height, width = pixels.shape
+    side = max(height, width) | 1
+    square = np.zeros((terms, side, side))
+    down, along = side // 2 - height // 2, side // 2 - width // 2
+    square[:, down : down + height, along : along + width] = pixels
+    half = max(1, math.floor(side // 2 * step))
+    place = np.arange(-half * oversampling, half * oversampling + 1) / (oversampling * step) + side // 2
+    away = np.abs(place[:, np.newaxis] - np.arange(side))
+    # The cubic B-spline.
+    spline = np.where(away < 1, 2 / 3 - away**2 + away**3 / 2, np.maximum(2 - away, 0) ** 3 / 6)
+    return np.einsum("pi,tij,qj->tpq", spline, spline_coefficients(square), spline, optimize=True)
+
+
+def _powers(text: str, source: str) -> tuple[int, int]:
+    """Of a term such as 'x^1 y^0'."""
+    parts = [part.partition("^") for part in text.split()]
+    if [name for name, _, _ in parts] != ["x", "y"] or not all(power.isdecimal() for _, _, power in parts):
+        raise _refused(source, f"{text!r} is no term of its PSF")
+    i, j = (int(power) for _, _, power in parts)
+    if i + j > MOST_DEGREE:
+        raise _refused(source, f"its PSF varies with the place to the power {i + j}")
+    return i, j
+
+
+def _read(file: BinaryIO, hdu: HDU, number: int, kind: str, source: str) -> np.ndarray:
+    """The first numbers of an HDU, float64."""
+    size = number * np.dtype(kind).itemsize
+    file.seek(hdu.data_start)
+    content = file.read(size) if size <= hdu.data_size else b""
+    if len(content) != size:
+        raise _refused(source, "it is cut off, or not as its header says")
+    return np.frombuffer(content, kind).astype(np.float64)
+
+
+def _whole(header: fits.Header, keyword: str, least: int, most: int, source: str, *, default: int | None = None) -> int:
+    if keyword not in header and default is not None:
+        return default
+    number = whole_number_of(header, keyword)
+    if number is None or not least <= number <= most:
+        raise _refused(source, f"its {keyword} is no whole number from {least} to {most}")
+    return number
+
+
+def _number(header: fits.Header, keyword: str, source: str) -> float:
+    number = number_of(header, keyword, math.nan)
+    if number is None or math.isnan(number):
+        raise _refused(source, f"it has no {keyword}")
+    return number
+
+
+def _refused(source: str, problem: str) -> InputError:
+    return InputError(source, problem, "give psf.fits of a run with --psf, or the .psf file of PSFEx")
