@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from ..errors import InputError
 
@@ -83,19 +84,14 @@ def _image_png(path: Path, steps: Steps) -> None:
 
 def _background_png(path: Path, steps: Steps) -> None:
     from ..writers.pictures import draw_map
-    from ..writers.thumbnails import average
 
-    title = f"Background of {steps.settings.title}"
-    draw_map(path, average(steps.sky.background_map()), steps.image, title, "Background")
+    draw_map(path, steps.background_thumbnail, steps.image, f"Background of {steps.settings.title}", "Background")
 
 
 def _background_rms_png(path: Path, steps: Steps) -> None:
     from ..writers.pictures import draw_map
-    from ..writers.thumbnails import average
 
-    title = f"Background noise of {steps.settings.title}"
-    rms = steps.sky.unit * average(steps.sky.working_rms_map())
-    draw_map(path, rms, steps.image, title, "Background RMS")
+    draw_map(path, steps.rms_thumbnail, steps.image, f"Background noise of {steps.settings.title}", "Background RMS")
 
 
 def _segmentation_map_png(path: Path, steps: Steps) -> None:
@@ -202,7 +198,7 @@ def _tell_of_ds9(steps: Steps) -> None:
         )
 
 
-def _diagnostics_png(path: Path, steps: Steps) -> None:
+def _diagnostics_png(path: Path | BinaryIO, steps: Steps) -> None:
     from ..writers.diagnostics import draw_diagnostics
 
     draw_diagnostics(
@@ -215,6 +211,38 @@ def _diagnostics_png(path: Path, steps: Steps) -> None:
         flux_unit=steps.measured_image.unit,
         subtracted=steps.settings.background.subtract_background,
     )
+
+
+def _report_html(path: Path, steps: Steps) -> None:
+    from ..writers.report import write_report
+    from ..writers.report_pictures import layers
+
+    write_report(
+        path,
+        summary=steps.summary(count_negated=False),
+        advice=steps.advice,
+        catalog=steps.catalog,
+        image=steps.image,
+        pictures=layers(
+            steps.thumbnail,
+            steps.sky_thumbnail,
+            steps.background_thumbnail,
+            steps.rms_thumbnail,
+            steps.detections.segmentation,
+            unit=steps.image.unit,
+            rows_from_top=steps.image.rows_from_top,
+        ),
+        diagnostics=_diagnostics(path.with_name("diagnostics.png"), steps),
+    )
+
+
+def _diagnostics(made: Path, steps: Steps) -> bytes:
+    """The figure of the diagnostics: the product, where this run has made it, else one for the page alone."""
+    if made.exists():
+        return made.read_bytes()
+    drawn = BytesIO()
+    _diagnostics_png(drawn, steps)
+    return drawn.getvalue()
 
 
 def _summary_json(path: Path, steps: Steps) -> None:
@@ -374,6 +402,15 @@ PRODUCTS = {
             "diagnostics",
             _diagnostics_png,
             lane=FIRST_LANE,
+        ),
+        Product(
+            "report.html",
+            "a page that shows the run, to look at in a browser and to send to others: words, a picture to zoom into, "
+            "a table to sort, diagnostics, options; it needs no other file and no network",
+            ("catalog", "depth", "advice", "thumbnail", "sky_thumbnail", "background_thumbnail", "rms_thumbnail"),
+            "report",
+            _report_html,
+            after_all_others=True,
         ),
         Product(
             "summary.json",

@@ -40,14 +40,14 @@ def summarize(
     depth: Depth,
     noise_factors: dict[float, float],
     *,
-    negated: int,
+    negated: int | None,
     warnings: list[str],
     seconds: dict[str, float],
 ) -> dict[str, Any]:
     """What was run, on what, and what came out; a number that is none is None. Fluxes are in the image's units.
 
     `noise_factors` are those of the errors by the diameter of an aperture in pixels, `negated` is the number of
-    detections on the negated image.
+    detections on the negated image, None where they were not counted.
     """
     flags = catalog["flag_phot"]
     facts = {

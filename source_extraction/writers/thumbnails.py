@@ -46,6 +46,12 @@ def _in_parts(pixels: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         yield rows, blocks[rows]
 
 
+def covered(shape: tuple[int, int]) -> tuple[int, int]:
+    """Height and width, in pixels of an image of that shape, of what its picture shows: whole blocks."""
+    height, rows, width, columns = _blocks(np.broadcast_to(False, shape)).shape
+    return height * rows, width * columns
+
+
 def _blocks(pixels: np.ndarray) -> np.ndarray:
     """A view of the whole blocks: (rows of blocks, rows of a block, columns of blocks, columns of a block).
 
