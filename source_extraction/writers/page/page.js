@@ -460,12 +460,12 @@
 
   function refilter() {
     const least = get("least").valueAsNumber, label = get("label").valueAsNumber, flags = get("flags").value;
-    const snr = columns.get("snr").values, flag = columns.get("flag").values, phot = columns.get("flag_phot").values;
+    const snr = columns.get("snr"), flag = columns.get("flag").values, phot = columns.get("flag_phot").values;
     const [name, bit] = flags.split(":");
     for (let i = 0; i < number; i++) {
       const flagged = name === "none" ? !(flag[i] || phot[i])
         : name === "some" ? flag[i] || phot[i] : !name || columns.get(name).values[i] & Number(bit);
-      passes[i] = flagged && (Number.isNaN(least) || snr[i] >= least)
+      passes[i] = flagged && (Number.isNaN(least) || valueOf(snr, i) >= least)
         && (Number.isNaN(label) || columns.get("label").values[i] === label) ? 1 : 0;
     }
     reorder();
