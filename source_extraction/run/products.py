@@ -236,6 +236,15 @@ def _report_html(path: Path, steps: Steps) -> None:
     )
 
 
+def _tell_of_the_depth(steps: Steps) -> None:
+    depth, unit = steps.depth, steps.measured_image.unit
+    magnitude = "" if depth.magnitude is None else f", magnitude {depth.magnitude:.2f}"
+    steps.log.say(
+        f"Depth: a flux of {depth.flux:.4g}{unit and ' '}{unit}{magnitude}, is {depth.sigma} times the noise in an "
+        f"aperture of {depth.aperture_diameter:g} pixels in diameter"
+    )
+
+
 def _diagnostics(made: Path, steps: Steps) -> bytes:
     """The figure of the diagnostics: the product, where this run has made it, else one for the page alone."""
     if made.exists():
@@ -410,6 +419,7 @@ PRODUCTS = {
             ("catalog", "depth", "advice", "thumbnail", "sky_thumbnail", "background_thumbnail", "rms_thumbnail"),
             "report",
             _report_html,
+            _tell_of_the_depth,
             after_all_others=True,
         ),
         Product(

@@ -23,7 +23,7 @@ from ..core.coordinates import local_scales
 from ..core.image import Image
 from ..settings import OPTIONS, as_typed
 from .report_pictures import Layer, as_uri
-from .report_sources import ROWS_WITHOUT_A_SCRIPT, SHOWN, Sources, rows_of
+from .report_sources import ROWS_WITHOUT_A_SCRIPT, SHOWN, Sources, flux_unit, rows_of
 from .thumbnails import covered
 from .whole import whole
 
@@ -98,6 +98,7 @@ def write_report(
         sources=sources,
         diagnostics=as_uri(diagnostics, "png"),
         image=image,
+        orientation=orientation,
         shown=(shown_width, shown_height),
         manifest=sources.manifest | drawing,
         options=list(_options(summary["parameters"])),
@@ -121,6 +122,7 @@ def for_a_notebook(summary: dict[str, Any], advice: list[Advice], catalog: Catal
             summary=summary,
             advice=advice,
             picture=as_uri(picture, "png"),
+            flux_unit=flux_unit(catalog),
             header=header,
             rows=list(rows_of(catalog, header, np.arange(min(rows, len(catalog))))),
             columns=len(catalog.columns),

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
-from matplotlib import colormaps
 from PIL import Image as Pictures
 from PIL import ImageColor
 
@@ -99,6 +98,9 @@ def _grey(pixels: np.ndarray) -> str:
 
 def _map(name: str, title: str, meaning: str, values: np.ndarray, unit: str) -> Layer:
     """A smooth map in colours from its least to its greatest value."""
+    # Not before `pictures` has imported it, which knows what to do where a user's settings are no text.
+    from matplotlib import colormaps
+
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     with np.errstate(invalid="ignore"):

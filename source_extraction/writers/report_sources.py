@@ -51,6 +51,7 @@ class Sources:
     """
 
     number: int
+    flux_unit: str
     packed: str
     manifest: dict[str, Any]
     header: list[Column]
@@ -83,6 +84,7 @@ class Sources:
         first = order[:ROWS_WITHOUT_A_SCRIPT]
         return cls(
             len(catalog),
+            flux_unit(catalog),
             base64.b64encode(zlib.compress(b"".join(part.data for part in parts), COMPRESSION)).decode(),
             manifest,
             shown,
@@ -100,6 +102,11 @@ class Sources:
                 if np.isfinite([catalog[name][index] for name in ("x", "y", "a", "b", "theta")]).all()
             ],
         )
+
+
+def flux_unit(catalog: Catalog) -> str:
+    """The unit of the fluxes, which is that of the image that was measured."""
+    return next(column.unit for column in catalog.columns if column.name == "flux_auto")
 
 
 def rows_of(
