@@ -54,12 +54,16 @@ def main() -> int:
 
 
 def demo(_: list[str]) -> int:
-    """Run the tool on the shipped sky, and say where the pictures are."""
+    """Run the tool on the shipped sky, and say where the page is that shows the run."""
+    from source_extraction.run.products import DEFAULT_PRODUCTS
+
     pictures = REPOSITORY / "pictures"
     image = REPOSITORY / "test-data" / "sky.fits"
-    status = run(environment("tool") / "python", "source_extractor.py", image, "--output_dir", pictures)
+    products = ",".join((*DEFAULT_PRODUCTS, "diagnostics.png", "report.html"))
+    program = environment("tool") / "python"
+    status = run(program, "source_extractor.py", image, "--output_dir", pictures, "--outputs", products)
     if status == 0:
-        print(f"\nLook at {pictures / 'sources.png'}; the catalog is {pictures / 'catalog.tsv'}.")
+        print(f"\nThe catalog is {pictures / 'catalog.tsv'}. Open this page in a browser:\n{pictures / 'report.html'}")
     return status
 
 

@@ -23,11 +23,15 @@ from astropy.io import fits
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
+from source_extraction.run.products import DEFAULT_PRODUCTS  # noqa: E402
 from tests.simulated_sky import simulate  # noqa: E402
 
 SCRIPT = REPOSITORY / "source_extractor.py"
 SEXTRACTOR = shutil.which("source-extractor")
 CATALOG_AND_MAPS = "catalog.tsv,background.fits,background_rms.fits,segmentation_map.fits"
+# What report.html adds where its pictures are made anyway.
+PICTURES = ",".join((*DEFAULT_PRODUCTS, "diagnostics.png"))
+AND_REPORT = f"{PICTURES},report.html"
 CROWDED = {"fwhm": 2.4, "galaxies": 0.05}
 # Side in pixels, number of sources injected, how the field differs from the ordinary one.
 FIELDS = {
@@ -93,6 +97,8 @@ def compare(name: str, folder: Path, repeat: int) -> None:
     commands = {
         "catalog and maps": ours(image, out, CATALOG_AND_MAPS),
         "all nine": ours(image, out),
+        "all nine, diagnostics": ours(image, out, PICTURES),
+        "all nine, diagnostics, report": ours(image, out, AND_REPORT),
         "catalog and maps, 1 thread": ours(image, out, CATALOG_AND_MAPS, threads=1),
         "all nine, 1 thread": ours(image, out, threads=1),
         "plain SEP": [sys.executable, "-c", PLAIN_SEP, image, out],
@@ -111,6 +117,8 @@ def compare(name: str, folder: Path, repeat: int) -> None:
             if what == "all nine":
                 sources = number_of_sources(out)
     medians = {what: statistics.median(times) for what, times in seconds.items()}
+    more = medians["all nine, diagnostics, report"] - medians["all nine, diagnostics"]
+    print(f"{name:9} {sources:8}  {'report.html adds':32} {more:8.2f}", flush=True)
     pixels = fits.getheader(image)["NAXIS1"] ** 2
     for what, command in commands.items():
         reference = f"imports: {what}" if f"imports: {what}" in commands else "SExtractor, catalog and maps"

@@ -47,6 +47,8 @@ The map of the house, from the bottom up; what is below knows nothing of what is
         tables, described_tables, fits_maps (header_cards: what holds of the image's), label_images,
         pictures (sky_axes: the coordinates at their sides), diagnostics, completeness, summary, psf_files
         (and psf_page)
+        report         a run as a page, made of the parts in the folder page; report_pictures and report_sources put
+                       arrays and catalog into it
         thumbnails     large arrays -> the pixels that a picture has
         whole          a file that is written to its end, or an error
         staging        files appear only when all are whole

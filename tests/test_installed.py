@@ -56,6 +56,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     information = f"source_extraction-{source_extraction.__version__}.dist-info/"
     assert wheel.name == f"source_extraction-{source_extraction.__version__}-py3-none-any.whl"
     expected = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "source_extraction").rglob("*.py")}
+    page = REPOSITORY / "source_extraction" / "writers" / "page"
+    expected |= {str(path.relative_to(REPOSITORY)) for path in page.iterdir()}
     assert {name for name in names if not name.startswith(information)} == {*expected, "source_extraction/py.typed"}
 
 

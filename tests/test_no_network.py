@@ -37,7 +37,7 @@ iers.LeapSeconds._today = classmethod(lambda _: Time("2090-01-01", scale="tai"))
 RUN = "from source_extraction.faces.source_extractor import program\nprogram()\n"
 PRODUCTS = (
     "catalog.tsv,catalog.fits,catalog.ecsv,catalog.vot,background.fits,background_subtracted.fits,image.png,sources.png,"
-    "sources.reg,diagnostics.png,summary.json"
+    "sources.reg,diagnostics.png,report.html,summary.json"
 )
 
 

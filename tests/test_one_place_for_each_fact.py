@@ -22,6 +22,7 @@ from source_extraction.run.many import IMAGES_TABLE
 from source_extraction.run.products import DEFAULT_PRODUCTS, PRODUCTS
 from source_extraction.settings import OPTIONS as ALL_OPTIONS
 from source_extraction.settings import PhotometryOptions, as_typed
+from source_extraction.writers.report import CITATIONS
 from tests.conftest import REPOSITORY, TEST_DATA
 from tests.galaxy.forms import expanded
 from tests.galaxy.serve import FORMS, program_of, requirements
@@ -43,7 +44,7 @@ PARAMETERS = {
 }
 FORMATS = {
     ".tsv": "tabular", ".fits": "fits", ".ecsv": "txt", ".vot": "xml", ".png": "png", ".tiff": "tiff", ".reg": "txt",
-    ".json": "json",
+    ".json": "json", ".html": "html",
 }  # fmt: skip
 # conda-forge's matplotlib without a window toolkit.
 NAMES_ON_PYPI = {"matplotlib-base": "matplotlib"}
@@ -235,7 +236,8 @@ def test_files_that_a_job_needs() -> None:
     """Another machine is sent these alone; tests/galaxy/test_tool.py asks Galaxy which files they are."""
     for form, program in zip((FORM, JOIN_FORM, MANY_FORM), map(program_of, FORMS), strict=True):
         included = {include.get("path") for include in form.iterfind("required_files/include")}
-        assert included == {program, "source_extraction/*.py"}
+        pages = {"source_extraction/writers/page/*"} if form is FORM else set()
+        assert included == {program, "source_extraction/*.py", *pages}
 
 
 def test_the_form_that_joins() -> None:
@@ -248,11 +250,19 @@ def test_the_form_that_joins() -> None:
     assert (DETECTION_COLUMNS[0].name, NAME_COLUMN.name) == IDENTITY
 
 
+def test_the_page_names_what_the_form_cites() -> None:
+    cited = [citation.text for citation in MACROS.iterfind("xml[@name='citations']/citations/citation")]
+    assert [doi for _, doi, _ in CITATIONS] == cited
+    assert all(doi in README for doi in cited)
+
+
 def test_changelog_knows_this_version() -> None:
     assert f"## {source_extraction.__version__}\n" in (REPOSITORY / "CHANGELOG.md").read_text()
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md", "CHANGELOG.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/administration.md", "docs/tutorial.md", "CHANGELOG.md", "CONTRIBUTING.md"]
+)
 def test_links(page: str) -> None:
     """What a page links to and shows is there."""
     path = REPOSITORY / page

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 import source_extraction as se
 from tests.conftest import SCRIPT, TEST_DATA, succeed
 
-NAMES = ("image.png", "diagnostics.png", "sources.png", "background.png", "segmentation_map.png")
+NAMES = ("image.png", "diagnostics.png", "sources.png", "background.png", "segmentation_map.png", "report.html")
 SETTINGS = (
     "font.size: 24", "axes.titlesize: 40", "lines.linewidth: 8", "image.interpolation: nearest", "patch.linewidth: 9",
     "figure.facecolor: red", "axes.facecolor: red", "text.usetex: True", "axes.formatter.use_mathtext: True",

@@ -23,7 +23,7 @@ ORDER = (
     "image", "thumbnail", "greys", "kernel", "masked", "measured_image", "calibration", "saturated",
     "sky", "measured_sky", "threshold", "detections", "floored", "noise_factors",
     "psf", "fitted", "model", "measured", "text", "negated", "completeness",
-    "sky_thumbnail",
+    "sky_thumbnail", "background_thumbnail", "rms_thumbnail",
 )  # fmt: skip
 # What a step needs besides itself; what these need in turn comes with them.
 NEEDS = {
@@ -41,6 +41,8 @@ NEEDS = {
     "negated": ("detections",),
     "completeness": ("detections", "catalog"),
     "sky_thumbnail": ("sky",),
+    "background_thumbnail": ("sky",),
+    "rms_thumbnail": ("sky",),
 }
 # Steps that a progress bar counts, one each; reading another image to measure on and its background, too.
 LONG_STEPS = ("image", "sky", "detections", "measured", "psf", "fitted", "negated", "completeness")
@@ -128,7 +130,7 @@ def _number_of_long_steps(wanted: frozenset[str], settings: Settings) -> int:
 
 def import_modules(chosen: list[Product], steps: Steps) -> None:
     """Import what the products need: the sky coordinates and the modules of their writers, slow ones among them."""
-    modules = {product.module for product in chosen if not product.after_all_others}
+    modules = {product.module for product in chosen}
     for module in modules:
         import_module(f"..writers.{module}", __package__)
     # Where the image lies is asked for by these and by what is measured, and slow to find.

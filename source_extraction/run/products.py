@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from ..errors import InputError
 
@@ -82,19 +83,14 @@ def _image_png(path: Path, steps: Steps) -> None:
 
 def _background_png(path: Path, steps: Steps) -> None:
     from ..writers.pictures import draw_map
-    from ..writers.thumbnails import average
 
-    title = f"Background of {steps.settings.title}"
-    draw_map(path, average(steps.sky.background_map), steps.image, title, "Background")
+    draw_map(path, steps.background_thumbnail, steps.image, f"Background of {steps.settings.title}", "Background")
 
 
 def _background_rms_png(path: Path, steps: Steps) -> None:
     from ..writers.pictures import draw_map
-    from ..writers.thumbnails import average
 
-    title = f"Background noise of {steps.settings.title}"
-    rms = average(steps.sky.rms_map)
-    draw_map(path, rms, steps.image, title, "Background RMS")
+    draw_map(path, steps.rms_thumbnail, steps.image, f"Background noise of {steps.settings.title}", "Background RMS")
 
 
 def _segmentation_map_png(path: Path, steps: Steps) -> None:
@@ -213,7 +209,7 @@ def _completeness_png(path: Path, steps: Steps) -> None:
     draw_completeness(path, steps.completeness, steps.settings.title, unit=steps.image.unit)
 
 
-def _diagnostics_png(path: Path, steps: Steps) -> None:
+def _diagnostics_png(path: Path | BinaryIO, steps: Steps) -> None:
     from ..writers.diagnostics import draw_diagnostics
 
     draw_diagnostics(
@@ -246,6 +242,47 @@ def _residual_fits(path: Path, steps: Steps) -> None:
 
     image = steps.measured_image
     write_map(path, steps.residual(), image, steps.settings, unit=image.unit, still_the_image=True)
+
+
+def _report_html(path: Path, steps: Steps) -> None:
+    from ..writers.report import write_report
+    from ..writers.report_pictures import layers
+
+    write_report(
+        path,
+        summary=steps.summary(count_negated=False),
+        advice=steps.advice,
+        catalog=steps.catalog,
+        image=steps.image,
+        pictures=layers(
+            steps.thumbnail,
+            steps.sky_thumbnail,
+            steps.background_thumbnail,
+            steps.rms_thumbnail,
+            steps.detections.segmentation,
+            unit=steps.image.unit,
+            rows_from_top=steps.image.rows_from_top,
+        ),
+        diagnostics=_diagnostics(path.with_name("diagnostics.png"), steps),
+    )
+
+
+def _tell_of_the_depth(steps: Steps) -> None:
+    depth, unit = steps.depth, steps.measured_image.unit
+    magnitude = "" if depth.magnitude is None else f", magnitude {depth.magnitude:.2f}"
+    steps.log.say(
+        f"Depth: a flux of {depth.flux:.4g}{unit and ' '}{unit}{magnitude}, is {depth.sigma} times the noise in an "
+        f"aperture of {depth.aperture_diameter:g} pixels in diameter"
+    )
+
+
+def _diagnostics(made: Path, steps: Steps) -> bytes:
+    """The figure of the diagnostics: the product, where this run has made it, else one for the page alone."""
+    if made.exists():
+        return made.read_bytes()
+    drawn = BytesIO()
+    _diagnostics_png(drawn, steps)
+    return drawn.getvalue()
 
 
 def _summary_json(path: Path, steps: Steps) -> None:
@@ -447,6 +484,16 @@ PRODUCTS = {
             ("completeness",),
             "completeness",
             _completeness_png,
+        ),
+        Product(
+            "report.html",
+            "a page that shows the run, to look at in a browser and to send to others: words, a picture to zoom into, "
+            "a table to sort, diagnostics, options; it needs no other file and no network",
+            ("catalog", "depth", "advice", "thumbnail", "sky_thumbnail", "background_thumbnail", "rms_thumbnail"),
+            "report",
+            _report_html,
+            _tell_of_the_depth,
+            after_all_others=True,
         ),
         Product(
             "summary.json",

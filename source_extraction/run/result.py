@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable
 from functools import cached_property
 from io import BytesIO
@@ -25,19 +24,6 @@ if TYPE_CHECKING:
 
 ROWS_SHOWN = 5
 DOTS_PER_INCH_SHOWN = 90
-COLUMNS_SHOWN = (
-    "label",
-    "x",
-    "y",
-    "ra",
-    "dec",
-    "flux_auto",
-    "flux_auto_err",
-    "snr",
-    "flux_radius",
-    "flag",
-    "flag_phot",
-)
 
 
 class Result:
@@ -192,24 +178,13 @@ class Result:
         return ax
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: counts, picture, first rows."""
-        import base64
-
+        """What a notebook shows: a part of report.html, with the words, a picture and the first rows."""
         from ..writers.pictures import draw_sources
+        from ..writers.report import for_a_notebook
 
         steps, picture = self._steps, BytesIO()
         draw_sources(
             picture, steps.sky_thumbnail, steps.detections.sources, steps.image, steps.title, DOTS_PER_INCH_SHOWN
         )
-        encoded = base64.b64encode(picture.getvalue()).decode()
-        shown = [name for name in COLUMNS_SHOWN if name in steps.catalog]
-        rows = self.to_pandas().reset_index()[shown].head(ROWS_SHOWN).to_html(index=False, border=0)
-        facts = [f"background {steps.sky.background:.6g}, RMS {steps.sky.rms:.6g}"]
-        facts.append(f"threshold {steps.threshold.describe()}")
-        warned = "".join(f"<p>Warning: {html.escape(warning)}</p>" for warning in self.warnings)
-        more = f"<p>... {len(self)} rows, {len(steps.catalog.columns)} columns: to_table()</p>"
-        return (
-            f"<p><b>{html.escape(steps.title)}</b>: {html.escape('; '.join(facts))}</p>{warned}"
-            f'<img alt="{html.escape(steps.title)}" style="max-width: 640px" src="data:image/png;base64,{encoded}">'
-            f"{rows}{more if len(self) > ROWS_SHOWN else ''}"
-        )
+        summary = steps.summary(count_negated=False)
+        return for_a_notebook(summary, steps.advice, steps.catalog, picture.getvalue(), ROWS_SHOWN)

@@ -422,15 +422,30 @@ class Steps:
 
         return self.sky.unit * average(self.sky.pixels, self.sky.masked)
 
+    @cached_property
+    def background_thumbnail(self) -> np.ndarray:
+        """The background, in the image's unit, in as many pixels as a picture has."""
+        from ..writers.thumbnails import average
+
+        return average(self.sky.background_map)
+
+    @cached_property
+    def rms_thumbnail(self) -> np.ndarray:
+        """The same of its noise."""
+        from ..writers.thumbnails import average
+
+        return average(self.sky.rms_map)
+
     @property
     def title(self) -> str:
         """What stands above pictures of the sources."""
         return f"{len(self.detections)} sources in {self.settings.title}"
 
-    def summary(self) -> dict[str, Any]:
-        """The run in numbers."""
+    def summary(self, *, count_negated: bool = True) -> dict[str, Any]:
+        """The run in numbers; those of the negated image may be left out where they were not asked for otherwise."""
         from ..writers.summary import summarize
 
+        negated = self.negated if count_negated or "negated" in self.__dict__ else None
         return summarize(
             self.settings,
             self.image,
@@ -441,7 +456,7 @@ class Steps:
             self.calibration,
             self.depth,
             self.noise_factors,
-            negated=self.negated,
+            negated=negated,
             completeness=self.completeness if self._measures_completeness else None,
             warnings=self.log.warnings,
             seconds=self.log.seconds,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -25,7 +25,7 @@ MOST_BINS = 40
 
 @own_style()
 def draw_diagnostics(
-    path: Path,
+    path: Path | BinaryIO,
     catalog: Catalog,
     sky: Sky,
     threshold: Threshold,

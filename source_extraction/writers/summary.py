@@ -41,7 +41,7 @@ def summarize(
     depth: Depth,
     noise_factors: dict[float, float],
     *,
-    negated: int,
+    negated: int | None,
     completeness: Completeness | None,
     warnings: list[str],
     seconds: dict[str, float],
@@ -49,7 +49,7 @@ def summarize(
     """What was run, on what, and what came out; a number that is none is None. Fluxes are in the image's units.
 
     `noise_factors` are those of the errors by the diameter of an aperture in pixels, `negated` is the number of
-    detections on the negated image, `completeness` None where it was not asked for.
+    detections on the negated image, None where they were not counted, `completeness` None where it was not asked for.
     """
     flags = catalog["flag_phot"]
     facts = {

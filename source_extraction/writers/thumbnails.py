@@ -45,6 +45,12 @@ def downsample_labels(labels: np.ndarray) -> np.ndarray:
     return downsampled
 
 
+def covered(shape: tuple[int, int]) -> tuple[int, int]:
+    """Height and width, in pixels of an image of that shape, of what its picture shows: whole blocks."""
+    (rows, columns), (height, width) = _Blocks.of(shape)
+    return rows * height, columns * width
+
+
 class _Blocks(NamedTuple):
     """The whole blocks of an image: their numbers of rows and columns, and the (height, width) of one."""
 

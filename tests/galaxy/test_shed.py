@@ -19,6 +19,7 @@ REPOSITORIES = {
     "source_extractor_join": ("join_catalogs.py", "join_catalogs.xml"),
     "source_extractor_many": ("source_extractor.py", "source_extractor_many.xml"),
 }
+PAGE = REPOSITORY / "source_extraction" / "writers" / "page"
 MOST_TEST_DATA = 1_000_000  # bytes
 
 # As planemo uploads them.
@@ -64,7 +65,8 @@ def test_files(shed: Path, name: str) -> None:
     program, form = REPOSITORIES[name]
     imported = [element.text for element in ElementTree.parse(REPOSITORY / form).iterfind("macros/import")]
     package = {f"source_extraction/{file}" for file in files(REPOSITORY / "source_extraction") if file.endswith(".py")}
-    expected = {program, form, "LICENSE", *imported, *package}
+    pages = {f"source_extraction/writers/page/{file}" for file in files(PAGE)} if name == "source_extractor" else set()
+    expected = {program, form, "LICENSE", *imported, *package, *pages}
     assert files(shed / name) == expected | {f"test-data/{file}" for file in named_in_tests(REPOSITORY / form)}
 
 

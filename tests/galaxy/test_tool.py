@@ -82,7 +82,7 @@ print(json.dumps(required.find_required_files(sys.argv[2])))
 
 @pytest.mark.parametrize(("form", "program"), list(zip(FORMS, PROGRAMS, strict=True)))
 def test_files_that_a_job_needs(galaxy_environment: Path, tmp_path: Path, form: str, program: str) -> None:
-    """Another machine is sent these alone, as Galaxy finds them: the program and every module of the package."""
+    """Another machine is sent these alone, as Galaxy finds them: the program, the package, the page's parts."""
     checkout = tmp_path / "checkout"
     shutil.copytree(REPOSITORY, checkout, ignore=shutil.ignore_patterns(".git", ".environments"))
     command = [galaxy_environment / "bin/python", "-c", FIND_REQUIRED_FILES, checkout / form, checkout]
@@ -90,7 +90,9 @@ def test_files_that_a_job_needs(galaxy_environment: Path, tmp_path: Path, form: 
     assert run.returncode == 0, run.stderr
     modules = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "source_extraction").rglob("*.py")}
     assert "source_extraction/core/tiles.py" in modules
-    assert sorted(json.loads(run.stdout)) == sorted({program, *modules})
+    page = REPOSITORY / "source_extraction" / "writers" / "page"
+    pages = {str(path.relative_to(REPOSITORY)) for path in page.iterdir()} if form == FORMS[0] else set()
+    assert sorted(json.loads(run.stdout)) == sorted({program, *modules, *pages})
 
 
 OUT_OF_RANGE = {
