@@ -12,7 +12,7 @@ import re
 import types
 import typing
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -295,8 +295,15 @@ class DetectionOptions(_Checked):
     filter_case: str = _option(
         "default",
         "filter",
-        "kernel the image is convolved with before the threshold: 3 x 3 (1 2 1, 2 4 2, 1 2 1), none, or a file's",
-        choices=("default", "none", "file"),
+        "kernel the image is convolved with before the threshold: 3 x 3 (1 2 1, 2 4 2, 1 2 1), none, a file's, or a "
+        "Gaussian as wide as stars (gauss), which needs a lower threshold",
+        choices=("default", "none", "file", "gauss"),
+    )
+    filter_fwhm: float | None = _option(
+        None,
+        "filter",
+        "FWHM of the Gaussian kernel in pixels; needs --filter_case gauss",
+        bounds=Bounds(least=0.5, most=100),
     )
     filter_type: str = _option(
         "matched",
@@ -325,6 +332,23 @@ class DetectionOptions(_Checked):
         "Moffat exponent of the neighbour's assumed wing: lower deletes more",
         bounds=Bounds(above=0),
     )
+
+    follow_advice: bool = _option(
+        False,
+        "advice",
+        "where the first result is judged to be wrong and an option cures it, run once more with that; the products "
+        "are those of the second run",
+    )
+
+    def __post_init__(self) -> None:
+        """A width belongs to a Gaussian, and a Gaussian has one."""
+        super().__post_init__()
+        if self.filter_case == "gauss" and self.filter_fwhm is None:
+            raise InputError("filter_case gauss", "its width is not given", "add --filter_fwhm PIXELS")
+        if self.filter_case != "gauss" and self.filter_fwhm is not None:
+            raise InputError(
+                "filter_fwhm", f"--filter_case {self.filter_case} does not use it", "add --filter_case gauss"
+            )
 
 
 @dataclass(frozen=True)
@@ -537,7 +561,8 @@ def options_of(group: type) -> tuple[Option, ...]:
 
 # In the order in which users read of them.
 SECTIONS = (
-    "output", "input", "detection", "filter", "deblending", "cleaning", "background", "photometry", "bright sources",
+    "output", "input", "advice", "detection", "filter", "deblending", "cleaning", "background", "photometry",
+    "bright sources",
 )  # fmt: skip
 GROUPS: dict[str, type] = {
     "detection": DetectionOptions,
@@ -565,6 +590,7 @@ class Settings:
     background: BackgroundOptions = BackgroundOptions()
     photometry: PhotometryOptions = PhotometryOptions()
     bright: BrightMaskOptions = BrightMaskOptions()
+    followed: tuple[str, ...] = ()  # the options that are as advice said
 
     @classmethod
     def of(cls, image: Path | InMemory, *, wcs: Any = None, unit: str | None = None, **options: Any) -> "Settings":
@@ -609,7 +635,20 @@ class Settings:
     def parameters(self) -> dict[str, Any]:
         """The options that decide what is found, by name: what an output records. Files by their names."""
         recorded = [option.name for option in OPTIONS.values() if option.section != "output"]
-        return {name: _recorded(getattr(getattr(self, _GROUP_OF[name]), name)) for name in recorded}
+        return {name: _recorded(self.option(name)) for name in recorded}
+
+    def option(self, name: str) -> Any:
+        """The value of an option."""
+        return getattr(getattr(self, _GROUP_OF[name]), name)
+
+    def following(self, changes: dict[str, Any]) -> "Settings":
+        """The same with the options that an advice changes; it is not followed once more."""
+        groups: dict[str, dict[str, Any]] = {}
+        for name, value in (changes | {"follow_advice": False}).items():
+            value = OPTIONS[name].from_text(value) if isinstance(value, str) else value
+            groups.setdefault(_GROUP_OF[name], {})[name] = value
+        changed = {name: replace(getattr(self, name), **given) for name, given in groups.items()}
+        return replace(self, **changed, followed=tuple(changes))
 
 
 def as_cell(text: str) -> str:
@@ -630,3 +669,9 @@ def as_typed(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value)
     return str(value)
+
+
+def as_options(values: dict[str, Any]) -> str:
+    """Options as they are typed on the command line, with a number in as few digits as it needs."""
+    shown = ((name, f"{value:.15g}" if isinstance(value, float) else as_typed(value)) for name, value in values.items())
+    return " ".join(f"--{name} {value}" for name, value in shown)

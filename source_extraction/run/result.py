@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
     from matplotlib.axes import Axes
 
+    from ..core.advice import Advice
+
 ROWS_SHOWN = 5
 DOTS_PER_INCH_SHOWN = 90
 COLUMNS_SHOWN = (
@@ -60,6 +62,9 @@ class Result:
         The celestial WCS of the image, 2-D, for pixel positions counted from 0.
     warnings : list of str
         What one should act on, a sentence each.
+    advice : list of Advice
+        What is wrong with the run, the most important first: `id`, `seen`, `evidence` in numbers, and `change`, the
+        options that cure it.
     summary : dict
         The run in numbers, as summary.json has them.
     """
@@ -102,6 +107,10 @@ class Result:
     @property
     def warnings(self) -> list[str]:
         return list(self._steps.log.warnings)
+
+    @property
+    def advice(self) -> list[Advice]:
+        return list(self._steps.advice)
 
     @property
     def summary(self) -> dict[str, Any]:

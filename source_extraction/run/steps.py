@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..core.correlation import Correlation
     from ..core.depth import Depth
     from ..core.detections import Detections
+    from ..core.evidence import Glimpse
     from ..core.photometry import Calibration, Measurable
     from ..core.sky import NoiseMap, Sky
     from ..core.threshold import Threshold
@@ -68,7 +69,7 @@ class Steps:
             image = self._read()
             said.append(f"Image: {image.describe()}")
         if image.others:
-            self.log.say(f"Also there: {image.others}" + (f": {image.uses}" if image.uses else ""))
+            self.log.say(f"Also there: {image.describe_others()}")
         if self._take(image) == 0:
             self.log.warn(f"no pixel of {image.source} is exactly {files.missing:g}: --missing leaves out nothing")
         if files.unit is not None:
@@ -109,28 +110,34 @@ class Steps:
     @cached_property
     def kernel(self) -> np.ndarray | None:
         """The weights of the filter, None for none; the log says what the choice means for the threshold."""
+        from ..core.filters import DEFAULT_KERNEL, gaussian_kernel
         from ..core.threshold import filter_hint
-        from ..readers.kernels import DEFAULT_KERNEL, read_kernel
+        from ..readers.kernels import read_kernel
 
         options, path = self.settings.detection, self.settings.files.filter_file
         if hint := filter_hint(options):
             self.log.say(hint)
         if options.filter_case == "none":
             return None
-        if path is None:
+        if options.filter_fwhm is not None:
+            weights, source = gaussian_kernel(options.filter_fwhm), f"Gaussian of FWHM {options.filter_fwhm:g} pixels"
+            remarks: list[str] = []
+        elif path is not None:
+            kernel, source = read_kernel(path), str(path)
+            weights, remarks = kernel.weights, kernel.remarks
+        else:
             return DEFAULT_KERNEL
-        kernel = read_kernel(path)
-        (rows, columns), (height, width) = kernel.weights.shape, self.image.shape
+        (rows, columns), (height, width) = weights.shape, self.image.shape
         if rows > height or columns > width:
             raise InputError(
-                path,
+                source,
                 f"the kernel ({columns} x {rows}) is larger than the image ({width} x {height})",
                 "give a smaller kernel",
             )
-        self.log.say(f"Filter: {path}, {columns} x {rows}")
-        for remark in kernel.remarks:
+        self.log.say(f"Filter: {source}, {columns} x {rows}")
+        for remark in remarks:
             self.log.warn(remark)
-        return kernel.weights
+        return weights
 
     @cached_property
     def mask(self) -> np.ndarray | None:
@@ -311,19 +318,66 @@ class Steps:
         return text or [tsv_header(self.catalog), tsv_rows(self.catalog)]
 
     @cached_property
-    def negated(self) -> int:
-        """The number of detections on the negated image. It needs the pixels of `sky`."""
+    def glimpse(self) -> Glimpse:
+        """What the image shows before its pixels become those of `sky`."""
+        from ..core.evidence import Glimpse
+
+        return Glimpse.of(self.image, self.masked)
+
+    @cached_property
+    def negated(self) -> int | None:
+        """The number of detections on the negated image, None where its noise is not symmetric (`is_symmetric`).
+
+        Of a large image it is that of a part, times what the part is of the whole. It needs the pixels of `sky`.
+        """
         from ..core.detection import count_negated
+        from ..core.evidence import is_symmetric, noise_of
 
         with self.log.step("Extracting from the negated image") as said:
+            if not is_symmetric(noise_of(self.sky, self.detections.segmentation)):
+                return None
             number = count_negated(self.sky, self.kernel, self.threshold, self.settings.detection, self.workers)
             said.append(f"Detections on the negated image: {number}; about as many of the sources are noise")
         return number
 
     @cached_property
     def advice(self) -> list[Advice]:
-        """What is wrong with the run, and what to change, the most important first."""
-        return []
+        """What is wrong with the run, and what to change, the most important first. It needs the pixels of `sky`."""
+        from ..core.advice import advise
+        from ..core.evidence import Evidence
+
+        with self.log.step("Judging the run") as said:
+            given = advise(
+                Evidence(
+                    self.settings, self.image, self.glimpse, self.sky, self.detections, self.negated,
+                    self._recounted, self._of_photons,
+                )
+            )  # fmt: skip
+            said.append(f"Advice: {len(given)}" if given else "Advice: none")
+        for advice in given:
+            self.log.say(f"Advice: {advice}")
+        return given
+
+    def _recounted(self, thresh: float) -> tuple[int, int]:
+        """The numbers of detections on the image and on the negated one at another threshold."""
+        from ..core.detection import count, count_negated
+        from ..core.threshold import Threshold
+
+        options = replace(self.settings.detection, thresh=thresh)
+        threshold = Threshold.of(self.sky, options)
+        numbers = (each(self.sky, self.kernel, threshold, options, self.workers) for each in (count, count_negated))
+        found, negated = numbers
+        return found, negated
+
+    def _of_photons(self, thresh: float) -> int:
+        """The number of detections at a threshold in an image of photons that is nothing but background."""
+        from ..core.detection import count
+        from ..core.evidence import photons_like
+        from ..core.threshold import Threshold
+
+        options = replace(self.settings.detection, thresh=thresh)
+        photons = photons_like(self.sky, self.settings.background)
+        return count(photons, self.kernel, Threshold.of(photons, options), options, self.workers)
 
     @cached_property
     def depth(self) -> Depth:
@@ -359,6 +413,7 @@ class Steps:
             self.depth,
             self.noise_factors,
             negated=self.negated,
+            advice=self.advice,
             warnings=self.log.warnings,
             seconds=self.log.seconds,
         )
