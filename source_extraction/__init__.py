@@ -18,6 +18,7 @@ The map of the house, from the bottom up; what is below knows nothing of what is
         mesh           background and noise in the cells of an image: SEP's, or those of few_values
         source_mask    what a second estimate of the background does without: sources and what is around them
         threshold      what a pixel must exceed
+        filters        the kernels of the filter
         detection      a Sky -> Detections: a record per source, the segmentation map (detections)
                        tiles, parents and windows divide large images among the processes of `processes`;
                        sep_extract keeps SEP's buffers large enough, and masked pixels out of the sources (records)
@@ -27,6 +28,7 @@ The map of the house, from the bottom up; what is below knows nothing of what is
         columns        what every column of the catalog is
         catalog        all these -> the catalog
         depth          how faint a source could be
+        evidence       what a run shows of its image, and advice: what that says is wrong, and which options cure it
         bright_mask    the segmentation map -> a mask of the brightest sources
 
     readers/    files and arrays -> images, and what comes with them: mask, noise_map, kernels, calibration

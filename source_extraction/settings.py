@@ -436,6 +436,18 @@ class BrightMaskOptions(_Checked):
     )
 
 
+@dataclass(frozen=True)
+class PictureOptions(_Checked):
+    """What the pictures show; no number depends on it."""
+
+    draw: str = _option(
+        "ellipses",
+        "output",
+        "in sources.png: ellipses, and the outlines of sources that are none; or the outlines of all (outlines)",
+        choices=("ellipses", "outlines"),
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class FileOptions(_Checked):
     """Which images are read, and what their pixels mean.
@@ -569,6 +581,7 @@ GROUPS: dict[str, type] = {
     "background": BackgroundOptions,
     "photometry": PhotometryOptions,
     "bright": BrightMaskOptions,
+    "pictures": PictureOptions,
     "files": FileOptions,
 }
 OPTIONS = {
@@ -590,6 +603,7 @@ class Settings:
     background: BackgroundOptions = BackgroundOptions()
     photometry: PhotometryOptions = PhotometryOptions()
     bright: BrightMaskOptions = BrightMaskOptions()
+    pictures: PictureOptions = PictureOptions()
     followed: tuple[str, ...] = ()  # the options that are as advice said
 
     @classmethod
@@ -644,8 +658,8 @@ class Settings:
     def following(self, changes: dict[str, Any]) -> "Settings":
         """The same with the options that an advice changes; it is not followed once more."""
         groups: dict[str, dict[str, Any]] = {}
-        for name, value in (changes | {"follow_advice": False}).items():
-            value = OPTIONS[name].from_text(value) if isinstance(value, str) else value
+        for name, new in (changes | {"follow_advice": False}).items():
+            value = OPTIONS[name].from_text(new) if isinstance(new, str) else new
             groups.setdefault(_GROUP_OF[name], {})[name] = value
         changed = {name: replace(getattr(self, name), **given) for name, given in groups.items()}
         return replace(self, **changed, followed=tuple(changes))

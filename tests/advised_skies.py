@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
+from scipy.fft import dctn, idctn
 
 SAME_SOURCE = 3.0  # pixels
 NOISE = 10.0
@@ -156,10 +157,7 @@ def correlated(seed: int = 0, *, smoothing: float = 1.2) -> Known:
 
 def quantised(seed: int = 0) -> Known:
     """A picture of grey levels whose noise is compressed as JPEG does: blocks of a few coefficients."""
-    random = np.random.default_rng(seed)
     known = of_stars(seed, shape=(400, 480))
-    from scipy.fft import dctn, idctn
-
     image = (known.pixels - 200) / NOISE * 2 + 20
     blocks = image.reshape(50, 8, 60, 8).transpose(0, 2, 1, 3)
     coefficients = dctn(blocks, axes=(2, 3), norm="ortho")

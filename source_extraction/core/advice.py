@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,8 +30,9 @@ MOST_CELLS = 4  # a cell of the mesh should be so many times as large as the lar
 CONTRAST_OF_SPOTS = 0.4
 CONTRAST_OF_CROWDED = 0.0001
 # The ellipses of networks are larger than the image together, and their pixels fill little of them.
-COVERED_BY_ELLIPSES, FILLED = 1.0, 0.5
-FRAME = 0.05  # share of an image that lies outside of it, from which its noise is wrong
+COVERED_BY_ELLIPSES, FILLED = 1.0, 0.35
+# The share of an image that lies outside of it, from which its noise is wrong; and from which nothing is inside.
+FRAME, ALL = 0.1, 0.99
 # Without a filter a chance group of 5 pixels above this is in none of ten images of 4096 x 4096.
 THRESH_UNFILTERED = 2.5
 FEWEST_SINGLE, SHARE_OF_SINGLE = 10, 0.3
@@ -80,7 +80,7 @@ def _zeros_outside(seen: Evidence) -> Advice | None:
     if seen.frame is None or seen.option("missing") is not None or seen.step is not None:
         return None
     value, share = seen.frame
-    if share < FRAME:
+    if not FRAME <= share < ALL:
         return None
     return Advice(
         "zeros_outside",
@@ -189,7 +189,7 @@ def _noise_in_catalog(seen: Evidence) -> Advice | None:
         "quantised" if few_levels else "noise_in_catalog",
         "the image has few grey levels, and their noise is taken for sources"
         if few_levels
-        else "much of the catalog is noise, as in images that were resampled",
+        else "much of the catalog is noise, which has the size of sources at this threshold",
         {"detections_on_the_negated_image": seen.negated, "sources": len(seen.sources)},
         seen.recounted,
     )
@@ -213,9 +213,7 @@ def _hot_pixels(seen: Evidence) -> Advice | None:
 
 def _unused_planes(seen: Evidence) -> Advice | None:
     """What the file has for this image and nobody asked for."""
-    file, change = seen.settings.files.image, {}
-    if not isinstance(file, Path):
-        return None
+    file, change = seen.settings.files.image, dict[str, Any]()
     for use in seen.image.uses:
         if all(seen.option(name) in (None, "float_globalrms", "rms") for name in use):
             change |= {name: f"{file}{value}" if value.startswith("[") else value for name, value in use.items()}
@@ -282,7 +280,7 @@ def _shown(value: Any) -> str:
 # Of the kinds in one row only the first that is seen is given: it explains the others.
 KINDS: tuple[tuple[Callable[[Evidence], Advice | None], ...], ...] = (
     (
-        _zeros_outside, _no_noise, _photon_counts, _spots_on_structure, _larger_than_mesh, _crowded, _not_spots,
+        _zeros_outside, _no_noise, _photon_counts, _not_spots, _spots_on_structure, _larger_than_mesh, _crowded,
         _noise_in_catalog,
     ),
     (_hot_pixels,),

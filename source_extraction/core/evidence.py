@@ -30,9 +30,9 @@ MARGIN = 4
 LOW_TAIL, LOWEST_TAIL, UPPER_HALF = (1.75, 2.3), (2.2, 5.0), (0.75, 1.4)
 # A large source is looked into for peaks: pixels (averaged over 3 x 3) that are `PEAK` of their noise above all
 # places so far away.
-PEAK, REACHES, DIRECTIONS, PIXELS_LOOKED_INTO = 8.0, (4, 7), 16, 4_000_000
+PEAK, REACHES, DIRECTIONS, PIXELS_LOOKED_INTO = 8.0, (4, 7), 32, 4_000_000
 LEAST_CONTRAST = 0.15  # of a peak, in its light; the texture of a cell has less
-SHARE_WITH_PEAKS, FEWEST_PEAKS, PEAKS_A_SOURCE = 0.2, 20, 3
+SHARE_WITH_PEAKS, FEWEST_PEAKS, PEAKS_A_SOURCE, PIXELS_A_PEAK = 0.2, 20, 3, 30
 
 
 class Glimpse(NamedTuple):
@@ -118,6 +118,16 @@ def is_symmetric(noise: np.ndarray) -> bool:
     half = middle - below
     measured = ((middle - low, LOW_TAIL), (middle - lowest, LOWEST_TAIL), (above - middle, UPPER_HALF))
     return bool(half > 0 and all(least * half <= value <= most * half for value, (least, most) in measured))
+
+
+def floored_sources(sky: Sky, segmentation: np.ndarray, glimpse: Glimpse) -> tuple[int, bool]:
+    """How many sources have pixels in which the RMS map stands at its floor; whether the image has one value there."""
+    floored = sky.floored() if sky.rms > 0 else np.zeros(0, dtype=int)
+    labels = np.unique(segmentation.ravel()[floored])
+    y, x = np.divmod(floored, segmentation.shape[1])
+    seen = (y % glimpse.stride == 0) & (x % glimpse.stride == 0)
+    flat = glimpse.flat[y[seen] // glimpse.stride, x[seen] // glimpse.stride]
+    return int(np.count_nonzero(labels)), bool(len(flat) and flat.mean() > 0.5)
 
 
 def photons_like(sky: Sky, options: BackgroundOptions) -> Sky:
@@ -239,11 +249,16 @@ class Evidence:
         low, middle, high = np.percentile(gaussian_fwhm(bright["a"], bright["b"]), (15.87, 50, 84.13))
         return float(middle) if (high - low) / 2 < 0.15 * middle else None
 
+    @property
+    def large(self) -> np.ndarray:
+        """Which sources are larger than half a cell."""
+        return self.extents > self.cell / 2
+
     @cached_property
     def peaks(self) -> Peaks:
         """The peaks inside of the sources that are larger than half a cell, the largest first."""
         found: list[Peaks] = []
-        large = np.flatnonzero(self.extents > self.cell / 2)
+        large = np.flatnonzero(self.large)
         pixels = 0
         for row in large[np.argsort(-self.sources["npix"][large])].tolist():
             source = self.sources[row]
@@ -264,11 +279,13 @@ class Evidence:
     @property
     def many_peaks(self) -> Peaks | None:
         """The peaks of large sources where these hold much of the light and far more peaks than the catalog has."""
-        if self.share_of_light(self.extents > self.cell / 2) < SHARE_WITH_PEAKS:
+        number = int(np.count_nonzero(self.large))
+        least = max(FEWEST_PEAKS, PEAKS_A_SOURCE * number, len(self.sources) / 10)
+        # There is no room for more peaks than these.
+        room = float(self.sources["npix"][self.large].sum()) / PIXELS_A_PEAK
+        if room < least or self.share_of_light(self.large) < SHARE_WITH_PEAKS:
             return None
-        large = int(np.count_nonzero(self.extents > self.cell / 2))
-        number = self.peaks.number
-        return self.peaks if number > max(FEWEST_PEAKS, PEAKS_A_SOURCE * large, len(self.sources) / 10) else None
+        return self.peaks if self.peaks.number > least else None
 
     @cached_property
     def ellipses_cover(self) -> float:
@@ -301,35 +318,32 @@ class Evidence:
 
 def _peaks_in(pixels: np.ndarray, inside: np.ndarray, rms: float) -> Peaks:
     """The peaks of the pixels that are `inside` a source, in a box around it; `rms` is the noise of a pixel."""
-    smooth = _mean3(pixels)
+    width = pixels.shape[1]
+    margin = max(REACHES)
+    padded = np.pad(pixels, margin + 1, mode="edge")
+
+    def moved(image: np.ndarray, dy: int, dx: int, edge: int) -> np.ndarray:
+        return image[edge + dy : image.shape[0] - edge + dy, edge + dx : image.shape[1] - edge + dx]
+
+    smooth = np.add.reduce([moved(padded, dy, dx, 1) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]) / np.float32(9)
+    middle = moved(smooth, 0, 0, margin)
+    beside = [moved(smooth, dy, dx, margin) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+    local = np.flatnonzero(inside & (middle >= np.maximum.reduce(beside)))
+    y, x = np.divmod(local, width)
+    values = middle[y, x]
     found = []
     for reach in REACHES:
-        around = np.full_like(smooth, -np.inf)
-        for angle in np.linspace(0, 2 * np.pi, DIRECTIONS, endpoint=False):
-            moved = _moved(smooth, round(reach * np.sin(angle)), round(reach * np.cos(angle)))
-            np.maximum(around, moved, out=around)
-        local = smooth >= np.max([_moved(smooth, dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)], axis=0)
+        angles = np.linspace(0, 2 * np.pi, DIRECTIONS, endpoint=False)[:, np.newaxis]
+        rows, columns = (np.rint(reach * each(angles)).astype(int) + margin for each in (np.sin, np.cos))
+        around = smooth[y + rows, x + columns].max(axis=0)
         # A mean of nine pixels has a third of their noise, if it is their own.
-        chosen = inside & local & (smooth - around > np.maximum(PEAK * rms / 3, LEAST_CONTRAST * smooth))
+        chosen = values - around > np.maximum(PEAK * rms / 3, LEAST_CONTRAST * values)
         number = int(np.count_nonzero(chosen))
-        contrast = np.median(1 - around[chosen] / smooth[chosen]) if number else 0.0
-        found.append(Peaks(number, float(contrast), float(reach)))
+        contrast = float(np.median(1 - around[chosen] / values[chosen])) if number else 0.0
+        found.append(Peaks(number, contrast, float(reach)))
     return max(found, key=lambda peaks: peaks.number)
 
 
 def _ends(sample: np.ndarray, flat: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """First and last row and column of both."""
     return [(sample[part], flat[part]) for part in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1])]
-
-
-def _mean3(pixels: np.ndarray) -> np.ndarray:
-    padded = np.pad(pixels, 1, mode="edge")
-    rows = padded[:-2] + padded[1:-1] + padded[2:]
-    return np.asarray((rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]) / 9)
-
-
-def _moved(pixels: np.ndarray, dy: int, dx: int) -> np.ndarray:
-    """The pixels moved; at the ends the outermost ones again."""
-    height, width = pixels.shape
-    rows, columns = np.clip(np.arange(height) + dy, 0, height - 1), np.clip(np.arange(width) + dx, 0, width - 1)
-    return pixels[np.ix_(rows, columns)]

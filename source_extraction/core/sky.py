@@ -134,12 +134,15 @@ class Sky:
         """Whether the background RMS is SEP's, which the wings of sources raise by a few per cent."""
         return not isinstance(self._mesh, CellMesh) or self._mesh.step is None
 
-    def floored_pixels(self) -> int:
-        """In how many pixels the RMS map stands at its floor, SEP's being lower."""
+    def floored(self) -> np.ndarray:
+        """The pixels in which the RMS map stands at its floor, SEP's being lower: flat indices."""
         rms = self.sigma if self.noise_map is None else self.working_rms_map()
         # Rows at a time, as everywhere: to touch memory for the first time is what takes longest here.
-        blocks = (rms[start : start + ROWS_AT_A_TIME] for start in range(0, len(rms), ROWS_AT_A_TIME))
-        return sum(int(np.count_nonzero(block == self._rms_floor)) for block in blocks)
+        starts = range(0, len(rms), ROWS_AT_A_TIME)
+        found = [np.flatnonzero(rms[start : start + ROWS_AT_A_TIME] == self._rms_floor) for start in starts]
+        return np.concatenate(
+            [each + start * rms.shape[1] for each, start in zip(found, starts, strict=True)], dtype=np.int64
+        )
 
     @property
     def _rms_floor(self) -> np.float32:

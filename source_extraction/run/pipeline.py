@@ -28,13 +28,14 @@ ORDER = (
 NEEDS = {
     "thumbnail": ("image",),
     "greys": ("thumbnail",),
-    "sky": ("image", "masked", "floored"),
-    "detections": ("sky", "kernel", "threshold", "advice"),
+    "sky": ("image", "masked"),
+    "detections": ("sky", "kernel", "threshold", "floored", "advice"),
     "measured": ("detections", "measured_image", "calibration", "saturated", "measured_sky", "noise_factors"),
     "catalog": ("measured",),
     "text": ("measured",),
     "depth": ("measured",),
     "negated": ("detections",),
+    "floored": ("glimpse",),
     "advice": ("glimpse", "negated"),
     "sky_thumbnail": ("sky",),
 }

@@ -107,7 +107,7 @@ def _segmentation_map_png(path: Path, steps: Steps) -> None:
 def _sources_png(path: Path, steps: Steps) -> None:
     from ..writers.pictures import draw_sources
 
-    draw_sources(path, steps.sky_thumbnail, steps.detections.sources, steps.image, steps.title)
+    draw_sources(path, steps.sky_thumbnail, steps.detections, steps.image, steps.title, outlines=steps.draws_outlines)
 
 
 def _catalog_fits(path: Path, steps: Steps) -> None:
@@ -278,7 +278,7 @@ PRODUCTS = {
         Product(
             "sources.png",
             "the image without its background; each source has a red ellipse (3 sigma: width 6 `a`, height 6 `b`, "
-            "angle `theta`), and blue is masked",
+            "angle `theta`), or its outline where that is no ellipse; blue is masked",
             ("detections", "sky_thumbnail"),
             "pictures",
             _sources_png,

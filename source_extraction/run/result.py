@@ -174,7 +174,7 @@ class Result:
         return [target / product.name for product in chosen]
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the background-subtracted image with an ellipse (3 sigma) around each source.
+        """Draw the background-subtracted image with an ellipse (3 sigma) around each source, or its outline.
 
         Parameters
         ----------
@@ -194,7 +194,8 @@ class Result:
             _, ax = pyplot.subplots(subplot_kw=projection_of(self._steps.image))
             ax.set_title(self._steps.title, parse_math=False)
             label_axes(ax, self._steps.image)
-        show_sources(ax, self._steps.sky_thumbnail, self._steps.detections.sources, self._steps.image)
+        steps = self._steps
+        show_sources(ax, steps.sky_thumbnail, steps.detections, steps.image, outlines=steps.draws_outlines)
         ax.set_aspect("equal")
         return ax
 
@@ -206,7 +207,13 @@ class Result:
 
         steps, picture = self._steps, BytesIO()
         draw_sources(
-            picture, steps.sky_thumbnail, steps.detections.sources, steps.image, steps.title, DOTS_PER_INCH_SHOWN
+            picture,
+            steps.sky_thumbnail,
+            steps.detections,
+            steps.image,
+            steps.title,
+            DOTS_PER_INCH_SHOWN,
+            outlines=steps.draws_outlines,
         )
         encoded = base64.b64encode(picture.getvalue()).decode()
         shown = [name for name in COLUMNS_SHOWN if name in steps.catalog]

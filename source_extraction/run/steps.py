@@ -289,16 +289,24 @@ class Steps:
 
     @cached_property
     def floored(self) -> list[int]:
-        """In how many pixels each sky's RMS map stands at its floor."""
+        """How many sources lie where the RMS map of each sky stands at its floor, which makes their errors wrong."""
+        from ..core.evidence import floored_sources
         from ..core.sky import RMS_FLOOR
 
-        numbers = [sky.floored_pixels() if sky.rms > 0 else 0 for sky in self.skies]
-        for number in filter(None, numbers):
-            self.log.warn(
-                f"in {number} pixels the background RMS map fell to zero or near it and was raised to "
-                f"{RMS_FLOOR:g} of the global RMS; a larger mesh (--bw, --bh), a mask, or --missing 0 for the "
-                "zeros outside a mosaic avoids it"
-            )
+        numbers = []
+        for sky in self.skies:
+            number, blank = floored_sources(sky, self.detections.segmentation, self.glimpse)
+            numbers.append(number)
+            if number:
+                cause = (
+                    "the image has exactly one value there: --missing with that value, or a mask, leaves it out"
+                    if blank
+                    else "the mesh follows sources there: a larger one (--bw, --bh) or a mask avoids it"
+                )
+                self.log.warn(
+                    f"{number} source(s) lie where the background RMS map fell to zero or near it and was raised to "
+                    f"{RMS_FLOOR:g} of the global RMS, so that their errors are too small; {cause}"
+                )
         return numbers
 
     @property
@@ -333,9 +341,9 @@ class Steps:
         from ..core.detection import count_negated
         from ..core.evidence import is_symmetric, noise_of
 
+        if not is_symmetric(noise_of(self.sky, self.detections.segmentation)):
+            return None
         with self.log.step("Extracting from the negated image") as said:
-            if not is_symmetric(noise_of(self.sky, self.detections.segmentation)):
-                return None
             number = count_negated(self.sky, self.kernel, self.threshold, self.settings.detection, self.workers)
             said.append(f"Detections on the negated image: {number}; about as many of the sources are noise")
         return number
@@ -353,7 +361,7 @@ class Steps:
                     self._recounted, self._of_photons,
                 )
             )  # fmt: skip
-            said.append(f"Advice: {len(given)}" if given else "Advice: none")
+            said.append("Judged the run")
         for advice in given:
             self.log.say(f"Advice: {advice}")
         return given
@@ -396,7 +404,13 @@ class Steps:
     @property
     def title(self) -> str:
         """What stands above pictures of the sources."""
-        return f"{len(self.detections)} sources in {self.settings.title}"
+        number = len(self.detections)
+        return f"{number} source{'' if number == 1 else 's'} in {self.settings.title}"
+
+    @property
+    def draws_outlines(self) -> bool:
+        """Whether pictures show outlines instead of ellipses."""
+        return self.settings.pictures.draw == "outlines"
 
     def summary(self) -> dict[str, Any]:
         """The run in numbers."""

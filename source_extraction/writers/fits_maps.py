@@ -12,7 +12,7 @@ from astropy.io import fits
 
 from .. import __version__
 from ..core.image import Image
-from ..settings import Settings
+from ..settings import Settings, as_typed
 from .header_cards import cards_of_the_image
 from .whole import whole
 
@@ -77,7 +77,8 @@ def provenance(settings: Settings, unit: str = "") -> list[tuple[str, Any, str]]
     ]
     # Names of more than 8 characters need the HIERARCH convention; all get it, to be found together.
     return cards + [
-        (f"HIERARCH SEP {name.upper()}", _value(value), "") for name, value in settings.parameters().items()
+        (f"HIERARCH SEP {name.upper()}", _value(value), "")
+        for name, value in (settings.parameters() | {"advice_followed": as_typed(settings.followed)}).items()
     ]
 
 
