@@ -28,7 +28,8 @@ The map of the house, from the bottom up; what is below knows nothing of what is
         columns        what every column of the catalog is
         catalog        all these -> the catalog
         depth          how faint a source could be
-        evidence       what a run shows of its image, and advice: what that says is wrong, and which options cure it
+        evidence       what a run shows of its image
+        judging        that -> advice: what is wrong, and which options cure it
         bright_mask    the segmentation map -> a mask of the brightest sources
 
     readers/    files and arrays -> images, and what comes with them: mask, noise_map, kernels, calibration

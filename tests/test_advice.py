@@ -168,7 +168,10 @@ def test_planes_of_the_file_are_named(tmp_path: Path) -> None:
     assert [int(result.to_pandas().x.between(99, 111).sum()) for result in (first, followed)] == [1, 0]
     assert scored(followed, known).purity == 1
     assert followed.summary["advice_followed"]["error_file"] == "exposure.fits"
-    assert extract(path, **advice.change).to_pandas().equals(followed.to_pandas())
+    in_python = {
+        {"error_file": "error", "mask_file": "mask"}.get(name, name): advice.change[name] for name in advice.change
+    }
+    assert extract(path, **in_python).to_pandas().equals(followed.to_pandas())
 
 
 def simulated(**options: Any) -> np.ndarray:
@@ -285,9 +288,8 @@ def test_three_at_most_and_no_option_twice() -> None:
 
 
 def test_changes_are_options_that_can_be_given() -> None:
-    for name in KINDS:
-        known = KINDS[name].make()
-        for advice in extract(known.pixels).advice:
+    for kind in KINDS.values():
+        for advice in extract(kind.make().pixels).advice:
             for option, value in advice.change.items():
                 assert OPTIONS[option].check(value) == value
                 assert type(value) in (int, float, str)

@@ -142,8 +142,8 @@ class Evidence:
     """What was measured of a run, and what follows from it.
 
     `negated` is the number of detections on the negated image, None where it says nothing. `recounted` counts, at
-    another threshold, the detections on the image and on the negated one; `of_photons` those on nothing but the photons
-    of a background.
+    another threshold and with another kernel, the detections on the image and on the negated one; `of_photons` those
+    on nothing but the photons of a background.
     """
 
     settings: Settings
@@ -152,7 +152,7 @@ class Evidence:
     sky: Sky
     detections: Detections
     negated: int | None
-    recounted: Callable[[float], tuple[int, int]]
+    recounted: Callable[..., tuple[int, int]]
     of_photons: Callable[[float], int]
 
     @property

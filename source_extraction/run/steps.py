@@ -351,8 +351,8 @@ class Steps:
     @cached_property
     def advice(self) -> list[Advice]:
         """What is wrong with the run, and what to change, the most important first. It needs the pixels of `sky`."""
-        from ..core.advice import advise
         from ..core.evidence import Evidence
+        from ..core.judging import advise
 
         with self.log.step("Judging the run") as said:
             given = advise(
@@ -366,16 +366,15 @@ class Steps:
             self.log.say(f"Advice: {advice}")
         return given
 
-    def _recounted(self, thresh: float) -> tuple[int, int]:
-        """The numbers of detections on the image and on the negated one at another threshold."""
+    def _recounted(self, thresh: float, kernel: np.ndarray | None = None) -> tuple[int, int]:
+        """The numbers of detections on the image and on the negated one at another threshold, or with a kernel."""
         from ..core.detection import count, count_negated
         from ..core.threshold import Threshold
 
         options = replace(self.settings.detection, thresh=thresh)
-        threshold = Threshold.of(self.sky, options)
-        numbers = (each(self.sky, self.kernel, threshold, options, self.workers) for each in (count, count_negated))
-        found, negated = numbers
-        return found, negated
+        kernel = self.kernel if kernel is None else kernel
+        how = (kernel, Threshold.of(self.sky, options), options, self.workers)
+        return count(self.sky, *how), count_negated(self.sky, *how)
 
     def _of_photons(self, thresh: float) -> int:
         """The number of detections at a threshold in an image of photons that is nothing but background."""
