@@ -22,7 +22,7 @@ SIDE_OF_SAMPLE = 256
 BESIDE = 3  # pixels
 # More pixels than this at the greatest value are no tops of stars.
 MOST_TOPS = 1_000_000
-NOISE_BLOCK, NOISE_SAMPLE, FEWEST_OF_NOISE = 64, 100_000, 500
+NOISE_BLOCK, NOISE_SAMPLE, FEWEST_OF_NOISE = 64, 40_000, 500
 # So many pixels around a source are left out with it, for its faint light.
 MARGIN = 4
 # Symmetric noise: half of the central 68 % below the median; below it also 2.3 % and 0.135 % of the pixels, where a

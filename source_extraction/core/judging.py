@@ -258,10 +258,10 @@ def _higher_threshold(
     for factor in HIGHER_THRESHOLDS:
         higher = _rounded(factor * thresh)
         number, false = count(higher)
+        if factor > 2 and len(seen.sources) - number < TAKEN_AWAY * noise:
+            return None
         if false <= LITTLE_NOISE * number:
             break
-    if len(seen.sources) - number < TAKEN_AWAY * noise:
-        return None
     return Advice(kind, what, evidence, {"thresh": higher})
 
 
