@@ -23,6 +23,8 @@ BESIDE = 3  # pixels
 # More pixels than this at the greatest value are no tops of stars.
 MOST_TOPS = 1_000_000
 NOISE_BLOCK, NOISE_SAMPLE, FEWEST_OF_NOISE = 64, 40_000, 500
+# Where the RMS map stands at its floor because of one value in the image, this share of the pixels has it at least.
+BLANK_SHARE = 0.1
 # So many pixels around a source are left out with it, for its faint light.
 MARGIN = 4
 # Symmetric noise: half of the central 68 % below the median; below it also 2.3 % and 0.135 % of the pixels, where a
@@ -120,14 +122,22 @@ def is_symmetric(noise: np.ndarray) -> bool:
     return bool(half > 0 and all(least * half <= value <= most * half for value, (least, most) in measured))
 
 
-def floored_sources(sky: Sky, segmentation: np.ndarray, glimpse: Glimpse) -> tuple[int, bool]:
-    """How many sources have pixels in which the RMS map stands at its floor; whether the image has one value there."""
+def floored_sources(sky: Sky, segmentation: np.ndarray, glimpse: Glimpse) -> tuple[int, float | None]:
+    """How many sources have pixels in which the RMS map stands at its floor, and the one value of the image there.
+
+    None where it has several: then the mesh has followed sources.
+    """
     floored = sky.floored() if sky.rms > 0 else np.zeros(0, dtype=int)
-    labels = np.unique(segmentation.ravel()[floored])
+    number = int(np.count_nonzero(np.unique(segmentation.ravel()[floored])))
     y, x = np.divmod(floored, segmentation.shape[1])
     seen = (y % glimpse.stride == 0) & (x % glimpse.stride == 0)
-    flat = glimpse.flat[y[seen] // glimpse.stride, x[seen] // glimpse.stride]
-    return int(np.count_nonzero(labels)), bool(len(flat) and flat.mean() > 0.5)
+    at = y[seen] // glimpse.stride, x[seen] // glimpse.stride
+    flat = glimpse.sample[at][glimpse.flat[at]]
+    flat = flat[np.isfinite(flat)]
+    if len(flat) <= BLANK_SHARE * np.count_nonzero(seen):
+        return number, None
+    values, numbers = np.unique(flat, return_counts=True)
+    return number, float(values[numbers.argmax()])
 
 
 def photons_like(sky: Sky, options: BackgroundOptions) -> Sky:

@@ -295,13 +295,13 @@ class Steps:
 
         numbers = []
         for sky in self.skies:
-            number, blank = floored_sources(sky, self.detections.segmentation, self.glimpse)
+            number, value = floored_sources(sky, self.detections.segmentation, self.glimpse)
             numbers.append(number)
             if number:
                 cause = (
-                    "the image has exactly one value there: --missing with that value, or a mask, leaves it out"
-                    if blank
-                    else "the mesh follows sources there: a larger one (--bw, --bh) or a mask avoids it"
+                    "the mesh follows sources there: a larger one (--bw, --bh) or a mask avoids it"
+                    if value is None
+                    else f"the image is exactly {value:g} there: --missing {value:g}, or a mask, leaves it out"
                 )
                 self.log.warn(
                     f"{number} source(s) lie where the background RMS map fell to zero or near it and was raised to "
