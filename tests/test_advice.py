@@ -19,7 +19,7 @@ from source_extraction.core.filters import DEFAULT_KERNEL, gaussian_kernel, nois
 from source_extraction.settings import OPTIONS, InputError, Settings
 from tests import advised_skies as skies
 from tests.advised_skies import NOISE, Known, Score, score
-from tests.conftest import TEST_DATA, read_catalog, succeed
+from tests.conftest import TEST_DATA, read_catalog, run_tool, succeed
 from tests.few_valued_skies import eight_bit, photon_counts
 from tests.simulated_sky import simulate
 from tests.simulated_stacks import simulate_stack
@@ -262,6 +262,13 @@ def test_where_there_is_nothing_to_follow(tmp_path: Path) -> None:
     assert fits.getheader(tmp_path / "background.fits")["SEP ADVICE_FOLLOWED"] == ""
     succeed(SKY, "--outputs", "catalog.tsv", folder=tmp_path / "without")
     assert (tmp_path / "catalog.tsv").read_text() == (tmp_path / "without" / "catalog.tsv").read_text()
+
+
+def test_a_pipe_cannot_be_followed(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    run = run_tool(tmp_path / "pipe", "--follow_advice", folder=tmp_path / "products")
+    assert run.returncode == 1
+    assert "it is a pipe, which --follow_advice would read twice; copy it to a file" in run.stderr
 
 
 def test_pictures_and_all_pixels_in_memory_are_those_of_the_second_run(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -40,7 +40,7 @@ NEEDS = {
     "sky_thumbnail": ("sky",),
 }
 # Steps that a progress bar counts, one each; reading another image to measure on and its background, too.
-LONG_STEPS = ("image", "sky", "detections", "measured", "negated")
+LONG_STEPS = ("image", "sky", "detections", "negated", "advice", "measured")
 
 
 def run(settings: Settings, output: OutputOptions) -> None:
@@ -59,7 +59,7 @@ def run(settings: Settings, output: OutputOptions) -> None:
         names = [product.name for product in chosen]
         with staged(output.output_dir, names, files_of(settings)) as folder:
             # What is alongside comes when the image is there.
-            steps = steps_taken(settings, workers, log, wanted, lambda steps: import_modules(chosen, steps))
+            steps = steps_taken(settings, workers, log, wanted, [lambda steps: import_modules(chosen, steps)])
             if "sky" in wanted and "pixels" not in wanted:
                 steps.release_pixels()
             with writing_to(output.output_dir):
@@ -93,29 +93,33 @@ def steps_taken(
     workers: Workers,
     log: Log,
     wanted: frozenset[str],
-    meanwhile: Callable[[Steps], object] = lambda steps: None,
+    meanwhile: Sequence[Callable[[Steps], object]] = (),
 ) -> Steps:
     """All steps that are wanted, taken; where the options ask for it once more, as the advice on the first run says.
 
-    `meanwhile` is done while others extract the sources.
+    `meanwhile` is what may be done while others extract the sources.
     """
-
-    def new(settings: Settings) -> Steps:
-        steps = Steps(settings, workers, log, wanted, [lambda: meanwhile(steps)])
-        return steps
-
-    steps = new(settings)
-    if settings.detection.follow_advice and "advice" in wanted:
+    follows = settings.detection.follow_advice and "advice" in wanted
+    if follows:
+        _require_files_to_be_read_twice(settings)
+    steps = Steps(settings, workers, log, wanted, meanwhile)
+    if follows:
         take_steps(steps, wanted.intersection(ORDER[: ORDER.index("advice") + 1]))
         changes = {name: value for advice in steps.advice for name, value in advice.change.items()}
         if changes:
             log.say(f"Following the advice, once more with {as_options(changes)}")
             log.warnings.clear()
-            steps = new(settings.following(changes))
+            steps = Steps(settings.following(changes), workers, log, wanted, meanwhile)
         else:
             log.say("Following the advice: there is nothing to change")
     take_steps(steps, wanted)
     return steps
+
+
+def _require_files_to_be_read_twice(settings: Settings) -> None:
+    for file, name in files_of(settings).items():
+        if file.is_fifo():
+            raise InputError(name, "it is a pipe, which --follow_advice would read twice", "copy it to a file")
 
 
 def take_steps(steps: Steps, wanted: frozenset[str]) -> None:

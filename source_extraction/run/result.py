@@ -221,6 +221,7 @@ class Result:
         facts = [f"background {steps.sky.background:.6g}, RMS {steps.sky.rms:.6g}"]
         facts.append(f"threshold {steps.threshold.describe()}")
         warned = "".join(f"<p>Warning: {html.escape(warning)}</p>" for warning in self.warnings)
+        warned += "".join(f"<p>Advice: {html.escape(str(advice))}</p>" for advice in self.advice)
         more = f"<p>... {len(self)} rows, {len(steps.catalog.columns)} columns: to_table()</p>"
         return (
             f"<p><b>{html.escape(steps.title)}</b>: {html.escape('; '.join(facts))}</p>{warned}"

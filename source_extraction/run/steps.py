@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,7 +56,7 @@ class Steps:
         workers: Workers,
         log: Log,
         wanted: Collection[str] = ("catalog",),
-        meanwhile: Sequence[Callable[[], object]] = (),
+        meanwhile: Sequence[Callable[[Steps], object]] = (),
     ) -> None:
         self.settings, self.workers, self.log = settings, workers, log
         self._wanted, self._meanwhile = frozenset(wanted), meanwhile
@@ -237,7 +237,8 @@ class Steps:
 
         sky, threshold = self.sky, self.threshold
         # Slow, and often not needed before the sources are found.
-        alongside = [lambda: sky.sigma, *self._meanwhile]
+        meanwhile: list[Callable[[], object]] = [partial(each, self) for each in self._meanwhile]
+        alongside = [lambda: sky.sigma, *meanwhile]
         with self.log.step("Extracting the sources") as said:
             found = detect(sky, self.kernel, threshold, self.settings.detection, self.workers, alongside)
             nothing = "" if len(found) else ": nothing exceeds the threshold in enough connected pixels"
