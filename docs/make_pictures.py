@@ -1,12 +1,12 @@
 """Make the pictures of the documentation again.
 
-    python docs/make_pictures.py [sources] [choices] [form]
+    python docs/make_pictures.py [sources] [choices] [advice] [form]
 
-`sources` makes sources.png, diagnostics.png and second_run.jpg in this folder, `choices` threshold.jpg and
-mesh.jpg, and both the pictures in the tool's help (tokens of macros.xml), all from the shipped sky; they need the
-packages of requirements.txt. `form` makes form.png and history.png, of the tool in a Galaxy server; it needs
-Debian's packages chromium and fonts-dejavu-core, playwright from PyPI, and the environments that
-`python3 run.py test` sets up. Without an argument all are made.
+`sources` makes sources.png, diagnostics.png and second_run.jpg in this folder, `choices` threshold.jpg and mesh.jpg,
+and both the pictures in the tool's help (tokens of macros.xml), all from the shipped sky; `advice` makes those of
+choosing.md, from the simulated images of the tests; these need the packages that the tests need. `form` makes form.png
+and history.png, of the tool in a Galaxy server; it needs Debian's packages chromium and fonts-dejavu-core, playwright
+from PyPI, and the environments that `python3 run.py test` sets up. Without an argument all are made.
 """
 
 import base64
@@ -56,6 +56,9 @@ CHOICES = {
     ),
 }
 
+# Kinds of advice that are shown before and after.
+ADVISED, ADVISED_LARGEST = ("larger_than_mesh", "spots_on_structure", "hot_pixels"), 150_000
+
 FORM_WINDOW = {"width": 1300, "height": 2200}  # higher than the form
 HISTORY_WINDOW = {"width": 1300, "height": 900}
 # The number of its last output after that of its first.
@@ -63,7 +66,7 @@ SOURCES_PICTURE = 8
 
 
 def main() -> int:
-    makers = {"sources": make_sources, "choices": make_choices, "form": make_form}
+    makers = {"sources": make_sources, "choices": make_choices, "advice": make_advice, "form": make_form}
     names = sys.argv[1:] or list(makers)
     if not set(names) <= set(makers):
         print(__doc__)
@@ -121,6 +124,32 @@ def side_by_side(product: str, part: tuple[slice, slice], choices: dict[str, tup
         axes.set_axis_off()
     pixels, size = FigureCanvasAgg(figure).print_to_buffer()
     return Image.frombuffer("RGBA", size, pixels).convert("RGB")
+
+
+def make_advice() -> None:
+    """Sources before and after an advice is followed, for some of its kinds."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    from source_extraction import extract
+    from source_extraction.settings import as_options
+    from tests.advised_skies import KINDS
+
+    for kind in ADVISED:
+        pixels = KINDS[kind]().pixels
+        first = extract(pixels)
+        second = extract(pixels, follow_advice=True)
+        options = as_options(first.advice[0].change)
+        figure = Figure((9, 4.7), dpi=100, layout="constrained")
+        titles = (f"{len(first)} sources", f"{len(second)} sources with {options}")
+        for axes, result, title in zip(figure.subplots(1, 2), (first, second), titles, strict=True):
+            result.plot(axes)
+            axes.set_title(title, fontsize=10)
+            axes.set_axis_off()
+        drawn, size = FigureCanvasAgg(figure).print_to_buffer()
+        picture = Image.frombuffer("RGBA", size, drawn).convert("RGB")
+        write(DOCS / f"{kind}.jpg", jpeg(picture, quality=75), ADVISED_LARGEST)
 
 
 def write_token(name: str, picture: "Image.Image") -> None:

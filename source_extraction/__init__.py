@@ -19,6 +19,7 @@ The map of the house, from the bottom up; what is below knows nothing of what is
                        its pixels (surfaces)
         source_mask    what a second estimate of the background does without: sources and what is around them
         threshold      what a pixel must exceed
+        filters        the kernels of the filter
         detection      a Sky -> Detections: a record per source, the segmentation map (detections)
                        tiles, parents and windows divide large images among the processes of `processes`;
                        sep_extract keeps SEP's buffers large enough, and masked pixels out of the sources (records)
@@ -31,8 +32,9 @@ The map of the house, from the bottom up; what is below knows nothing of what is
         columns        what every column of the catalog is
         catalog        all these -> the catalog
         depth          how faint a source could be
-        advice         what is wrong with a run, and which options cure it
         completeness   how many of the point sources are found, by their flux: artificial_stars are looked for again
+        evidence       what a run shows of its image
+        judging        that -> advice: what is wrong, and which options cure it
         bright_mask    the segmentation map -> a mask of the brightest sources
 
     readers/    files and arrays -> images, and what comes with them: mask, noise_map, kernels, calibration, psf_files

@@ -296,8 +296,15 @@ class DetectionOptions(_Checked):
     filter_case: str = _option(
         "default",
         "filter",
-        "kernel the image is convolved with before the threshold: 3 x 3 (1 2 1, 2 4 2, 1 2 1), none, or a file's",
-        choices=("default", "none", "file"),
+        "kernel the image is convolved with before the threshold: 3 x 3 (1 2 1, 2 4 2, 1 2 1), none, a file's, or a "
+        "Gaussian as wide as stars (gauss), which needs a lower threshold",
+        choices=("default", "none", "file", "gauss"),
+    )
+    filter_fwhm: float | None = _option(
+        None,
+        "filter",
+        "FWHM of the Gaussian kernel in pixels; needs --filter_case gauss",
+        bounds=Bounds(least=0.5, most=100),
     )
     filter_type: str = _option(
         "matched",
@@ -326,6 +333,23 @@ class DetectionOptions(_Checked):
         "Moffat exponent of the neighbour's assumed wing: lower deletes more",
         bounds=Bounds(above=0),
     )
+
+    follow_advice: bool = _option(
+        False,
+        "advice",
+        "where the first result is judged to be wrong and an option cures it, run once more with that; the products "
+        "are those of the second run",
+    )
+
+    def __post_init__(self) -> None:
+        """A width belongs to a Gaussian, and a Gaussian has one."""
+        super().__post_init__()
+        if self.filter_case == "gauss" and self.filter_fwhm is None:
+            raise InputError("filter_case gauss", "its width is not given", "add --filter_fwhm PIXELS")
+        if self.filter_case != "gauss" and self.filter_fwhm is not None:
+            raise InputError(
+                "filter_fwhm", f"--filter_case {self.filter_case} does not use it", "add --filter_case gauss"
+            )
 
 
 @dataclass(frozen=True)
@@ -428,6 +452,18 @@ class BrightMaskOptions(_Checked):
         "bright sources",
         "width of the margin around them that bright_mask.fits masks too, in pixels",
         bounds=Bounds(least=0, most=1000),
+    )
+
+
+@dataclass(frozen=True)
+class PictureOptions(_Checked):
+    """What the pictures show; no number depends on it."""
+
+    draw: str = _option(
+        "ellipses",
+        "output",
+        "in sources.png: ellipses, and the outlines of sources that are none; or the outlines of all (outlines)",
+        choices=("ellipses", "outlines"),
     )
 
 
@@ -561,7 +597,7 @@ def options_of(group: type) -> tuple[Option, ...]:
 
 # In the order in which users read of them.
 SECTIONS = (
-    "output", "input", "detection", "filter", "deblending", "cleaning", "background", "photometry", "PSF",
+    "output", "input", "advice", "detection", "filter", "deblending", "cleaning", "background", "photometry", "PSF",
     "bright sources",
 )  # fmt: skip
 GROUPS: dict[str, type] = {
@@ -570,6 +606,7 @@ GROUPS: dict[str, type] = {
     "photometry": PhotometryOptions,
     "psf": PsfOptions,
     "bright": BrightMaskOptions,
+    "pictures": PictureOptions,
     "files": FileOptions,
 }
 OPTIONS = {
@@ -592,6 +629,8 @@ class Settings:
     photometry: PhotometryOptions = PhotometryOptions()
     psf: PsfOptions = PsfOptions()
     bright: BrightMaskOptions = BrightMaskOptions()
+    pictures: PictureOptions = PictureOptions()
+    followed: tuple[str, ...] = ()  # the options that are as advice said
 
     @classmethod
     def of(cls, image: Path | InMemory, *, wcs: Any = None, unit: str | None = None, **options: Any) -> "Settings":
@@ -635,7 +674,7 @@ class Settings:
 
     def and_psf(self) -> "Settings":
         """The same with --psf, which products of the PSF switch on."""
-        return self if self.with_psf else replace(self, psf=PsfOptions(psf=True))
+        return self if self.with_psf else replace(self, psf=replace(self.psf, psf=True))
 
     @property
     def source(self) -> str:
@@ -645,7 +684,20 @@ class Settings:
     def parameters(self) -> dict[str, Any]:
         """The options that decide what is found, by name: what an output records. Files by their names."""
         recorded = [option.name for option in OPTIONS.values() if option.section != "output"]
-        return {name: _recorded(getattr(getattr(self, _GROUP_OF[name]), name)) for name in recorded}
+        return {name: _recorded(self.option(name)) for name in recorded}
+
+    def option(self, name: str) -> Any:
+        """The value of an option."""
+        return getattr(getattr(self, _GROUP_OF[name]), name)
+
+    def following(self, changes: dict[str, Any]) -> "Settings":
+        """The same with the options that an advice changes; it is not followed once more."""
+        groups: dict[str, dict[str, Any]] = {}
+        for name, new in (changes | {"follow_advice": False}).items():
+            value = OPTIONS[name].from_text(new) if isinstance(new, str) else new
+            groups.setdefault(_GROUP_OF[name], {})[name] = value
+        changed = {name: replace(getattr(self, name), **given) for name, given in groups.items()}
+        return replace(self, **changed, followed=tuple(changes))
 
 
 def as_cell(text: str) -> str:
@@ -666,3 +718,9 @@ def as_typed(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value)
     return str(value)
+
+
+def as_options(values: dict[str, Any]) -> str:
+    """Options as they are typed on the command line, with a number in as few digits as it needs."""
+    shown = ((name, f"{value:.15g}" if isinstance(value, float) else as_typed(value)) for name, value in values.items())
+    return " ".join(f"--{name} {value}" for name, value in shown)

@@ -42,6 +42,8 @@ def test_says_what_it_did(tmp_path: Path) -> None:
         rf"Background: 131\.797, RMS 8\.79457 \(global values\){seconds}",
         r"Threshold: 13\.1919 \(1\.5 x global RMS\)",
         rf"Sources: 140{seconds}",
+        rf"Detections on the negated image: 0; about as many of the sources are noise{seconds}",
+        rf"Judged the run{seconds}",
         r"Noise: errors x \d\.\d in an aperture of 5 pixels in diameter \(correlated pixels\)",
         rf"Measured the sources{seconds}",
         *(rf"Made {name}{seconds}" for name in ("catalog.tsv", "background.fits", "background_rms.fits")),

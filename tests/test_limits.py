@@ -164,15 +164,30 @@ def test_mesh_larger_than_the_image(tmp_path: Path) -> None:
 
 
 def test_rms_map_is_never_zero_or_less(tmp_path: Path) -> None:
-    """Columns of -9999 drive the spline of the noise below zero."""
+    """Columns of -9999 drive the spline of the noise below zero. No source is there, and so nothing to be said."""
     pixels = noise(512, 512)
     pixels[:, 200:220] = -9999
     options = ("--err_option", "array_rms", "--filter_type", "conv", "--bw", "32", "--fw", "1", "--fh", "1")
     said = extract(tmp_path, pixels, *options)
-    number = re.search(r"Warning: in (\d+) pixels the background RMS map fell to zero or near it", said)
     rms = fits.getdata(tmp_path / "background_rms.fits")
     assert (rms > 0).all()
-    assert int(number[1]) == np.count_nonzero(rms == rms.min()) > 100
+    assert np.count_nonzero(rms == rms.min()) > 100
+    assert not fits.getdata(tmp_path / "segmentation_map.fits")[rms == rms.min()].any()
+    assert "fell to zero" not in said
+
+
+@pytest.mark.parametrize("value", [0, -9999])
+def test_sources_where_the_rms_map_is_at_its_floor_are_counted(tmp_path: Path, value: float) -> None:
+    pixels = noise(512, 512)
+    pixels[:, :240] = value
+    for x in (100, 160, 400):
+        pixels[200:206, x : x + 6] += 500
+    said = extract(tmp_path, pixels)
+    warned = re.search(r"Warning: (\d+) source\(s\) lie where the background RMS map fell to zero or near it", said)
+    rms = fits.getdata(tmp_path / "background_rms.fits")
+    there = np.unique(fits.getdata(tmp_path / "segmentation_map.fits")[rms == rms.min()])
+    assert int(warned[1]) == np.count_nonzero(there) >= 2
+    assert f"the image is exactly {value} there: --missing {value}, or a mask, leaves it out" in said
 
 
 def test_what_lets_noise_in_is_said(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_the_form_has_every_option() -> None:
     command = FORM.find("command").text
     for name, option in OPTIONS.items():
         # A switch is passed as its value; some others in a loop over their names.
-        passed = rf"\$\w+\.{name}\n" if option.kinds == (bool,) else rf"--{name}=|'{name}'"
+        passed = rf"\$(\w+\.)?{name}\n" if option.kinds == (bool,) else rf"--{name}=|'{name}'"
         assert re.search(passed, command), name
 
 

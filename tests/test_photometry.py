@@ -9,11 +9,11 @@ from astropy.io import fits
 
 from source_extraction.core.columns import DETECTION_COLUMNS, PhotometryFlag
 from source_extraction.core.detection import detect
+from source_extraction.core.filters import DEFAULT_KERNEL
 from source_extraction.core.photometry import Measurable, measure
 from source_extraction.core.sky import estimate_background
 from source_extraction.core.threshold import Threshold
 from source_extraction.readers.images import read_image
-from source_extraction.readers.kernels import DEFAULT_KERNEL
 from source_extraction.settings import Settings
 from tests.conftest import TEST_DATA, read_catalog, run_tool, succeed
 

@@ -9,11 +9,14 @@ from astropy.io import fits
 from astropy.visualization.wcsaxes.axislabels import AxisLabels
 from astropy.visualization.wcsaxes.ticklabels import TickLabels
 from astropy.wcs import WCS
+from matplotlib.collections import EllipseCollection, LineCollection
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.text import Text
 
+from source_extraction import extract
 from source_extraction.core.image import Celestial, Image
-from source_extraction.writers import pictures, thumbnails
+from source_extraction.writers import diagnostics, pictures, thumbnails
 from tests.conftest import succeed
 
 RED = np.array([1, 0, 0])
@@ -205,3 +208,72 @@ def test_long_titles_of_narrow_images(tmp_path: Path) -> None:
     written = np.flatnonzero((picture < 1).any(axis=(0, 2)))
     assert written[0] < 15
     assert written[-1] > picture.shape[1] - 15
+
+
+def ring_and_star() -> np.ndarray:
+    """A ring, which no ellipse shows, and a star."""
+    rows, columns = np.indices((150, 200))
+    away = np.hypot(columns - 60, rows - 70)
+    ring = np.where((away > 20) & (away < 24), 300, 0)
+    return (mark((150, 200), 140, 40) + ring).astype(np.float32)
+
+
+@pytest.mark.parametrize("draw", ["ellipses", "outlines"])
+def test_what_is_no_ellipse_is_shown_by_its_outline(draw: str) -> None:
+    """Its edges are those between its pixels and others, counted pixel by pixel; a star has an ellipse by default."""
+    result = extract(ring_and_star(), draw=draw)
+    assert len(result) == 2
+    axes = Figure().add_subplot()
+    result.plot(axes)
+    (lines,) = [each for each in axes.collections if isinstance(each, LineCollection)]
+    ellipses = [each for each in axes.collections if isinstance(each, EllipseCollection)]
+    assert len(ellipses) == (draw == "ellipses")
+
+    map_ = result.segmentation
+    ring = int(map_[70, 82])
+    shown = [ring] if draw == "ellipses" else [1, 2]
+    expected = set()
+    for y, x in np.argwhere(np.isin(map_, shown)).tolist():
+        for dy, dx in ((0, 1), (0, -1), (1, 0), (-1, 0)):
+            if map_[y + dy, x + dx] != map_[y, x]:
+                middle = (x + dx / 2, y + dy / 2)
+                along = (abs(dy) / 2, abs(dx) / 2)
+                ends = [(middle[0] + sign * along[0], middle[1] + sign * along[1]) for sign in (-1, 1)]
+                expected.add(tuple(ends))
+    drawn = {tuple(sorted((float(x), float(y)) for x, y in segment)) for segment in lines.get_segments()}
+    assert drawn == expected
+
+
+def test_nothing_is_drawn_where_nothing_was_found(tmp_path: Path) -> None:
+    result = extract(noise((60, 70)))
+    assert len(result) == 0
+    axes = Figure().add_subplot()
+    result.plot(axes)
+    assert list(axes.collections) == []
+    result.write(tmp_path, "diagnostics.png,sources.png")
+
+
+@pytest.mark.parametrize("decades", [0.05, 0.3, 0.9, 1.4, 2.2, 3.5, 9])
+@pytest.mark.parametrize("along_x", [True, False])
+def test_no_label_of_a_logarithmic_axis_lies_over_another(decades: float, along_x: bool) -> None:
+    figure = Figure((13, 8), dpi=120, layout="constrained")
+    axes = figure.subplot_mosaic("AABBCC;DDDEEE")["A"]
+    axis = axes.xaxis if along_x else axes.yaxis
+    (axes.set_xscale if along_x else axes.set_yscale)("log")
+    for lowest in (0.00021, 3.3, 47_000.0):
+        (axes.set_xlim if along_x else axes.set_ylim)(lowest, lowest * 10**decades)
+        diagnostics._label_decades(axis, along_x=along_x)
+        figure.canvas.draw()
+        within = sorted(axis.get_view_interval())
+        ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
+        boxes = [
+            tick.label1.get_window_extent()
+            for tick in ticks
+            if tick.label1.get_text() and within[0] <= tick.get_loc() <= within[1]
+        ]
+        for number, box in enumerate(boxes):
+            assert not any(box.overlaps(other) for other in boxes[:number])
+
+
+def test_one_source_is_no_sources() -> None:
+    assert "1 source in" in extract(mark((80, 90), 40, 30))._repr_html_()

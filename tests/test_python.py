@@ -198,9 +198,11 @@ def test_every_option_has_the_name_and_the_default_of_the_command_line(tmp_path:
         "fw": 5, "fh": 1, "fthresh": 0.5, "background_passes": 2, "apertures": (2.5, 7), "kron_factor": 2,
         "kron_min_radius": 3, "correlated_noise": False, "gain": "GAIN",
         "zeropoint": 25.5, "saturation": 3000, "psf": True, "bright_flux": 5000.0, "bright_grow": 3, "name": "a name",
+        "draw": "outlines", "follow_advice": True,
     }  # fmt: skip
     of_files = {f"{prefix}{of}" for prefix in ("mask_", "error_", "measure_") for of in ("file", "hdu", "plane")}
-    elsewhere = {"plane", "missing", "mask_bits", "psf_file", *of_files, "output_dir", "outputs", "threads"}
+    of_the_run = {"output_dir", "outputs", "threads"}
+    elsewhere = {"plane", "missing", "mask_bits", "filter_fwhm", "psf_file", *of_files, *of_the_run}
     assert set(options) == set(OPTIONS) - elsewhere
     typed = [
         f"--{'' if value else 'no-'}{name}"
@@ -382,11 +384,13 @@ class TestResult:
         assert se.extract(fits.getdata(SKY)).wcs is None
 
     def test_plot(self, result: se.Result) -> None:
-        """On the user's axes, in pixels."""
+        """On the user's axes, in pixels: an ellipse each, but the sources that fill less than half of it."""
         axes = Figure().add_subplot()
         assert result.plot(axes) is axes
-        (ellipses,) = axes.collections
-        assert len(ellipses.get_offsets()) == len(result)
+        _, ellipses = axes.collections
+        table = result.to_pandas()
+        filled = table.npix >= 0.5 * 9 * np.pi * table.a * table.b
+        assert len(ellipses.get_offsets()) == filled.sum() > 0.5 * len(result)
         (picture,) = axes.images
         assert picture.get_extent() == [-0.5, 479.5, -0.5, 359.5]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..settings import as_options
+
 
 @dataclass(frozen=True)
 class Advice:
@@ -18,3 +20,12 @@ class Advice:
     seen: str
     evidence: dict[str, Any] = field(default_factory=dict)
     change: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        numbers = ", ".join(f"{name.replace('_', ' ')} {_shown(value)}" for name, value in self.evidence.items())
+        cure = f"run again with {as_options(self.change)}" if self.change else "no option changes that"
+        return f"{self.seen} ({numbers}); {cure}"
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

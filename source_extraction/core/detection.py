@@ -17,12 +17,14 @@ from .sep_extract import SepCall, most_pixels_to_deblend
 from .sky import Sky
 from .threshold import Threshold
 from .tiles import Edge, Tiling
-from .windows import Window
+from .windows import Window, blocks
 
 # SEP's fields without meaning where the noise is not known.
 ERROR_FIELDS = ("errx2", "erry2", "errxy")
 # Its positions: what stands behind x and y in their names.
 POSITION_FIELDS = ("", "min", "max", "peak", "cpeak")
+# A larger image is counted in this number of squares, whose sides have so many pixels.
+LARGE_IMAGE, PARTS, PART = 6_000_000, 8, 512
 
 
 def detect(
@@ -45,6 +47,23 @@ def detect(
     return found
 
 
+def count(
+    sky: Sky,
+    kernel: np.ndarray | None,
+    threshold: Threshold,
+    options: DetectionOptions,
+    workers: Workers | None = None,
+) -> int:
+    """How many sources `detect` finds, of a large image in a part of it, times what the part is of the whole."""
+    windows = _parts(sky.pixels.shape)
+    if windows is None:
+        return _tiling(sky, kernel, threshold, options, workers or Workers(1)).count()
+    extract = WindowExtractor(sky, kernel, threshold, options)
+    found = sum((workers or Workers(1)).map(lambda window: len(extract(window)), windows))
+    looked_at = sum((window.bottom - window.top) * (window.right - window.left) for window in windows)
+    return round(found * sky.pixels.size / looked_at)
+
+
 def count_negated(
     sky: Sky,
     kernel: np.ndarray | None,
@@ -56,8 +75,27 @@ def count_negated(
 
     Noise is symmetric, so about as many of the sources of the image itself are noise.
     """
-    negated = dataclasses.replace(sky, pixels=-sky.pixels)
-    return _tiling(negated, kernel, threshold, options, workers or Workers(1)).count()
+    negated = dataclasses.replace(sky, pixels=_Negated(sky.pixels))  # type: ignore[arg-type]
+    return count(negated, kernel, threshold, options, workers)
+
+
+class _Negated:
+    """The pixels of an image times -1, a part at a time: all of them would take as much memory again."""
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self._pixels, self.shape, self.size = pixels, pixels.shape, pixels.size
+
+    def __getitem__(self, part: tuple[slice, slice]) -> np.ndarray:
+        return np.asarray(-self._pixels[part])
+
+
+def _parts(shape: tuple[int, int]) -> list[Window] | None:
+    """Parts of an image, from all over it, that tell how many sources it has; None where it is to be taken whole."""
+    if shape[0] * shape[1] <= LARGE_IMAGE:
+        return None
+    windows = blocks(shape, PART)
+    chosen = [window for window in windows if window.bottom - window.top == window.right - window.left == PART]
+    return chosen[:PARTS] if len(chosen) >= PARTS else None
 
 
 def find_sources(

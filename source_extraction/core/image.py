@@ -74,7 +74,7 @@ class Image:
     find_celestial: Callable[[], Celestial] = Celestial
     rows_from_top: bool = False  # row 0 is the top of the picture (TIFF), not its bottom (FITS)
     others: str = ""  # what else the file holds
-    uses: str = ""  # the options that take some of that
+    uses: tuple[Mapping[str, str], ...] = ()  # the options that take some of that; "[ERR]" is an HDU of this file
     whence: Whence = Whence()
     headers: tuple[Mapping[str, Any], ...] = ()  # FITS: of the image, of the primary HDU
     projection: MapProjection | None = None  # GeoTIFF
@@ -122,6 +122,14 @@ class Image:
     def keyword(self, name: str) -> Any:
         """The value of a FITS keyword, in the image's own header or the primary HDU's; None without."""
         return next((header[name] for header in self.headers if name in header), None)
+
+    def describe_others(self) -> str:
+        """What else the file holds, and the options that take some of that."""
+        uses = (
+            " ".join(f"--{option} {'...' if value.startswith('[') else ''}{value}" for option, value in use.items())
+            for use in self.uses
+        )
+        return f"{self.others}: {', '.join(uses)}" if self.uses else self.others
 
     def describe(self) -> str:
         """In a line what was taken of the file."""

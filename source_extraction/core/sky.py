@@ -142,24 +142,31 @@ class Sky:
         del self.pixels
 
     @property
+    def step(self) -> float | None:
+        """The step between the values of an image of few, in its own unit; None where it has many."""
+        return self._mesh.step and self._mesh.step * self._mesh_unit
+
+    @property
     def least_peak(self) -> float:
         """The lowest peak that a source may have, in working units; 0 where any may."""
-        return LEAST_PEAK * (self._mesh.step or 0) * self._mesh_unit / self.unit
+        return LEAST_PEAK * (self.step or 0) / self.unit
 
     @property
     def rms_is_sep_s(self) -> bool:
         """Whether the background RMS is SEP's, which the wings of sources raise by a few per cent."""
         return self._mesh.step is None
 
-    def floored_pixels(self) -> int:
-        """In how many good pixels the RMS map stands at its floor, the mesh being lower."""
-        if self._mesh.noise_is_above(float(self._rms_floor) * self.unit / self._mesh_unit):
-            return 0
-        return sum(self._floored_of(window) for window in strips(self._mesh.shape))
+    def floored(self) -> np.ndarray:
+        """The good pixels in which the RMS map stands at its floor, the mesh being lower: flat indices."""
+        found = [np.zeros(0, dtype=np.int64)]
+        if not self._mesh.noise_is_above(float(self._rms_floor) * self.unit / self._mesh_unit):
+            width = self._mesh.shape[1]
+            found += [self._floored_of(window) + window.top * width for window in strips(self._mesh.shape)]
+        return np.concatenate(found)
 
-    def _floored_of(self, window: Window) -> int:
+    def _floored_of(self, window: Window) -> np.ndarray:
         floored = self.rms_of(window) == self._rms_floor
-        return int(np.count_nonzero(floored if self.masked is None else floored & ~window.of(self.masked)))
+        return np.flatnonzero(floored if self.masked is None else floored & ~window.of(self.masked))
 
     @property
     def _rms_floor(self) -> np.float32:

@@ -9,12 +9,12 @@ from ..errors import InputError
 from .fits_structure import HDU, text_of
 
 # EXTNAMEs by which observatories and programs call what goes with an image, and the options that take it.
-NOISE = "--err_option file --error_file"
-USES = {
-    **dict.fromkeys(("ERR", "ERROR", "SIGMA", "RMS", "NOISE", "UNCERT"), NOISE + " ...[{}]"),
-    **dict.fromkeys(("VAR", "VARIANCE", "STAT"), NOISE + " ...[{}] --error_type variance"),
-    **dict.fromkeys(("WHT", "WEIGHT", "INVVAR", "IVAR"), NOISE + " ...[{}] --error_type weight"),
-    **dict.fromkeys(("DQ", "MASK", "FLAGS", "BPM"), "--mask_file ...[{}]"),
+NOISE, MASK = "error_file", "mask_file"
+USES: dict[str, tuple[str, dict[str, str]]] = {
+    **dict.fromkeys(("ERR", "ERROR", "SIGMA", "RMS", "NOISE", "UNCERT"), (NOISE, {})),
+    **dict.fromkeys(("VAR", "VARIANCE", "STAT"), (NOISE, {"error_type": "variance"})),
+    **dict.fromkeys(("WHT", "WEIGHT", "INVVAR", "IVAR"), (NOISE, {"error_type": "weight"})),
+    **dict.fromkeys(("DQ", "MASK", "FLAGS", "BPM"), (MASK, {})),
 }
 # Tables of the coordinates, which look like images (FITS WCS Paper IV, and how HST writes its own).
 OF_COORDINATES = ("WCSDVARR", "D2IMARR")
@@ -48,17 +48,21 @@ def others_than(chosen: HDU, hdus: list[HDU]) -> str:
     return ", ".join(hdu.label if _goes_with(hdu, chosen) else hdu.described for hdu in others)
 
 
-def uses_beside(chosen: HDU, hdus: list[HDU]) -> str:
-    """The options that take what else the file has for this image: its noise, and its mask."""
+def uses_beside(chosen: HDU, hdus: list[HDU]) -> tuple[dict[str, str], ...]:
+    """The options that take what else the file has for this image: its noise, and its mask.
+
+    A file among their values is this one, with the HDU: "[ERR]".
+    """
     fitting = [hdu for hdu in hdus if _is_image(hdu) and hdu is not chosen and _goes_with(hdu, chosen)]
     fitting.sort(key=lambda hdu: hdu.version != chosen.version)  # first those of the same detector
-    found: dict[str, str] = {}
+    found: dict[str, dict[str, str]] = {}
     for hdu in fitting:
-        use = USES.get(hdu.name.upper(), "")
-        option = use.partition(" ...")[0]
-        if use and option not in found:
-            found[option] = use.format(_name_of(hdu, hdus)) + (_bits_of(hdu, hdus[0]) if option != NOISE else "")
-    return ", ".join(found.values())
+        option, more = USES.get(hdu.name.upper(), ("", {}))
+        if option and option not in found:
+            first = {"err_option": "file"} if option == NOISE else {}
+            last = more if option == NOISE else _bits_of(hdu, hdus[0])
+            found[option] = first | {option: f"[{_name_of(hdu, hdus)}]"} | last
+    return tuple(found.values())
 
 
 def versions_of(name: str, hdus: Iterable[HDU]) -> tuple[int, ...]:
@@ -113,8 +117,8 @@ def _named(hdus: Iterable[HDU], wanted: str) -> list[HDU]:
     return [hdu for hdu in _named(hdus, name) if hdu.version == int(versioned[2])]
 
 
-def _bits_of(mask: HDU, primary: HDU) -> str:
+def _bits_of(mask: HDU, primary: HDU) -> dict[str, str]:
     """The bits by which a mask of an observatory says that a pixel is not to be used."""
     if text_of(primary.header, "TELESCOP").upper() == "JWST":
-        return " --mask_bits jwst"
-    return " --mask_bits MP_BAD" if "MP_BAD" in mask.header else ""
+        return {"mask_bits": "jwst"}
+    return {"mask_bits": "MP_BAD"} if "MP_BAD" in mask.header else {}

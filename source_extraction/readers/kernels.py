@@ -1,4 +1,4 @@
-"""The filter kernel: the default one, or a text file's."""
+"""The filter kernel of a text file."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from ..errors import InputError
 from .content import failures_are_said, open_again, opened
 
 MOST_BYTES = 2**24
-# SExtractor's default.conv: an approximate Gaussian of FWHM 2 pixels.
-DEFAULT_KERNEL = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], dtype=np.float32)
 
 
 @dataclass

@@ -12,10 +12,9 @@ from ..core.processes import Workers
 from ..errors import InputError
 from ..settings import OPTIONS, InMemory, OutputOptions, Settings
 from .log import Log
-from .pipeline import memory_is_said, steps_for, take_steps
+from .pipeline import memory_is_said, steps_for, steps_taken
 from .products import PRODUCTS
 from .result import Result
-from .steps import Steps
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
@@ -86,11 +85,8 @@ def extract(
     try:
         settings = _settings(_Given.of(image, wcs, unit), mask, error, measure, options)
         workers = Workers(OutputOptions(threads=threads).threads or 1)
-        wanted = steps_for(PREPARED, settings)
-        steps = Steps(settings, workers, Log(quiet=True), wanted)
         with memory_is_said(settings):
-            take_steps(steps, wanted)
-        return Result(steps)
+            return Result(steps_taken(settings, workers, Log(quiet=True), steps_for(PREPARED, settings)))
     except InputError as problem:
         raise _in_python(problem) from problem.__cause__
 

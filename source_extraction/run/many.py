@@ -26,7 +26,7 @@ from ..writers.whole import whole_text
 from .joining import IDENTITY, JOINED_CATALOG
 from .lines import listed
 from .log import Log, visible
-from .pipeline import files_of, make_products, memory_is_said, steps_for, take_steps
+from .pipeline import files_of, make_products, memory_is_said, steps_for, steps_taken
 from .products import Product, chosen_products
 from .steps import Steps
 
@@ -225,7 +225,7 @@ class _Batch:
         # The joined catalog is made of the catalogs.
         self._chosen = chosen_products({*(output.outputs or chosen_names()), CATALOG})
         tables = Product(IMAGES_TABLE, "", STEPS_OF_THE_TABLES, "tables", lambda *_: None)
-        self._wanted = steps_for([*self._chosen, tables])
+        self._shown = [*self._chosen, tables]
         # Of every image whether it failed; the headers of the catalogs, hardly ever more than one or two.
         self._failed = bytearray(len(jobs))
         self._headers: dict[str, None] = {}
@@ -306,6 +306,9 @@ class _Batch:
         started, place = time.perf_counter(), self._folder / job.folder
         try:
             settings = job.settings(self._options)
+            wanted = steps_for(self._shown, settings)
+            if "psf" in wanted:
+                settings = settings.and_psf()
             record = _record_of(settings)
             if self._resume and (done := self._done(place, record)):
                 return done
@@ -317,10 +320,9 @@ class _Batch:
                 memory_is_said(settings),
                 staged_folder(place, self._stage, names, files_of(settings)) as folder,
             ):
-                steps = Steps(settings, workers, log, self._wanted)
-                take_steps(steps, self._wanted)
+                steps = steps_taken(settings, workers, log, wanted)
                 cells = _cells(job, steps)
-                if "pixels" not in self._wanted:
+                if "pixels" not in wanted:
                     steps.release_pixels()
                 with writing_to(place):
                     make_products(folder, self._chosen, steps)

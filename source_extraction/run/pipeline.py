@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 
 from ..core.processes import Workers, default_number
 from ..errors import InputError
-from ..settings import OutputOptions, Settings
+from ..settings import OutputOptions, Settings, as_options
 from ..writers.staging import staged, writing_to
 from .log import Log
 from .products import Product, chosen_products
@@ -20,17 +20,17 @@ from .steps import Steps
 # masked, saturated) comes before `sky`, which makes its own of them; all files are read before anything is estimated,
 # so that one that cannot be used is refused at once.
 ORDER = (
-    "image", "thumbnail", "greys", "kernel", "masked", "measured_image", "calibration", "saturated",
-    "sky", "measured_sky", "threshold", "detections", "floored", "noise_factors",
-    "psf", "fitted", "model", "measured", "text", "negated", "completeness",
+    "image", "thumbnail", "greys", "kernel", "masked", "measured_image", "calibration", "saturated", "glimpse",
+    "sky", "measured_sky", "threshold", "detections", "floored", "negated", "advice", "noise_factors",
+    "psf", "fitted", "model", "measured", "text", "completeness",
     "sky_thumbnail", "background_thumbnail", "rms_thumbnail",
 )  # fmt: skip
 # What a step needs besides itself; what these need in turn comes with them.
 NEEDS = {
     "thumbnail": ("image",),
     "greys": ("thumbnail",),
-    "sky": ("image", "masked", "floored"),
-    "detections": ("sky", "kernel", "threshold"),
+    "sky": ("image", "masked"),
+    "detections": ("sky", "kernel", "threshold", "floored", "advice"),
     "measured": ("detections", "measured_image", "calibration", "saturated", "measured_sky", "noise_factors"),
     "psf": ("measured",),
     "fitted": ("psf",),
@@ -40,12 +40,14 @@ NEEDS = {
     "depth": ("measured",),
     "negated": ("detections",),
     "completeness": ("detections", "catalog"),
+    "floored": ("glimpse",),
+    "advice": ("glimpse", "negated"),
     "sky_thumbnail": ("sky",),
     "background_thumbnail": ("sky",),
     "rms_thumbnail": ("sky",),
 }
 # Steps that a progress bar counts, one each; reading another image to measure on and its background, too.
-LONG_STEPS = ("image", "sky", "detections", "measured", "psf", "fitted", "negated", "completeness")
+LONG_STEPS = ("image", "sky", "detections", "negated", "advice", "measured", "psf", "fitted", "completeness")
 # The step of a PSF and its fluxes; who wants it has its columns in the catalog.
 WITH_PSF = "fitted"
 
@@ -68,8 +70,7 @@ def run(settings: Settings, output: OutputOptions) -> None:
         names = [product.name for product in chosen]
         with staged(output.output_dir, names, files_of(settings)) as folder:
             # What is alongside comes when the image is there.
-            steps = Steps(settings, workers, log, wanted, [lambda: import_modules(chosen, steps)])
-            take_steps(steps, wanted)
+            steps = steps_taken(settings, workers, log, wanted, [lambda steps: import_modules(chosen, steps)])
             if "sky" in wanted and "pixels" not in wanted:
                 steps.release_pixels()
             with writing_to(output.output_dir):
@@ -101,6 +102,40 @@ def _with_their_needs(names: Iterable[str]) -> frozenset[str]:
             wanted.add(name)
             left += NEEDS.get(name, ())
     return frozenset(wanted)
+
+
+def steps_taken(
+    settings: Settings,
+    workers: Workers,
+    log: Log,
+    wanted: frozenset[str],
+    meanwhile: Sequence[Callable[[Steps], object]] = (),
+) -> Steps:
+    """All steps that are wanted, taken; where the options ask for it once more, as the advice on the first run says.
+
+    `meanwhile` is what may be done while others extract the sources.
+    """
+    follows = settings.detection.follow_advice and "advice" in wanted
+    if follows:
+        _require_files_to_be_read_twice(settings)
+    steps = Steps(settings, workers, log, wanted, meanwhile)
+    if follows:
+        take_steps(steps, wanted.intersection(ORDER[: ORDER.index("advice") + 1]))
+        changes = {name: value for advice in steps.advice for name, value in advice.change.items()}
+        if changes:
+            log.say(f"Following the advice, once more with {as_options(changes)}")
+            log.warnings.clear()
+            steps = Steps(settings.following(changes), workers, log, wanted, meanwhile)
+        else:
+            log.say("Following the advice: there is nothing to change")
+    take_steps(steps, wanted)
+    return steps
+
+
+def _require_files_to_be_read_twice(settings: Settings) -> None:
+    for file, name in files_of(settings).items():
+        if file.is_fifo():
+            raise InputError(name, "it is a pipe, which --follow_advice would read twice", "copy it to a file")
 
 
 def take_steps(steps: Steps, wanted: frozenset[str]) -> None:

@@ -102,7 +102,7 @@ def _segmentation_map_png(path: Path, steps: Steps) -> None:
 def _sources_png(path: Path, steps: Steps) -> None:
     from ..writers.pictures import draw_sources
 
-    draw_sources(path, steps.sky_thumbnail, steps.detections.sources, steps.image, steps.title)
+    draw_sources(path, steps.sky_thumbnail, steps.detections, steps.image, steps.title, outlines=steps.draws_outlines)
 
 
 def _catalog_fits(path: Path, steps: Steps) -> None:
@@ -250,7 +250,7 @@ def _report_html(path: Path, steps: Steps) -> None:
 
     write_report(
         path,
-        summary=steps.summary(count_negated=False),
+        summary=steps.summary(),
         advice=steps.advice,
         catalog=steps.catalog,
         image=steps.image,
@@ -346,7 +346,7 @@ PRODUCTS = {
         Product(
             "sources.png",
             "the image without its background; each source has a red ellipse (3 sigma: width 6 `a`, height 6 `b`, "
-            "angle `theta`), and blue is masked",
+            "angle `theta`), or its outline where that is no ellipse; blue is masked",
             ("detections", "sky_thumbnail"),
             "pictures",
             _sources_png,

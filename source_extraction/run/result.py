@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
     from matplotlib.axes import Axes
 
+    from ..core.advice import Advice
+
 ROWS_SHOWN = 5
 DOTS_PER_INCH_SHOWN = 90
 
@@ -46,6 +48,9 @@ class Result:
         The celestial WCS of the image, 2-D, for pixel positions counted from 0.
     warnings : list of str
         What one should act on, a sentence each.
+    advice : list of Advice
+        What is wrong with the run, the most important first: `id`, `seen`, `evidence` in numbers, and `change`, the
+        options that cure it.
     summary : dict
         The run in numbers, as summary.json has them.
     """
@@ -87,6 +92,10 @@ class Result:
     @property
     def warnings(self) -> list[str]:
         return list(self._steps.log.warnings)
+
+    @property
+    def advice(self) -> list[Advice]:
+        return list(self._steps.advice)
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -153,7 +162,7 @@ class Result:
         return [target / product.name for product in chosen]
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the background-subtracted image with an ellipse (3 sigma) around each source.
+        """Draw the background-subtracted image with an ellipse (3 sigma) around each source, or its outline.
 
         Parameters
         ----------
@@ -173,7 +182,8 @@ class Result:
             _, ax = pyplot.subplots(subplot_kw=projection_of(self._steps.image))
             ax.set_title(self._steps.title, parse_math=False)
             label_axes(ax, self._steps.image)
-        show_sources(ax, self._steps.sky_thumbnail, self._steps.detections.sources, self._steps.image)
+        steps = self._steps
+        show_sources(ax, steps.sky_thumbnail, steps.detections, steps.image, outlines=steps.draws_outlines)
         ax.set_aspect("equal")
         return ax
 
@@ -184,7 +194,13 @@ class Result:
 
         steps, picture = self._steps, BytesIO()
         draw_sources(
-            picture, steps.sky_thumbnail, steps.detections.sources, steps.image, steps.title, DOTS_PER_INCH_SHOWN
+            picture,
+            steps.sky_thumbnail,
+            steps.detections,
+            steps.image,
+            steps.title,
+            DOTS_PER_INCH_SHOWN,
+            outlines=steps.draws_outlines,
         )
-        summary = steps.summary(count_negated=False)
+        summary = steps.summary()
         return for_a_notebook(summary, steps.advice, steps.catalog, picture.getvalue(), ROWS_SHOWN)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..core.correlation import Correlation
     from ..core.depth import Depth
     from ..core.detections import Detections
+    from ..core.evidence import Glimpse
     from ..core.photometry import Calibration, Measurable
     from ..core.psf import Psf
     from ..core.psf_making import StarsOfPsf
@@ -61,7 +62,7 @@ class Steps:
         workers: Workers,
         log: Log,
         wanted: Collection[str] = ("catalog",),
-        meanwhile: Sequence[Callable[[], object]] = (),
+        meanwhile: Sequence[Callable[[Steps], object]] = (),
     ) -> None:
         self.settings, self.workers, self.log = settings, workers, log
         self._wanted, self._meanwhile = frozenset(wanted), meanwhile
@@ -84,7 +85,7 @@ class Steps:
             image = self._read()
             said.append(f"Image: {image.describe()}")
         if image.others:
-            self.log.say(f"Also there: {image.others}" + (f": {image.uses}" if image.uses else ""))
+            self.log.say(f"Also there: {image.describe_others()}")
         if self._take(image) == 0:
             self.log.warn(f"no pixel of {image.source} is exactly {files.missing:g}: --missing leaves out nothing")
         if files.unit is not None:
@@ -125,28 +126,34 @@ class Steps:
     @cached_property
     def kernel(self) -> np.ndarray | None:
         """The weights of the filter, None for none; the log says what the choice means for the threshold."""
+        from ..core.filters import DEFAULT_KERNEL, gaussian_kernel
         from ..core.threshold import filter_hint
-        from ..readers.kernels import DEFAULT_KERNEL, read_kernel
+        from ..readers.kernels import read_kernel
 
         options, path = self.settings.detection, self.settings.files.filter_file
         if hint := filter_hint(options):
             self.log.say(hint)
         if options.filter_case == "none":
             return None
-        if path is None:
+        if options.filter_fwhm is not None:
+            weights, source = gaussian_kernel(options.filter_fwhm), f"Gaussian of FWHM {options.filter_fwhm:g} pixels"
+            remarks: list[str] = []
+        elif path is not None:
+            kernel, source = read_kernel(path), str(path)
+            weights, remarks = kernel.weights, kernel.remarks
+        else:
             return DEFAULT_KERNEL
-        kernel = read_kernel(path)
-        (rows, columns), (height, width) = kernel.weights.shape, self.image.shape
+        (rows, columns), (height, width) = weights.shape, self.image.shape
         if rows > height or columns > width:
             raise InputError(
-                path,
+                source,
                 f"the kernel ({columns} x {rows}) is larger than the image ({width} x {height})",
                 "give a smaller kernel",
             )
-        self.log.say(f"Filter: {path}, {columns} x {rows}")
-        for remark in kernel.remarks:
+        self.log.say(f"Filter: {source}, {columns} x {rows}")
+        for remark in remarks:
             self.log.warn(remark)
-        return kernel.weights
+        return weights
 
     @cached_property
     def mask(self) -> np.ndarray | None:
@@ -245,8 +252,10 @@ class Steps:
         from ..core.detection import detect
 
         sky, threshold = self.sky, self.threshold
+        # What is slow, and often not needed before the sources are found.
+        alongside: list[Callable[[], object]] = [partial(each, self) for each in self._meanwhile]
         with self.log.step("Extracting the sources") as said:
-            found = detect(sky, self.kernel, threshold, self.settings.detection, self.workers, self._meanwhile)
+            found = detect(sky, self.kernel, threshold, self.settings.detection, self.workers, alongside)
             nothing = "" if len(found) else ": nothing exceeds the threshold in enough connected pixels"
             said.append(f"Sources: {len(found)}{nothing}")
         if found.not_deblended:
@@ -296,16 +305,24 @@ class Steps:
 
     @cached_property
     def floored(self) -> list[int]:
-        """In how many pixels each sky's RMS map stands at its floor."""
+        """How many sources lie where the RMS map of each sky stands at its floor, which makes their errors wrong."""
+        from ..core.evidence import floored_sources
         from ..core.sky import RMS_FLOOR
 
-        numbers = [sky.floored_pixels() if sky.rms > 0 else 0 for sky in self.skies]
-        for number in filter(None, numbers):
-            self.log.warn(
-                f"in {number} pixels the background RMS map fell to zero or near it and was raised to "
-                f"{RMS_FLOOR:g} of the global RMS; a larger mesh (--bw, --bh), a mask, or --missing 0 for the "
-                "zeros outside a mosaic avoids it"
-            )
+        numbers = []
+        for sky in self.skies:
+            number, value = floored_sources(sky, self.detections.segmentation, self.glimpse)
+            numbers.append(number)
+            if number:
+                cause = (
+                    "the mesh follows sources there: a larger one (--bw, --bh) or a mask avoids it"
+                    if value is None
+                    else f"the image is exactly {value:g} there: --missing {value:g}, or a mask, leaves it out"
+                )
+                self.log.warn(
+                    f"{number} source(s) lie where the background RMS map fell to zero or near it and was raised to "
+                    f"{RMS_FLOOR:g} of the global RMS, so that their errors are too small; {cause}"
+                )
         return numbers
 
     @property
@@ -332,10 +349,23 @@ class Steps:
         return list(self.workers.map(tsv_rows, parts))
 
     @cached_property
-    def negated(self) -> int:
-        """The number of detections on the negated image. It needs the pixels of `sky`."""
-        from ..core.detection import count_negated
+    def glimpse(self) -> Glimpse:
+        """What the image shows before its pixels become those of `sky`."""
+        from ..core.evidence import Glimpse
 
+        return Glimpse.of(self.image, self.masked)
+
+    @cached_property
+    def negated(self) -> int | None:
+        """The number of detections on the negated image, None where its noise is not symmetric (`is_symmetric`).
+
+        Of a large image it is that of a part, times what the part is of the whole. It needs the pixels of `sky`.
+        """
+        from ..core.detection import count_negated
+        from ..core.evidence import is_symmetric, noise_of
+
+        if not is_symmetric(noise_of(self.sky, self.detections.segmentation)):
+            return None
         with self.log.step("Extracting from the negated image") as said:
             number = count_negated(self.sky, self.kernel, self.threshold, self.settings.detection, self.workers)
             said.append(f"Detections on the negated image: {number}; about as many of the sources are noise")
@@ -405,8 +435,41 @@ class Steps:
 
     @cached_property
     def advice(self) -> list[Advice]:
-        """What is wrong with the run, and what to change, the most important first."""
-        return []
+        """What is wrong with the run, and what to change, the most important first. It needs the pixels of `sky`."""
+        from ..core.evidence import Evidence
+        from ..core.judging import advise
+
+        with self.log.step("Judging the run") as said:
+            given = advise(
+                Evidence(
+                    self.settings, self.image, self.glimpse, self.sky, self.detections, self.negated,
+                    self._recounted, self._of_photons,
+                )
+            )  # fmt: skip
+            said.append("Judged the run")
+        for advice in given:
+            self.log.say(f"Advice: {advice}")
+        return given
+
+    def _recounted(self, thresh: float, kernel: np.ndarray | None = None) -> tuple[int, int]:
+        """The numbers of detections on the image and on the negated one at another threshold, or with a kernel."""
+        from ..core.detection import count, count_negated
+        from ..core.threshold import Threshold
+
+        options = replace(self.settings.detection, thresh=thresh)
+        kernel = self.kernel if kernel is None else kernel
+        how = (kernel, Threshold.of(self.sky, options), options, self.workers)
+        return count(self.sky, *how), count_negated(self.sky, *how)
+
+    def _of_photons(self, thresh: float) -> int:
+        """The number of detections at a threshold in an image of photons that is nothing but background."""
+        from ..core.detection import count
+        from ..core.evidence import photons_like
+        from ..core.threshold import Threshold
+
+        options = replace(self.settings.detection, thresh=thresh)
+        photons = photons_like(self.sky, self.settings.background)
+        return count(photons, self.kernel, Threshold.of(photons, options), options, self.workers)
 
     @cached_property
     def depth(self) -> Depth:
@@ -439,13 +502,18 @@ class Steps:
     @property
     def title(self) -> str:
         """What stands above pictures of the sources."""
-        return f"{len(self.detections)} sources in {self.settings.title}"
+        number = len(self.detections)
+        return f"{number} source{'' if number == 1 else 's'} in {self.settings.title}"
 
-    def summary(self, *, count_negated: bool = True) -> dict[str, Any]:
-        """The run in numbers; those of the negated image may be left out where they were not asked for otherwise."""
+    @property
+    def draws_outlines(self) -> bool:
+        """Whether pictures show outlines instead of ellipses."""
+        return self.settings.pictures.draw == "outlines"
+
+    def summary(self) -> dict[str, Any]:
+        """The run in numbers."""
         from ..writers.summary import summarize
 
-        negated = self.negated if count_negated or "negated" in self.__dict__ else None
         return summarize(
             self.settings,
             self.image,
@@ -456,8 +524,9 @@ class Steps:
             self.calibration,
             self.depth,
             self.noise_factors,
-            negated=negated,
+            negated=self.negated,
             completeness=self.completeness if self._measures_completeness else None,
+            advice=self.advice,
             warnings=self.log.warnings,
             seconds=self.log.seconds,
         )

@@ -16,11 +16,13 @@ from .thumbnails import average
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 SIZE, DOTS_PER_INCH = (13, 8), 120
 BLUE, RED, GREY = "#2b5c8a", "#c1442e", "#8a8a8a"
 GOOD_SNR = 5  # where one commonly cuts a catalog
 MOST_BINS = 40
+MANY_DECADES = 2.5  # from so many on, each has one label
 
 
 @own_style()
@@ -51,8 +53,6 @@ def draw_diagnostics(
 
 
 def _draw_sources(counts: Axes, snr: Axes, size: Axes, catalog: Catalog, flux_unit: str) -> None:
-    from matplotlib.ticker import LogLocator, NullFormatter
-
     positive = np.isfinite(catalog["flux_auto"]) & (catalog["flux_auto"] > 0)
     flagged = ((catalog["flag"] != 0) | (catalog["flag_phot"] != 0))[positive]
     if "mag_auto" in catalog:
@@ -71,6 +71,7 @@ def _draw_sources(counts: Axes, snr: Axes, size: Axes, catalog: Catalog, flux_un
         axes.set_ylabel(ylabel)
     if not len(brightness):
         for axes in (counts, snr, size):
+            axes.set(xscale="linear", xticks=[], yticks=[])
             axes.text(0.5, 0.5, "no source with a positive flux", transform=axes.transAxes, ha="center")
         return
 
@@ -79,17 +80,32 @@ def _draw_sources(counts: Axes, snr: Axes, size: Axes, catalog: Catalog, flux_un
     counts.set_ylim(bottom=0.7)
     for axes, values in ((snr, catalog["snr"][positive]), (size, catalog["flux_radius"][positive])):
         style = {"s": max(2, 30 / np.sqrt(1 + len(values) / 100)), "linewidths": 0, "rasterized": True}
-        axes.scatter(brightness[flagged], values[flagged], color=GREY, label="flagged", **style)
-        axes.scatter(brightness[~flagged], values[~flagged], color=BLUE, label="not flagged", **style)
+        for chosen, color, label in ((flagged, GREY, "flagged"), (~flagged, BLUE, "not flagged")):
+            if chosen.any():
+                axes.scatter(brightness[chosen], values[chosen], color=color, label=label, **style)
         if (values > 0).any():
             axes.set_yscale("log")
-    if size.get_yscale() == "log":
-        # Radii span a decade or two: plain numbers, more than one a decade.
-        size.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
-        size.yaxis.set_major_formatter("{x:g}")
-        size.yaxis.set_minor_formatter(NullFormatter())
     snr.axhline(GOOD_SNR, color=RED, linewidth=1, label=f"S/N {GOOD_SNR}")
     snr.legend(loc="best", framealpha=0.8)
+    for axes in (counts, snr, size):
+        _label_decades(axes.xaxis, along_x=True)
+        _label_decades(axes.yaxis, along_x=False)
+
+
+def _label_decades(axis: Axis, *, along_x: bool) -> None:
+    """Label a logarithmic axis so that no label lies over another, and there are at least two."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    if axis.get_scale() != "log":
+        return
+    low, high = axis.get_view_interval()
+    decades = np.log10(high / low)
+    axis.set_minor_formatter(NullFormatter())
+    if decades < MANY_DECADES:
+        # Labels stand beside each other along x, and above each other along y.
+        few, many = ((1, 3), (1, 2, 5)) if along_x else ((1, 2, 5), (1, 1.5, 2, 3, 5, 7))
+        axis.set_major_locator(LogLocator(subs=many if decades < 1 else few))
+        axis.set_major_formatter("{x:g}")
 
 
 def _bins(brightness: np.ndarray, logarithmic: bool) -> np.ndarray:

@@ -15,7 +15,7 @@ from astropy.io import fits
 from .. import __version__
 from ..core.image import Image
 from ..core.windows import Map, strips
-from ..settings import Settings
+from ..settings import Settings, as_typed
 from .header_cards import cards_of_the_image
 from .whole import whole
 
@@ -143,7 +143,10 @@ def _made_of(settings: Settings, unit: str) -> list[tuple[str, Any, str]]:
 
 def _made_with(settings: Settings) -> list[tuple[str, Any, str]]:
     # Names of more than 8 characters need the HIERARCH convention; all get it, to be found together.
-    return [(f"HIERARCH SEP {name.upper()}", _value(value), "") for name, value in settings.parameters().items()]
+    return [
+        (f"HIERARCH SEP {name.upper()}", _value(value), "")
+        for name, value in (settings.parameters() | {"advice_followed": as_typed(settings.followed)}).items()
+    ]
 
 
 def _value(value: Any) -> Any:

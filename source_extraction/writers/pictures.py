@@ -29,13 +29,14 @@ except UnicodeDecodeError:
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import EllipseCollection
+from matplotlib.collections import EllipseCollection, LineCollection
 from matplotlib.colors import AsinhNorm, LinearSegmentedColormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
 from PIL.Image import Image as Picture
 from PIL.Image import frombuffer
 from PIL.ImageChops import invert
 
+from ..core.detections import Detections
 from ..core.image import Image
 from .thumbnails import LONGEST_SIDE_IN_PIXELS, downsample_labels
 from .whole import whole
@@ -49,6 +50,7 @@ COLOR_BAR = 0.202, 0.2525  # inches: gap and width, 2 and 2.5 % of the widest pi
 # Inches at both sides, for labels of small fields and titles of narrow images; cut off as far as nothing is there.
 SPARE, LEAST_MARGIN = 2.0, 0.05
 LONGEST_TITLE = 70
+FILLED = 0.5  # what fills less of its 3 sigma ellipse is not shown by that
 ROWS_AT_A_TIME = 256
 # zlib's level: the picture of a noisy sky takes a quarter of the time that the default 6 takes, and less room.
 COMPRESSION = 2
@@ -115,23 +117,39 @@ def draw_segmentation(path: Path, segmentation: np.ndarray, image: Image, title:
 def draw_sources(
     path: Path | BinaryIO,
     thumbnail: np.ndarray,
-    sources: np.ndarray,
+    detections: Detections,
     image: Image,
     title: str,
     dots_per_inch: int = DOTS_PER_INCH,
+    *,
+    outlines: bool = False,
 ) -> None:
-    """The background-subtracted image (its `thumbnail`) with an ellipse of 3 sigma around each source."""
+    """The background-subtracted image (its `thumbnail`) with an ellipse of 3 sigma around each source.
+
+    A source that is no ellipse has its outline instead, and all have with `outlines`.
+    """
     figure, axes = _frame(image, title)
     figure.set_dpi(dots_per_inch)
-    show_sources(axes, thumbnail, sources, image)
+    show_sources(axes, thumbnail, detections, image, outlines=outlines)
     save(figure, path, spare=SPARE)
 
 
-def show_sources(axes: Axes, thumbnail: np.ndarray, sources: np.ndarray, image: Image) -> None:
+def show_sources(
+    axes: Axes, thumbnail: np.ndarray, detections: Detections, image: Image, *, outlines: bool = False
+) -> None:
     """The same on any axes in pixels. An ellipse is 6 a wide and 6 b high, at the angle theta."""
     _show(axes, thumbnail, image)
+    sources = detections.sources
     drawable = np.isfinite(sources["a"]) & np.isfinite(sources["b"]) & np.isfinite(sources["theta"])
-    shown = sources[drawable]
+    ellipses = drawable & (not outlines) & (sources["npix"] >= FILLED * 9 * np.pi * sources["a"] * sources["b"])
+    shown = sources[ellipses]
+    width = _line_width(sources[drawable], image)
+    if not ellipses.all():
+        axes.add_collection(
+            LineCollection(list(_outlines(detections, ~ellipses, image)), colors="red", linewidths=width), autolim=False
+        )
+    if not len(shown):
+        return
     axes.add_collection(
         EllipseCollection(
             6 * shown["a"],
@@ -142,10 +160,32 @@ def show_sources(axes: Axes, thumbnail: np.ndarray, sources: np.ndarray, image: 
             offset_transform=axes.transData,
             facecolors="none",
             edgecolors="red",
-            linewidths=_line_width(shown, image),
+            linewidths=width,
         ),
         autolim=False,
     )
+
+
+def _outlines(detections: Detections, chosen: np.ndarray, image: Image) -> np.ndarray:
+    """The edges between the pixels of the chosen sources (boolean) and others: (number, 2 ends, x and y), in pixels.
+
+    Of a large image, between those pixels that its picture has.
+    """
+    wanted = np.concatenate(([False], chosen))
+    labels = downsample_labels(detections.segmentation)
+    labels = np.pad(np.where(wanted[labels], labels, 0), 1)
+    (height, width), (rows, columns) = image.shape, labels.shape
+    found = []
+    for axis in (0, 1):
+        first, second = (np.take(labels, range(part, labels.shape[axis] - 1 + part), axis) for part in (0, 1))
+        y, x = np.nonzero(first != second)
+        # The edge below a pixel, or to its right; the padding is pixel -1.
+        ends = [(y, x - 0.5), (y, x + 0.5)] if axis == 0 else [(y - 0.5, x), (y + 0.5, x)]
+        shift = (0.5, 0.0) if axis == 0 else (0.0, 0.5)
+        found.append(np.stack([np.stack((x + shift[1] - 1, y + shift[0] - 1), axis=-1) for y, x in ends], axis=1))
+    edges = np.concatenate(found)
+    # Both the picture's pixels and the image's are centred on whole numbers.
+    return np.asarray((edges + 0.5) * (width / (columns - 2), height / (rows - 2)) - 0.5)
 
 
 def color_labels(labels: np.ndarray) -> np.ndarray:

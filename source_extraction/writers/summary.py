@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import sep
 
 from .. import __version__
+from ..core.advice import Advice
 from ..core.catalog import Catalog
 from ..core.columns import FLAGS, Flag
 from ..core.completeness import Completeness
@@ -43,13 +45,14 @@ def summarize(
     *,
     negated: int | None,
     completeness: Completeness | None,
+    advice: list[Advice],
     warnings: list[str],
     seconds: dict[str, float],
 ) -> dict[str, Any]:
     """What was run, on what, and what came out; a number that is none is None. Fluxes are in the image's units.
 
     `noise_factors` are those of the errors by the diameter of an aperture in pixels, `negated` is the number of
-    detections on the negated image, None where they were not counted, `completeness` None where it was not asked for.
+    detections on the negated image, None where that says nothing, `completeness` None where it was not asked for.
     """
     flags = catalog["flag_phot"]
     facts = {
@@ -92,6 +95,8 @@ def summarize(
             "magnitude": depth.magnitude,
         },
         "completeness": None if completeness is None else _limits(completeness, negated),
+        "advice": [asdict(each) for each in advice],
+        "advice_followed": {name: settings.parameters()[name] for name in settings.followed},
         "warnings": list(warnings),
         "seconds": dict(seconds),
     }

@@ -1,0 +1,357 @@
+"""What a run shows of its image, as far as it tells whether the options suit it. Measured once, and cheaply."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..settings import BackgroundOptions, Settings
+from .correlation import INDEPENDENT, Correlation, correlation_of
+from .detections import Detections
+from .image import Image
+from .photometry import gaussian_fwhm
+from .sky import ROWS_AT_A_TIME, Sky, estimate_background
+from .windows import Window, blocks, grown
+
+SIDE_OF_SAMPLE = 256
+BESIDE = 3  # pixels
+# More pixels than this at the greatest value are no tops of stars.
+MOST_TOPS = 1_000_000
+NOISE_BLOCK, NOISE_SAMPLE, FEWEST_OF_NOISE = 64, 40_000, 500
+# Where the RMS map stands at its floor because of one value in the image, this share of the pixels has it at least.
+BLANK_SHARE = 0.1
+# So many pixels around a source are left out with it, for its faint light.
+MARGIN = 4
+# Symmetric noise: half of the central 68 % below the median; below it also 2.3 % and 0.135 % of the pixels, where a
+# Gaussian has them at 2 and 3 of that; and above it the same half, but for light that is too faint to be detected.
+LOW_TAIL, LOWEST_TAIL, UPPER_HALF = (1.75, 2.3), (2.2, 5.0), (0.75, 1.4)
+# A large source is looked into for peaks: pixels (averaged over 3 x 3) that are `PEAK` of their noise above all
+# places so far away.
+PEAK, REACHES, DIRECTIONS, PIXELS_LOOKED_INTO = 8.0, (4, 7), 32, 4_000_000
+LEAST_CONTRAST = 0.15  # of a peak, in its light; the texture of a cell has less
+SHARE_WITH_PEAKS, FEWEST_PEAKS, PEAKS_A_SOURCE, PIXELS_A_PEAK = 0.2, 20, 3, 30
+
+
+class Glimpse(NamedTuple):
+    """What is seen of an image before its pixels become those of the sky.
+
+    `sample` are pixels at a regular distance, float64, NaN where masked; `stride` is that distance, and `flat` says of
+    which the pixels beside have the same value. `greatest` is the greatest value, `tops` the flat indices of the pixels
+    that have it (none where these are very many).
+    """
+
+    sample: np.ndarray
+    stride: int
+    flat: np.ndarray
+    greatest: float
+    tops: np.ndarray
+
+    @classmethod
+    def of(cls, image: Image, masked: np.ndarray | None) -> Glimpse:
+        """Look at an image (height, width); what is `masked` (boolean, or None) is left out of the sample."""
+        pixels = image.pixels
+        stride = max(1, min(image.shape) // SIDE_OF_SAMPLE)
+        sample = pixels[::stride, ::stride].astype(np.float64)
+        if masked is not None:
+            sample[masked[::stride, ::stride]] = np.nan
+        flat = np.ones(sample.shape, dtype=bool)
+        last_row, last_column = (np.array([side - 1]) for side in image.shape)
+        rows, columns = (np.arange(0, side, stride) for side in image.shape)
+        for dy, dx in ((1, 1), (0, BESIDE), (BESIDE, 0), (BESIDE, BESIDE)):
+            beside = np.ix_(np.minimum(rows + dy, last_row), np.minimum(columns + dx, last_column))
+            flat &= pixels[beside] == pixels[::stride, ::stride]
+        bands = range(0, len(pixels), ROWS_AT_A_TIME)
+        highest = [np.fmax.reduce(pixels[first : first + ROWS_AT_A_TIME], axis=None) for first in bands]
+        greatest = np.fmax.reduce(highest)
+        tops = [
+            np.flatnonzero(pixels[first : first + ROWS_AT_A_TIME] == greatest) + first * pixels.shape[1]
+            for first, high in zip(bands, highest, strict=True)
+            if high == greatest
+        ]
+        found = np.concatenate(tops) if tops else np.zeros(0, dtype=int)
+        return cls(sample, stride, flat, float(greatest), found if len(found) <= MOST_TOPS else found[:0])
+
+    @property
+    def finite(self) -> np.ndarray:
+        """The values of the sample, without order."""
+        return self.sample[np.isfinite(self.sample)]
+
+
+class Peaks(NamedTuple):
+    """Peaks inside of large sources: how many, how much of their light is above what is around them, how wide."""
+
+    number: int
+    contrast: float
+    fwhm: float
+
+
+def noise_of(sky: Sky, segmentation: np.ndarray) -> np.ndarray:
+    """Pixels without sources in units of their noise, from all over the image, always the same ones."""
+    values: list[np.ndarray] = []
+    shape = sky.pixels.shape
+    for window in blocks((shape[0], shape[1]), NOISE_BLOCK):
+        around = window.grown(MARGIN, (shape[0], shape[1]))
+        near = grown(around.of(segmentation) != 0, MARGIN)
+        top, left = window.top - around.top, window.left - around.left
+        noise = sky.sigma_of(window)
+        free = ~near[top : top + noise.shape[0], left : left + noise.shape[1]] & (noise > 0)
+        if sky.masked is not None:
+            free &= ~window.of(sky.masked)
+        values.append(window.of(sky.pixels)[free] / noise[free])
+        if sum(map(len, values)) >= NOISE_SAMPLE:
+            break
+    return np.concatenate(values)
+
+
+def is_symmetric(noise: np.ndarray) -> bool:
+    """Whether pixels without sources are spread below their median as noise is, and above it hardly otherwise.
+
+    Only then the negated image has as many false detections as the image. It has fewer where noise is cut off below
+    (photon counts, clipped pictures), and more where the background has holes or was overestimated.
+    """
+    if len(noise) < FEWEST_OF_NOISE:
+        return False
+    lowest, low, below, middle, above = np.percentile(noise, (0.135, 2.275, 15.87, 50, 84.13))
+    half = middle - below
+    measured = ((middle - low, LOW_TAIL), (middle - lowest, LOWEST_TAIL), (above - middle, UPPER_HALF))
+    return bool(half > 0 and all(least * half <= value <= most * half for value, (least, most) in measured))
+
+
+def floored_sources(sky: Sky, segmentation: np.ndarray, glimpse: Glimpse) -> tuple[int, float | None]:
+    """How many sources have pixels in which the RMS map stands at its floor, and the one value of the image there.
+
+    None where it has several: then the mesh has followed sources.
+    """
+    floored = sky.floored() if sky.rms > 0 else np.zeros(0, dtype=int)
+    number = int(np.count_nonzero(np.unique(segmentation.ravel()[floored])))
+    y, x = np.divmod(floored, segmentation.shape[1])
+    seen = (y % glimpse.stride == 0) & (x % glimpse.stride == 0)
+    at = y[seen] // glimpse.stride, x[seen] // glimpse.stride
+    flat = glimpse.sample[at][glimpse.flat[at]]
+    flat = flat[np.isfinite(flat)]
+    if len(flat) <= BLANK_SHARE * np.count_nonzero(seen):
+        return number, None
+    values, numbers = np.unique(flat, return_counts=True)
+    return number, float(values[numbers.argmax()])
+
+
+def photons_like(sky: Sky, options: BackgroundOptions) -> Sky:
+    """A sky of as many pixels as another that has nothing but the photons of its background; always the same ones."""
+    pixels = np.random.default_rng(0).poisson(np.maximum(sky.background_map.whole(), 0)).astype(np.float32)
+    background = replace(options, background_passes=1, fthresh=0.0)
+    return estimate_background(Image("photons", "", "float32", pixels), sky.masked, background)
+
+
+@dataclass
+class Evidence:
+    """What was measured of a run, and what follows from it.
+
+    `negated` is the number of detections on the negated image, None where it says nothing. `recounted` counts, at
+    another threshold and with another kernel, the detections on the image and on the negated one; `of_photons` those
+    on nothing but the photons of a background.
+    """
+
+    settings: Settings
+    image: Image
+    glimpse: Glimpse
+    sky: Sky
+    detections: Detections
+    negated: int | None
+    recounted: Callable[..., tuple[int, int]]
+    of_photons: Callable[[float], int]
+
+    @property
+    def sources(self) -> np.ndarray:
+        """SEP's records of the sources, in the image's unit."""
+        return self.detections.sources
+
+    def option(self, name: str) -> Any:
+        """What an option was."""
+        return self.settings.option(name)
+
+    @cached_property
+    def extents(self) -> np.ndarray:
+        """The longer side of the box around each source, in pixels."""
+        found = self.sources
+        return np.asarray(np.maximum(found["xmax"] - found["xmin"], found["ymax"] - found["ymin"]) + 1)
+
+    @property
+    def largest(self) -> int:
+        return int(self.extents.max(initial=0))
+
+    def share_of_light(self, chosen: np.ndarray) -> float:
+        """Of all light that was detected, how much is in these sources (boolean)."""
+        flux = np.maximum(self.sources["flux"], 0)
+        return float(flux[chosen].sum() / flux.sum()) if flux.any() else 0.0
+
+    @cached_property
+    def cell(self) -> int:
+        """The longer side of a cell of the mesh, in pixels."""
+        options, (height, width) = self.settings.background, self.image.shape
+        return max(min(options.bw, width), min(options.bh, height))
+
+    @cached_property
+    def background_range(self) -> float:
+        """Between which values the background is nearly everywhere, in background RMS."""
+        stride, sky = self.glimpse.stride, self.sky
+        if not self.settings.background.subtract_background or sky.rms == 0:
+            return 0.0
+        background = self.glimpse.sample - sky.pixels[::stride, ::stride].astype(np.float64) * sky.unit
+        if not np.isfinite(background).any():
+            return 0.0
+        low, high = np.nanpercentile(background, (1, 99))
+        return float(high - low) / sky.rms
+
+    @property
+    def covered(self) -> float:
+        """The share of the image that belongs to sources."""
+        return float(self.sources["npix"].sum() / self.detections.segmentation.size)
+
+    @cached_property
+    def step(self) -> float | None:
+        """The step between the values of an image of few, in its own unit; None where it has many."""
+        return self.sky.step or None
+
+    @cached_property
+    def whole_numbers(self) -> bool:
+        """Whether all pixels looked at are whole numbers of steps of 1."""
+        return bool(len(self.glimpse.finite) and (self.glimpse.finite == np.rint(self.glimpse.finite)).all())
+
+    @property
+    def noise_is_of_photons(self) -> bool:
+        """Whether the variance of the sky is about its level, in steps of 1."""
+        return 0.4 < self.sky.rms**2 / self.sky.background < 2.5 if self.sky.background > 0 else False
+
+    @cached_property
+    def frame(self) -> tuple[float, float] | None:
+        """The value that parts of the image's border have without a change, and the share of such parts of the image.
+
+        None where there are none.
+        """
+        sample, flat = self.glimpse.sample, self.glimpse.flat
+        border = np.concatenate([each[flat_ones] for each, flat_ones in _ends(sample, flat)])
+        border = border[np.isfinite(border)]
+        if not len(border):
+            return None
+        values, numbers = np.unique(border, return_counts=True)
+        value = values[numbers.argmax()]
+        return float(value), float((flat & (sample == value)).mean())
+
+    @cached_property
+    def flat_tops(self) -> int:
+        """How many sources have three pixels or more of the greatest value."""
+        labels = self.detections.segmentation.ravel()[self.glimpse.tops]
+        return int(np.count_nonzero(np.bincount(labels[labels > 0]) >= 3)) if len(labels) else 0
+
+    @cached_property
+    def fwhm_of_stars(self) -> float | None:
+        """The FWHM that most bright unblended sources have; None where they have no common one, or are too few."""
+        found = self.sources
+        bright = found[(found["flag"] == 0) & (found["cpeak"] > 10 * found["thresh"])]
+        if len(bright) < 10:
+            return None
+        low, middle, high = np.percentile(gaussian_fwhm(bright["a"], bright["b"]), (15.87, 50, 84.13))
+        return float(middle) if (high - low) / 2 < 0.15 * middle else None
+
+    @property
+    def large(self) -> np.ndarray:
+        """Which sources are larger than half a cell."""
+        return self.extents > self.cell / 2
+
+    @cached_property
+    def peaks(self) -> Peaks:
+        """The peaks inside of the sources that are larger than half a cell, the largest first."""
+        found: list[Peaks] = []
+        large = np.flatnonzero(self.large)
+        pixels = 0
+        for row in large[np.argsort(-self.sources["npix"][large])].tolist():
+            source = self.sources[row]
+            box = Window(source["ymin"], source["ymax"] + 1, source["xmin"], source["xmax"] + 1)
+            pixels += int(box.of(self.sky.pixels).size)
+            if pixels > PIXELS_LOOKED_INTO:
+                break
+            found.append(_peaks_in(box.of(self.sky.pixels), box.of(self.detections.segmentation) == row + 1, self._rms))
+        number = sum(peaks.number for peaks in found)
+        if not number:
+            return Peaks(0, 0.0, 0.0)
+        contrast, fwhm = (
+            float(np.average([peaks[each] for peaks in found], weights=[peaks.number for peaks in found]))
+            for each in (1, 2)
+        )
+        return Peaks(number, contrast, fwhm)
+
+    @property
+    def many_peaks(self) -> Peaks | None:
+        """The peaks of large sources where these hold much of the light and far more peaks than the catalog has."""
+        number = int(np.count_nonzero(self.large))
+        least = max(FEWEST_PEAKS, PEAKS_A_SOURCE * number, len(self.sources) / 10)
+        # There is no room for more peaks than these.
+        room = float(self.sources["npix"][self.large].sum()) / PIXELS_A_PEAK
+        if room < least or self.share_of_light(self.large) < SHARE_WITH_PEAKS:
+            return None
+        return self.peaks if self.peaks.number > least else None
+
+    @cached_property
+    def ellipses_cover(self) -> float:
+        """The area of all 3 sigma ellipses, as a share of the image's."""
+        found = self.sources
+        return float(np.nansum(9 * np.pi * found["a"] * found["b"]) / self.detections.segmentation.size)
+
+    @property
+    def filled_share(self) -> float:
+        """How much of the area of their ellipses the pixels of the sources have."""
+        return self.covered / self.ellipses_cover if self.ellipses_cover else 1.0
+
+    @cached_property
+    def sky_of_one_value(self) -> bool:
+        """Whether all pixels that were looked at have one value, but for those of sources and around them."""
+        near = grown(self.detections.segmentation[:: self.glimpse.stride, :: self.glimpse.stride] > 0, 2)
+        free = self.glimpse.sample[~near]
+        free = free[np.isfinite(free)]
+        return bool(len(free) and free.min() == free.max())
+
+    @cached_property
+    def correlation(self) -> Correlation:
+        """What the noise of neighbouring pixels has in common."""
+        return correlation_of(self.sky, self.detections.segmentation) or INDEPENDENT
+
+    @property
+    def _rms(self) -> float:
+        return self.sky.rms / self.sky.unit
+
+
+def _peaks_in(pixels: np.ndarray, inside: np.ndarray, rms: float) -> Peaks:
+    """The peaks of the pixels that are `inside` a source, in a box around it; `rms` is the noise of a pixel."""
+    width = pixels.shape[1]
+    margin = max(REACHES)
+    padded = np.pad(pixels, margin + 1, mode="edge")
+
+    def moved(image: np.ndarray, dy: int, dx: int, edge: int) -> np.ndarray:
+        return image[edge + dy : image.shape[0] - edge + dy, edge + dx : image.shape[1] - edge + dx]
+
+    smooth = np.add.reduce([moved(padded, dy, dx, 1) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]) / np.float32(9)
+    middle = moved(smooth, 0, 0, margin)
+    beside = [moved(smooth, dy, dx, margin) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+    local = np.flatnonzero(inside & (middle >= np.maximum.reduce(beside)))
+    y, x = np.divmod(local, width)
+    values = middle[y, x]
+    found = []
+    for reach in REACHES:
+        angles = np.linspace(0, 2 * np.pi, DIRECTIONS, endpoint=False)[:, np.newaxis]
+        rows, columns = (np.rint(reach * each(angles)).astype(int) + margin for each in (np.sin, np.cos))
+        around = smooth[y + rows, x + columns].max(axis=0)
+        # A mean of nine pixels has a third of their noise, if it is their own.
+        chosen = values - around > np.maximum(PEAK * rms / 3, LEAST_CONTRAST * values)
+        number = int(np.count_nonzero(chosen))
+        contrast = float(np.median(1 - around[chosen] / values[chosen])) if number else 0.0
+        found.append(Peaks(number, contrast, float(reach)))
+    return max(found, key=lambda peaks: peaks.number)
+
+
+def _ends(sample: np.ndarray, flat: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """First and last row and column of both."""
+    return [(sample[part], flat[part]) for part in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1])]

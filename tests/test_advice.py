@@ -1,0 +1,388 @@
+"""Advice: given on images that need it, with options that make the result better; on no other."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from scipy import ndimage
+
+from source_extraction import Result, extract
+from source_extraction.core.columns import PhotometryFlag
+from source_extraction.core.correlation import INDEPENDENT, Correlation
+from source_extraction.core.evidence import is_symmetric
+from source_extraction.core.filters import DEFAULT_KERNEL, gaussian_kernel, noise_after
+from source_extraction.settings import OPTIONS, InputError, Settings
+from tests import advised_skies as skies
+from tests.advised_skies import NOISE, Known, Score, score
+from tests.conftest import TEST_DATA, read_catalog, run_tool, succeed
+from tests.few_valued_skies import eight_bit, photon_counts
+from tests.simulated_sky import simulate
+from tests.simulated_stacks import simulate_stack
+
+SKY = TEST_DATA / "sky.fits"
+REAL_IMAGES = os.environ.get("SOURCE_EXTRACTOR_IMAGES")
+
+
+def of_photons(seed: int = 0) -> Known:
+    counts = photon_counts(0.05, seed)
+    return Known(counts.pixels, counts.positions)
+
+
+class Kind(NamedTuple):
+    """An image, what is advised, and the least that following it makes of completeness and purity."""
+
+    make: Callable[..., Known]
+    change: dict[str, Any]
+    before: Score  # at most
+    after: Score  # at least
+
+
+ANY = object()
+KINDS = {
+    "larger_than_mesh": Kind(skies.larger_than_mesh, {"bw": 800, "bh": 800}, Score(0.5, 0.2), Score(1, 1)),
+    "larger_than_mesh (galaxies)": Kind(skies.large_galaxies, {"bw": 600, "bh": 600}, Score(0.97, 0.97), Score(1, 1)),
+    "crowded": Kind(skies.crowded, {"deblend_cont": 0.0001}, Score(0.17, 0.99), Score(0.26, 0.99)),
+    "spots_on_structure": Kind(
+        skies.spots_on_structure, {"bw": 10, "bh": 10, "thresh": 4.5}, Score(0.1, 0.5), Score(0.97, 0.9)
+    ),
+    "photon_counts": Kind(of_photons, {"thresh": ANY}, Score(1, 0.7), Score(0.98, 0.94)),
+    "hot_pixels": Kind(skies.hot_pixels, {"filter_case": "none", "thresh": 2.5}, Score(1, 0.4), Score(1, 1)),
+    "quantised": Kind(skies.quantised, {"thresh": ANY}, Score(1, 0.5), Score(1, 0.98)),
+    "noise_in_catalog": Kind(skies.correlated, {"thresh": ANY}, Score(1, 0.2), Score(0.98, 0.97)),
+    "zeros_outside": Kind(skies.mosaic, {"missing": 0.0}, Score(1, 0.1), Score(1, 1)),
+    "seeing": Kind(
+        skies.wide_seeing,
+        {"filter_case": "gauss", "filter_fwhm": ANY, "thresh": ANY},
+        Score(0.85, 1),
+        Score(0.93, 0.98),
+    ),
+}
+
+
+def scored(result: Result, known: Known) -> Score:
+    table = result.to_table()
+    return score(np.asarray(table["x"]), np.asarray(table["y"]), known)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_kind_is_seen_and_its_advice_makes_the_result_better(name: str) -> None:
+    kind = KINDS[name]
+    known = kind.make()
+    first = extract(known.pixels)
+    advice = first.advice[0]
+    assert [each.id for each in first.advice] == [name.partition(" ")[0]]
+    assert {option: ANY if kind.change.get(option) is ANY else value for option, value in advice.change.items()} == (
+        kind.change
+    )
+    # As it stands, in Python.
+    second = extract(known.pixels, **advice.change)
+    before, after = scored(first, known), scored(second, known)
+    assert before.completeness <= kind.before.completeness
+    assert before.purity <= kind.before.purity
+    assert after.completeness >= kind.after.completeness
+    assert after.purity >= kind.after.purity
+    assert second.advice == []
+
+
+@pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if ANY in kind.change.values()])
+def test_computed_values_serve_other_images_of_the_kind(name: str) -> None:
+    """The thresholds and the width are not those of one image."""
+    kind = KINDS[name]
+    for seed in (1, 2):
+        known = kind.make(seed)
+        followed = extract(known.pixels, follow_advice=True)
+        after = scored(followed, known)
+        assert after.completeness >= kind.after.completeness - 0.03
+        assert after.purity >= kind.after.purity - 0.03
+
+
+def test_the_light_of_large_galaxies_is_whole_with_the_mesh_that_is_advised() -> None:
+    known = skies.large_galaxies()
+    sizes = []
+    for options in ({}, {"follow_advice": True}):
+        table = extract(known.pixels, **options).to_table()
+        sizes.append(float(np.sort(np.asarray(table["flux_auto"]))[-2:].sum()))
+    y, x = np.indices(known.pixels.shape)
+    near = np.min([np.hypot(x - x0, y - y0) for x0, y0 in known.positions[:2]], axis=0) < 105
+    truth = float((known.pixels - 200)[near].sum())
+    assert abs(sizes[1] / truth - 1) < 0.12 < abs(sizes[0] / truth - 1)
+
+
+def test_networks_are_told_to_be_none() -> None:
+    first = extract(skies.tissue().pixels)
+    assert [(advice.id, advice.change) for advice in first.advice] == [("not_spots", {})]
+
+
+def test_saturated_stars_are_flagged_with_what_is_advised() -> None:
+    known = skies.saturated()
+    first = extract(known.pixels)
+    assert [(advice.id, advice.change) for advice in first.advice] == [("saturated", {"saturation": 800.0})]
+    second = extract(known.pixels, saturation=800.0)
+    flagged = second.to_pandas()[lambda table: table.flag_phot & int(PhotometryFlag.SATURATED) > 0]
+    of_the_sky = skies.of_stars()
+    positions = np.rint(of_the_sky.positions).astype(int)
+    cut = of_the_sky.pixels[positions[:, 1], positions[:, 0]] > 800 + 3 * NOISE
+    assert np.hypot(
+        flagged.x.to_numpy()[:, None] - known.positions[cut, 0], flagged.y.to_numpy()[:, None] - known.positions[cut, 1]
+    ).min(axis=0) == pytest.approx(0, abs=1)
+    assert second.advice == []
+
+
+def test_a_sky_without_noise_has_a_threshold_of_brightness() -> None:
+    """A map of settlements: nothing else in it, and bright ones beside dim ones."""
+    pixels = np.zeros((200, 200), np.float32)
+    pixels[50:60, 40:50] = 7.0
+    first = extract(pixels)
+    assert [advice.id for advice in first.advice] == ["no_noise"]
+    change = first.advice[0].change
+    assert change["err_option"] == "none"
+    assert 0 < change["thresh"] < 7
+    second = extract(pixels, **change)
+    assert second.to_pandas()["npix"].tolist() == [100]
+    assert first.to_pandas()["npix"].tolist() != [100], "the filter carries light out of them"
+
+
+def test_planes_of_the_file_are_named(tmp_path: Path) -> None:
+    known = skies.of_stars()
+    spoilt = known.pixels.copy()
+    spoilt[:, 100:110] = 5000
+    mask = np.zeros(spoilt.shape, np.int16)
+    mask[:, 100:110] = 1
+    planes = [fits.ImageHDU(spoilt, name="SCI"), fits.ImageHDU(np.full(spoilt.shape, NOISE), name="ERR")]
+    path = tmp_path / "exposure.fits"
+    fits.HDUList([fits.PrimaryHDU(), *planes, fits.ImageHDU(mask, name="DQ")]).writeto(path)
+    first = extract(path)
+    advice = next(each for each in first.advice if each.id == "unused_planes")
+    assert advice.change == {
+        "err_option": "file",
+        "error_file": f"{path}[ERR]",
+        "mask_file": f"{path}[DQ]",
+        "filter_type": "conv",
+    }
+    followed = extract(path, follow_advice=True)
+    assert [int(result.to_pandas().x.between(99, 111).sum()) for result in (first, followed)] == [1, 0]
+    assert scored(followed, known).purity == 1
+    assert followed.summary["advice_followed"]["error_file"] == "exposure.fits"
+    in_python = {
+        {"error_file": "error", "mask_file": "mask"}.get(name, name): advice.change[name] for name in advice.change
+    }
+    assert extract(path, **in_python).to_pandas().equals(followed.to_pandas())
+
+
+def simulated(**options: Any) -> np.ndarray:
+    return simulate((512, 512), 250, 5, **options).pixels
+
+
+ORDINARY: dict[str, Callable[[], Any]] = {
+    "the shipped sky": lambda: SKY,
+    "the shipped sky as TIFF": lambda: TEST_DATA / "sky.tiff",
+    "stars": lambda: skies.of_stars(3).pixels,
+    "one star": lambda: skies.of_stars(number=1).pixels,
+    "galaxies": lambda: simulated(galaxies=0.9),
+    "a gradient": lambda: simulated(gradient=400.0),
+    "a crowded field": lambda: simulate((512, 512), 1500, 6).pixels,
+    "undersampled stars": lambda: simulated(fwhm=1.8, galaxies=0.1),
+    "noise": lambda: np.random.default_rng(1).normal(10, 1, (300, 300)),
+    "Poisson noise of 3": lambda: np.random.default_rng(1).poisson(3, (300, 300)),
+    "grey levels": lambda: eight_bit(0.8, 1).pixels,
+    "nothing": lambda: np.full((100, 100), 3.0),
+    "no pixel but one": lambda: np.full((1, 1), 3.0),
+    "a border of zeros": lambda: np.pad(skies.of_stars().pixels, 4),
+    "missing pixels": lambda: np.where(np.indices((400, 480))[0] < 90, np.nan, skies.of_stars().pixels),
+    "a stack": lambda: simulate_stack("bilinear", 512, 2).pixels,
+    "a Lanczos stack": lambda: simulate_stack("lanczos3", 512, 2).pixels,
+}
+
+
+@pytest.mark.parametrize("name", ORDINARY)
+def test_silence_on_ordinary_images(name: str) -> None:
+    assert [str(advice) for advice in extract(ORDINARY[name]()).advice] == []
+
+
+@pytest.mark.skipif(not REAL_IMAGES, reason="SOURCE_EXTRACTOR_IMAGES names no folder of real images")
+@pytest.mark.parametrize(
+    ("name", "ids"),
+    [
+        ("sep_image.fits", []),
+        ("sdss_r.fits.bz2", []),
+        ("sewpy_example.fits", []),
+        ("m67_int16.fits", []),
+        ("input2_yx.tiff", []),
+        ("kinds/jwst_2114.fits", []),
+        ("legacysurvey_g_360.fits", ["larger_than_mesh"]),
+        ("BBBC033_C2_z28-lzw.tiff", ["larger_than_mesh", "saturated"]),
+        ("kinds/m13_rice.fits", ["crowded"]),
+        ("kinds/raj_tmr001.tif", ["spots_on_structure"]),
+        ("kinds/chandra_image2.fits", ["photon_counts"]),
+        ("kinds/rosat_allsky.fits", ["zeros_outside"]),
+        ("kinds/hst_flc.fits", ["unused_planes"]),
+    ],
+)
+def test_real_images(name: str, ids: list[str]) -> None:
+    assert [advice.id for advice in extract(Path(str(REAL_IMAGES)) / name).advice] == ids
+
+
+def test_what_is_said_written_and_followed(tmp_path: Path) -> None:
+    known = skies.hot_pixels()
+    fits.writeto(tmp_path / "camera.fits", known.pixels.astype(np.float32))
+    chosen = ("--outputs", "catalog.tsv,background.fits,summary.json")
+    said = succeed(tmp_path / "camera.fits", *chosen, folder=tmp_path / "first")
+    line = next(line for line in said.splitlines() if line.startswith("Advice: "))
+    assert line.endswith("; run again with --filter_case none --thresh 2.5")
+    assert "(sources of one or two pixels 101, sources 179)" in line
+    summary = json.loads((tmp_path / "first" / "summary.json").read_text())
+    (advice,) = summary["advice"]
+    assert set(advice) == {"id", "seen", "evidence", "change"}
+    assert advice["change"] == {"filter_case": "none", "thresh": 2.5}
+    assert advice["evidence"] == {"sources_of_one_or_two_pixels": 101, "sources": 179}
+    assert summary["advice_followed"] == {}
+
+    again = succeed(tmp_path / "camera.fits", *chosen, "--filter_case=none", "--thresh=2.5", folder=tmp_path / "again")
+    assert "Advice" not in again
+    said = succeed(tmp_path / "camera.fits", *chosen, "--follow_advice", folder=tmp_path / "followed")
+    assert "Following the advice, once more with --filter_case none --thresh 2.5\n" in said
+    assert read_catalog(tmp_path / "followed").equals(read_catalog(tmp_path / "again"))
+    summary = json.loads((tmp_path / "followed" / "summary.json").read_text())
+    assert summary["advice_followed"] == {"filter_case": "none", "thresh": 2.5}
+    assert summary["parameters"]["thresh"] == 2.5
+    assert summary["advice"] == []
+    header = fits.getheader(tmp_path / "followed" / "background.fits")
+    assert header["SEP ADVICE_FOLLOWED"] == "filter_case,thresh"
+    assert (header["SEP THRESH"], header["SEP FILTER_CASE"]) == (2.5, "none")
+
+
+def test_where_there_is_nothing_to_follow(tmp_path: Path) -> None:
+    said = succeed(SKY, "--follow_advice", "--outputs", "catalog.tsv,background.fits", folder=tmp_path)
+    assert "Following the advice: there is nothing to change\n" in said
+    assert fits.getheader(tmp_path / "background.fits")["SEP ADVICE_FOLLOWED"] == ""
+    succeed(SKY, "--outputs", "catalog.tsv", folder=tmp_path / "without")
+    assert (tmp_path / "catalog.tsv").read_text() == (tmp_path / "without" / "catalog.tsv").read_text()
+
+
+def test_a_pipe_cannot_be_followed(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    run = run_tool(tmp_path / "pipe", "--follow_advice", folder=tmp_path / "products")
+    assert run.returncode == 1
+    assert "it is a pipe, which --follow_advice would read twice; copy it to a file" in run.stderr
+
+
+def test_pictures_and_all_pixels_in_memory_are_those_of_the_second_run(tmp_path: Path) -> None:
+    known = skies.mosaic()
+    given = known.pixels.copy()
+    followed = extract(given, follow_advice=True)
+    assert (given == known.pixels).all()
+    assert len(followed) == 8
+    assert followed.warnings == extract(given, missing=0).warnings
+    assert np.isnan(followed.background_subtracted).sum() == (given == 0).sum()
+    followed.write(tmp_path, "sources.png,image.png,image.tiff")
+
+
+def test_three_at_most_and_no_option_twice() -> None:
+    """Hot pixels on the cells with spots: both need another threshold, and the first says which."""
+    known = skies.spots_on_structure()
+    spoilt = known.pixels.copy()
+    random = np.random.default_rng(2)
+    spoilt.ravel()[random.choice(spoilt.size, 200, replace=False)] += 200 * NOISE
+    given = extract(spoilt).advice
+    options = [option for advice in given for option in advice.change]
+    assert 1 <= len(given) <= 3
+    assert len(options) == len(set(options))
+
+
+def test_changes_are_options_that_can_be_given() -> None:
+    for kind in KINDS.values():
+        for advice in extract(kind.make().pixels).advice:
+            for option, value in advice.change.items():
+                assert OPTIONS[option].check(value) == value
+                assert type(value) in (int, float, str)
+
+
+@pytest.mark.parametrize(
+    ("noise", "symmetric"),
+    [
+        (lambda random: random.normal(0, 1, 20_000), True),
+        (lambda random: random.normal(0, 3, 600), True),
+        (lambda random: ndimage.gaussian_filter(random.normal(0, 1, (300, 300)), 1.5).ravel(), True),
+        (lambda random: np.rint(random.normal(0, 1.2, 50_000)), True),
+        (lambda random: random.poisson(0.1, 50_000).astype(float), False),
+        (lambda random: np.maximum(random.normal(0, 1, 50_000), -0.4), False),
+        (lambda random: random.exponential(1, 50_000), False),
+        (lambda random: np.where(random.random(50_000) < 0.05, -8, random.normal(0, 1, 50_000)), False),
+        (lambda random: random.normal(0, 1, 100), False),
+        (lambda random: np.zeros(50_000), False),
+    ],
+    ids=["Gauss", "few", "correlated", "whole numbers", "photons", "cut off", "radio", "holes", "too few", "constant"],
+)
+def test_which_noise_is_symmetric(noise: Callable[[np.random.Generator], np.ndarray], symmetric: bool) -> None:
+    for seed in range(3):
+        assert is_symmetric(noise(np.random.default_rng(seed))) is symmetric
+
+
+def test_the_line_on_the_negated_image(tmp_path: Path) -> None:
+    line = "Detections on the negated image: 0; about as many of the sources are noise ("
+    assert line in succeed(SKY, "--outputs", "catalog.tsv", folder=tmp_path)
+    fits.writeto(tmp_path / "photons.fits", of_photons().pixels)
+    said = succeed(tmp_path / "photons.fits", "--outputs", "catalog.tsv,summary.json", folder=tmp_path)
+    assert "Detections on the negated" not in said
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["counts"]["detections_on_the_negated_image"] is None
+
+
+def test_a_large_image_is_counted_in_parts() -> None:
+    """What the negated image has per pixel is the same everywhere: a part tells it."""
+    pixels = ndimage.gaussian_filter(np.random.default_rng(3).normal(0, 1, (2600, 2600)), 1.2).astype(np.float32)
+    result = extract(pixels, follow_advice=False)
+    assert result.summary["counts"]["detections_on_the_negated_image"] == pytest.approx(len(result), rel=0.06)
+    assert [advice.id for advice in result.advice] == ["noise_in_catalog"]
+
+
+def test_the_gaussian_kernel() -> None:
+    """Half of its height at half its width, and the noise that it leaves as scipy's correlation of noise has it."""
+    kernel = gaussian_kernel(5.0)
+    middle = kernel.shape[0] // 2
+    assert kernel.shape == (15, 15)
+    assert kernel[middle, middle] == 1
+    assert np.interp(2.5, range(middle + 1), kernel[middle, middle:]) == pytest.approx(0.5, abs=0.02)
+    random = np.random.default_rng(0)
+    white = random.normal(0, 1, (1500, 1500))
+    stacked = (white + np.roll(white, 1, axis=1)) / np.sqrt(2)  # rho of 0.5 along x
+    beside = Correlation(np.array([1]), np.array([0]), np.array([0.5]))
+    for weights in (kernel, DEFAULT_KERNEL):
+        for noise, correlation in ((white, INDEPENDENT), (stacked, beside)):
+            filtered = ndimage.convolve(noise, weights.astype(float) / weights.sum(), mode="wrap")
+            assert noise_after(weights, correlation) == pytest.approx(filtered.std(), rel=0.03)
+
+
+def test_a_gaussian_kernel_gives_what_its_file_gives(tmp_path: Path) -> None:
+    along = np.exp(-4 * np.log(2) * (np.arange(-4, 5) / 3.0) ** 2)
+    np.savetxt(tmp_path / "kernel.txt", np.outer(along, along), fmt="%.9g")
+    by_file = extract(SKY, filter_case="file", filter_file=tmp_path / "kernel.txt").to_pandas()
+    assert extract(SKY, filter_case="gauss", filter_fwhm=3.0).to_pandas().equals(by_file)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"filter_case": "gauss"}, "add --filter_fwhm"),
+        ({"filter_fwhm": 3.0}, "add --filter_case gauss"),
+        ({"filter_case": "gauss", "filter_fwhm": 0.0}, "out of range"),
+        ({"filter_case": "gauss", "filter_fwhm": 90.0}, "larger than the image"),
+    ],
+)
+def test_a_gaussian_needs_its_width(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said.replace("--", "(--)?")):
+        extract(skies.of_stars(shape=(60, 60), number=2).pixels, **options)
+
+
+def test_settings_that_follow_are_checked_like_others() -> None:
+    settings = Settings.of(SKY)
+    changed = settings.following({"mask_file": f"{SKY}[0]", "mask_bits": "jwst", "thresh": 3})
+    assert (changed.files.mask_hdu, changed.files.mask_bits) == ("0", ("jwst",))
+    assert (changed.detection.thresh, changed.background) == (3.0, settings.background)
+    with pytest.raises(InputError, match="thresh"):
+        settings.following({"thresh": -1.0})
