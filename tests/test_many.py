@@ -171,6 +171,15 @@ def test_a_bad_image_holds_up_nobody(
     assert joined(tmp_path / "out").query("image == 'the = last'")["y"].min() > 44
 
 
+def test_options_of_masks(with_bad_ones: Path, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    """They are those of the images that have one; without any, they are a mistake."""
+    run("--list", with_bad_ones, "--mask_bits", 1, *CATALOG, "--output_dir", tmp_path / "out")
+    assert folders(tmp_path / "out") == ["good", "last"]
+    with_bad_ones.write_text("good.fits\ndeep/last.fits\n")
+    assert run("--list", with_bad_ones, "--mask_bits", 1, *CATALOG, "--output_dir", tmp_path / "none") == 1
+    assert "mask_bits: there is no mask" in capfd.readouterr().err
+
+
 def test_names_of_folders(tmp_path: Path) -> None:
     """Duplicates are numbered in the order of the list; none is hidden, and none is one of the tables."""
     paths = [
@@ -201,6 +210,29 @@ def test_an_image_that_needs_all_memory(tmp_path: Path, capfd: pytest.CaptureFix
     assert folders(tmp_path / "out") == ["0", "1", "2"]
 
 
+def test_a_fault_of_ours_is_said_as_such(
+    images: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    """With the place where it was met; and it holds up nobody, though such an exception cannot be sent."""
+
+    class LocalError(Exception):
+        def __init__(self, one: int, two: int) -> None:
+            super().__init__("broken")
+
+    take_steps = many.take_steps
+
+    def broken(steps: object, wanted: frozenset[str]) -> None:
+        if steps.settings.files.image == images["x"]:
+            raise LocalError(1, 2)
+        take_steps(steps, wanted)
+
+    monkeypatch.setattr(many, "take_steps", broken)
+    assert run(images["x"], images["wide"], *CATALOG, "--threads", 2, "--output_dir", tmp_path) == 1
+    said = capfd.readouterr().err
+    assert said.startswith("error: this is a fault of source-extraction and not of the input: LocalError: broken (run/")
+    assert folders(tmp_path) == ["wide"]
+
+
 KILLED = """
 import os, signal, sys
 from source_extraction.faces.source_extractor import program
@@ -214,15 +246,26 @@ def of_most(steps, wanted):
     take_steps(steps, wanted)
 
 many.take_steps = of_most
+many.LARGE = {large}
 program()
 """
 
 
-@pytest.mark.parametrize("threads", ["1", "2"])
-def test_an_image_that_ends_its_process(tmp_path: Path, threads: str) -> None:
-    """As where the system has no memory for it: the others are done."""
+@pytest.mark.parametrize(("threads", "large"), [("1", 2**25), ("2", 2**25), ("2", 1000)])
+def test_an_image_that_ends_its_process(tmp_path: Path, threads: str, large: int) -> None:
+    """As where the system has no memory for it: the others are done. With all processes at it, too."""
     paths = [cut(tmp_path / f"{name}.fits", number) for number, name in enumerate(["a", "deadly", "b", "c"])]
-    command = [sys.executable, "-c", KILLED, *paths, *CATALOG, "--threads", threads, "--output_dir", tmp_path / "out"]
+    command = [
+        sys.executable,
+        "-c",
+        KILLED.format(large=large),
+        *paths,
+        *CATALOG,
+        "--threads",
+        threads,
+        "--output_dir",
+        tmp_path / "out",
+    ]
     ended = subprocess.run(
         command, check=False, capture_output=True, text=True, cwd=SCRIPT.parent, timeout=SECONDS_OF_A_HANG
     )

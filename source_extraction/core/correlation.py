@@ -239,9 +239,12 @@ def _products(sky: Sky, segmentation: np.ndarray) -> tuple[np.ndarray, np.ndarra
     """
     height, width = segmentation.shape
     powers = np.zeros((2, FFT_SIZE, FFT_SIZE // 2 + 1))
-    number = 0
+    number, noise = 0, None
+    if segmentation.size <= SAMPLE_SIZE:
+        # All blocks are needed, and quicker made at once.
+        noise = _noise(sky, segmentation, Window(0, height, 0, width))
     for window in blocks((height, width), BLOCK):
-        values, free = _noise(sky, segmentation, window)
+        values, free = _noise(sky, segmentation, window) if noise is None else map(window.of, noise)
         number += int(np.count_nonzero(free))
         for power, each in zip(powers, (values, free), strict=True):
             transformed = np.fft.rfft2(each, (FFT_SIZE, FFT_SIZE))

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from importlib import import_module
 from itertools import groupby
 from pathlib import Path
@@ -43,6 +44,8 @@ STEPS_OF_THE_TABLES = ("text", "depth", "advice")
 # Files with more bytes than this to a plane are searched one at a time, by all processes, in tiles: smaller ones are
 # too many to be worth it, and as many at a time as there are processes find room.
 LARGE = 32 * 2**20
+# Options that need a mask.
+OF_A_MASK = ("mask_hdu", "mask_plane", "mask_bits")
 # What compressed files end with after the extension of what they hold.
 COMPRESSED = (".gz", ".bz2", ".fz")
 MOST_BYTES_OF_A_NAME = 200
@@ -68,6 +71,9 @@ class Job(NamedTuple):
         """What it is searched with. Raises InputError where that contradicts itself."""
         own: dict[str, Any] = {"mask_file": self.given.mask} if self.given.mask is not None else {}
         own |= {"name": self.given.name} if self.given.name else {}
+        if self.given.mask is None and options.get("mask_file") is None:
+            # That others of the list have a mask is no fault of this one.
+            own |= dict.fromkeys(OF_A_MASK)
         return Settings.of(self.given.image, **{**options, **own, "plane": self.plane})
 
     @property
@@ -81,11 +87,14 @@ class Job(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of an image: its cells of the table by their columns, and why there is nothing of it."""
+    """What became of an image: its cells of the table by their columns, and why there is nothing of it.
+
+    The reason is a sentence and no exception, some of which do not survive the way from one process to another.
+    """
 
     cells: dict[str, str]
     warnings: int = 0
-    problem: Exception | None = None
+    wrong: str = ""
     resumed: bool = False
 
 
@@ -97,7 +106,7 @@ def given_in(path: Path) -> list[Given]:
     found = []
     for image, *more in listed(path, "images"):
         mask, name, *_ = (*(part.strip() for part in more), "", "")
-        found.append(Given(path.parent / image.strip(), path.parent / mask if mask else None, name))
+        found.append(Given(path.parent / image, path.parent / mask if mask else None, name))
     if not found:
         raise InputError(path, "the list names no image", "give a text file with one path per line")
     return found
@@ -120,6 +129,8 @@ def run_many(
     options stay. `sentence` is how an image that could not be used is spoken of. Raises OutputError where nothing can
     be written, whereupon no more images are searched; those that are whole stay.
     """
+    if not any(one.mask for one in given):
+        Settings.of(given[0].image, **options)
     workers = Workers(output.threads or default_number())
     jobs = planned(given, options, workers, all_planes=all_planes)
     log = Log(len(jobs), estimate=True)
@@ -240,17 +251,14 @@ class _Batch:
         yield "\t".join(COLUMNS) + "\n"
         with closing(self._outcomes()) as outcomes:
             for number, (job, outcome) in enumerate(zip(self._jobs, outcomes, strict=True)):
-                cells = outcome.cells
-                if outcome.problem is not None:
+                if outcome.wrong:
                     self._failed[number] = True
-                    said = self._sentence(outcome.problem)
-                    cells = cells | {"error": as_cell(visible(said).replace("\t", " "))}
-                    self._log.complain(f"error: {said}")
+                    self._log.complain(f"error: {outcome.wrong}")
                 else:
                     self._headers[self._header_of(job)] = None
-                    self.sources += int(cells["sources"])
+                    self.sources += int(outcome.cells["sources"])
                     self._say(job, outcome)
-                yield "\t".join(cells[name] for name in COLUMNS) + "\n"
+                yield "\t".join(outcome.cells[name] for name in COLUMNS) + "\n"
 
     def joined(self) -> Iterator[str]:
         """The lines of the joined catalog: of the rows of all catalogs, some at a time."""
@@ -277,17 +285,19 @@ class _Batch:
                     yield "\t".join([*row, plane] if with_planes else row) + "\n"
 
     def _outcomes(self) -> Generator[Outcome]:
-        """What becomes of the images, in their order: of small ones as many at a time as there are processes."""
+        """What becomes of the images, in their order: of small ones as many at a time as there are processes.
+
+        Large ones are searched in a process of their own as well, which the system may end for want of memory.
+        """
         self._import()
+        alone, together = Workers(1), self._workers
         for large, group in groupby(self._jobs, key=lambda job: job.is_large):
             jobs = list(group)
-            if large:
-                yield from (self._search(job, self._workers) for job in jobs)
-                continue
-            small = self._workers.map_each(self._search_alone, jobs, lambda problem: problem)
-            with closing(small) as outcomes:
+            number, own = (alone, together) if large else (together, alone)
+            search = partial(self._search, workers=own)
+            with closing(number.map_each(search, jobs, lambda problem: problem)) as outcomes:
                 for job, outcome in zip(jobs, outcomes, strict=True):
-                    yield outcome if isinstance(outcome, Outcome) else _failed(job, self._options, outcome)
+                    yield outcome if isinstance(outcome, Outcome) else self._without(job, outcome)
 
     def _import(self) -> None:
         """What every process would import for itself."""
@@ -298,10 +308,7 @@ class _Batch:
         for library in ("astropy.coordinates", "astropy.wcs"):
             import_module(library)
 
-    def _search_alone(self, job: Job) -> Outcome | InputError:
-        return self._search(job, Workers(1))
-
-    def _search(self, job: Job, workers: Workers) -> Outcome:
+    def _search(self, job: Job, workers: Workers) -> Outcome | InputError:
         """Search one image. Raises OutputError where its products cannot be written, and nothing else."""
         started, place = time.perf_counter(), self._folder / job.folder
         try:
@@ -332,7 +339,18 @@ class _Batch:
         except OutputError:
             raise
         except Exception as problem:
-            return _failed(job, self._options, problem, time.perf_counter() - started)
+            return self._without(job, problem, time.perf_counter() - started)
+
+    def _without(self, job: Job, problem: Exception, seconds: float = 0.0) -> Outcome:
+        """The outcome of an image that could not be used."""
+        wrong = self._sentence(problem)
+        try:
+            title = job.settings(self._options).title
+        except InputError:
+            title = job.given.name or visible(job.given.image.name)
+        known = {"image": as_cell(title), "plane": _number(job.plane), "advice": "", "seconds": f"{seconds:.3f}"}
+        cells = dict.fromkeys(COLUMNS, NOT_A_NUMBER) | known
+        return Outcome(cells | {"error": as_cell(visible(wrong).replace("\t", " "))}, wrong=wrong)
 
     def _done(self, place: Path, record: dict[str, Any]) -> Outcome | None:
         """What an earlier run has made of the same files with the same options; None where it has not."""
@@ -402,16 +420,6 @@ def _cells(job: Job, steps: Steps) -> dict[str, str]:
         "seconds": NOT_A_NUMBER,
         "error": "",
     }
-
-
-def _failed(job: Job, options: dict[str, Any], problem: Exception, seconds: float = 0.0) -> Outcome:
-    """The outcome of an image that could not be used."""
-    try:
-        title = job.settings(options).title
-    except InputError:
-        title = job.given.name or visible(job.given.image.name)
-    cells = dict.fromkeys(COLUMNS, NOT_A_NUMBER) | {"image": as_cell(title), "plane": _number(job.plane)}
-    return Outcome(cells | {"advice": "", "seconds": f"{seconds:.3f}", "error": ""}, problem=problem)
 
 
 def _number(value: float | None) -> str:
