@@ -226,17 +226,24 @@ def test_one_source_and_none(tmp_path: Path, tmp_path_factory: pytest.TempPathFa
     assert "1 source in image :" in visible_text(parsed((tmp_path / "report.html").read_text("utf-8")))
     empty = parsed(make_page("empty", tmp_path_factory).read_text("utf-8"))
     assert "No source in blank.fits , because nothing exceeds" in visible_text(empty)
+    # Without any noise there is no depth to speak of.
+    assert "How deep" not in visible_text(empty)
 
 
 def test_advice_and_warnings(tmp_path: Path) -> None:
     result = se.extract(np.zeros((50, 60)))
     result._steps.__dict__["advice"] = [
-        Advice("mesh", "the cells are <small>", {"cells": 3}, {"bw": 128, "clean": False, "apertures": (3.0, 7.5)}),
+        Advice(
+            "mesh",
+            "the cells are <small>",
+            {"cells": 3, "light_lost": 0.41234},
+            {"bw": 128, "clean": False, "apertures": (3.0, 7.5)},
+        ),
         Advice("depth", "nothing helps"),
     ]
     result.write(tmp_path, "report.html")
     for text in ((tmp_path / "report.html").read_text("utf-8"), result._repr_html_()):
-        assert "the cells are &lt;small&gt;" in text
+        assert "the cells are &lt;small&gt; (cells 3, light lost 0.412)" in text
         assert "<code>--bw 128 --no-clean --apertures 3,7.5</code>" in text
         assert text.count("<code>--") == 1
         assert "nothing helps" in text
@@ -246,11 +253,11 @@ def test_advice_and_warnings(tmp_path: Path) -> None:
 def test_options_that_were_changed_come_first(tmp_path: Path) -> None:
     se.extract(SKY, thresh=3, minarea=9).write(tmp_path, "report.html")
     page = parsed((tmp_path / "report.html").read_text("utf-8"))
-    rows = [row for row in named(page, "tr") if row.get("class") == "changed"]
-    assert [[text_of(cell) for cell in row][:3] for row in rows[:2]] == [
-        ["thresh", "3.0", "1.5"],
-        ["minarea", "9", "5"],
-    ]
+    (table,) = named(page, "table", **{"class": "options"})
+    rows = table.findall("h:tbody/h:tr", HTML)
+    assert [row.get("class") for row in rows[:3]] == ["changed", "changed", None]
+    assert [text_of(cell) for cell in list(rows[0])[:3]] == ["thresh", "3.0", "1.5"]
+    assert [text_of(cell) for cell in list(rows[1])[:3]] == ["minarea", "9", "5"]
 
 
 # --- Its pictures

@@ -150,11 +150,13 @@ def _printable(value: Any) -> Any:
     return value
 
 
-def _number(value: float | None, digits: int = 4) -> str:
-    """A number as a sentence has it; whole ones with commas."""
+def _number(value: Any, digits: int = 4) -> str:
+    """A number as a sentence has it, whole ones with commas; what is none, as it is."""
     if value is None:
         return "unknown"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.{digits}g}"
+    if isinstance(value, float):
+        return f"{value:.{digits}g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
 def _typed(changes: dict[str, Any]) -> str:

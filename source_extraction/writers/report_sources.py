@@ -23,7 +23,7 @@ MOST_ROWS = 5000
 ROWS_WITHOUT_A_SCRIPT = 50
 POSITIONS_ON_THE_SKY = ("ra", "dec")
 POSITIONS = (*POSITIONS_ON_THE_SKY, "lon", "lat", "map_x", "map_y")
-ALL = ("label", "x", "y", *POSITIONS, "flux_auto", "snr", "flag", "flag_phot")
+ALL = ("label", "x", "y", *POSITIONS, "flux_auto", "snr", *FLAGS)
 # The columns of the table, where they are there; the flags follow in words.
 SHOWN = (
     "label", "x", "y", *POSITIONS, "mag_auto", "flux_auto", "snr", "flux_radius", "fwhm", "ellipticity",
@@ -78,7 +78,12 @@ class Sources:
             "columns": [part.described for part in parts],
             "table": [column.name for column in shown],
             "order": [column.name for column in catalog.columns if column.name != NAME_COLUMN.name],
-            "flags": [[name, int(bit), words] for name, legend in FLAGS.items() for bit, words in legend.items()],
+            "flags": [
+                [name, int(bit), words]
+                for name, legend in FLAGS.items()
+                if name in columns
+                for bit, words in legend.items()
+            ],
             "rows": min(MOST_ROWS, len(catalog)),
         }
         first = order[:ROWS_WITHOUT_A_SCRIPT]
@@ -114,7 +119,7 @@ def rows_of(
 ) -> Iterator[list[str]]:
     """The rows of a catalog as the page shows them, the flags in words at the end."""
     for index in which:
-        flags = ((name, int(catalog[name][index])) for name in FLAGS)
+        flags = ((name, int(catalog[name][index])) for name in FLAGS if name in catalog)
         words = [words for name, value in flags for bit, words in FLAGS[name].items() if value & bit]
         yield [*(_text(catalog[column.name][index], decimals.get(column.name)) for column in shown), "; ".join(words)]
 
@@ -150,8 +155,7 @@ class _Packed:
             values = np.rint(values * 10.0**places)
             return cls.packed(described | {"decimals": places, "scale": 10**places}, values.astype("<f8"))
         if values.dtype.kind in "iu":
-            least = np.uint8 if column.name in FLAGS else np.int32
-            return cls.packed(described, values.astype(least))
+            return cls.packed(described, values.astype("<u2" if column.name in FLAGS else "<i4"))
         with np.errstate(over="ignore"):
             values = values.astype("<f4")
         return cls.packed(described | ({"digits": DIGITS} if places is None else {"decimals": places}), values)

@@ -4,7 +4,8 @@
 
    Positions in the picture are pixels of the image from its upper left corner, whatever the order of its rows. */
 (async () => {
-  const PER_PAGE = 50, MOST_ZOOM = 40, LEAST_ZOOM_OF_A_CHOICE = 4;
+  const PER_PAGE = 50;
+  const MOST_ZOOM = 40, SEEN = 16, LEAP = 10; // screen pixels a pixel; of a chosen source's semi-axis; times the whole image's
   const MILLISECONDS = 8, AT_A_TIME = 250; // of drawing ellipses before the next frame; ellipses between looks at the clock
   const AS_DOT = 1.3, REACH = 7; // screen pixels: radius below which an ellipse is a dot, and from which a pointer is on it
   const ELLIPSES = "#ff5147", CHOSEN = "#ffd23f", POINTED = "#4fd8ff";
@@ -133,7 +134,9 @@
   const toScreen = (x, y) => [(x - view.left) * view.scale, (y - view.top) * view.scale];
 
   function resize() {
-    const ratio = Math.min(window.devicePixelRatio || 1, 2);
+    const ratio = Math.min(window.devicePixelRatio || 1, 2), room = `${stage.clientWidth} ${window.innerHeight} ${ratio}`;
+    if (resize.room === room) return;
+    resize.room = room;
     const whole = width === 0 || view.scale <= least * 1.001;
     width = stage.clientWidth;
     height = Math.round(Math.max(200, Math.min(width * run.height / run.width, window.innerHeight * 0.72)));
@@ -363,8 +366,8 @@
   }
 
   function goTo(source) {
-    const large = 24 / (as[source] || 3);
-    const scale = Math.min(Math.max(view.scale, Math.min(large, LEAST_ZOOM_OF_A_CHOICE * least)), MOST_ZOOM);
+    const large = SEEN / (as[source] || 3);
+    const scale = Math.min(Math.max(view.scale, Math.min(large, LEAP * least)), Math.max(least, MOST_ZOOM));
     look(scale, xs[source] - width / 2 / scale, ys[source] - height / 2 / scale);
   }
 
