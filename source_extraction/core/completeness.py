@@ -17,7 +17,7 @@ from .artificial_stars import SEED, Stars, StarSearch, faintest_flux
 BIN = 0.5
 # Stars of a bin, and the most of one, where fewer images do than may be searched.
 STARS, MOST_STARS = 60, 480
-MOST_IMAGES = 13
+MOST_IMAGES = 12
 # The bins to begin with, as there is room: 0 is that of the faintest star that the threshold lets through, those above
 # are fainter. Three quarters of the images are for them.
 FIRST_BINS = (0, -1, 1, -2)

@@ -408,21 +408,6 @@ PRODUCTS = {
             lane=FIRST_LANE,
         ),
         Product(
-            "completeness.tsv",
-            "how many point sources are found, by their flux, from artificial stars: a row for each half magnitude "
-            "(switches `completeness` on)",
-            ("completeness",),
-            "tables",
-            _completeness_tsv,
-        ),
-        Product(
-            "completeness.png",
-            "the same as a figure, with the fluxes or magnitudes at which half and 90 % of the point sources are found",
-            ("completeness",),
-            "completeness",
-            _completeness_png,
-        ),
-        Product(
             "psf.fits",
             "the point spread function (PSF) of the image, which `psf_file` takes for another run: the planes are "
             "terms of a polynomial in x and y (its header explains them); the table STARS has `label`, `x` and `y` "
@@ -448,6 +433,21 @@ PRODUCTS = {
             "fits_maps",
             _residual_fits,
             lane=FIRST_LANE,
+        ),
+        Product(
+            "completeness.tsv",
+            "how many point sources are found, by their flux, from artificial stars: a row for each half magnitude "
+            "(switches `completeness` on)",
+            ("completeness",),
+            "tables",
+            _completeness_tsv,
+        ),
+        Product(
+            "completeness.png",
+            "the same as a figure, with the fluxes or magnitudes at which half and 90 % of the point sources are found",
+            ("completeness",),
+            "completeness",
+            _completeness_png,
         ),
         Product(
             "summary.json",
