@@ -78,7 +78,7 @@ class Completeness:
 
     def describe(self) -> str:
         """The limits, in words."""
-        if not self.images:
+        if not len(self.curve):
             return "Artificial stars: none, because the image has no noise to be found in"
         said = [f"Artificial stars: {self.columns['injected'].sum()}, in {self.images} images"]
         for level, limit in self.limits.items():
