@@ -433,7 +433,7 @@ class PsfOptions(_Checked):
         False,
         "PSF",
         "put artificial stars into the image and look for them again: at which flux half and 90 % of the point sources "
-        "are found; takes about 13 times as long as finding the sources",
+        "are found; takes about 12 times as long as finding the sources",
     )
 
 

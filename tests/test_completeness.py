@@ -244,6 +244,14 @@ def test_without_a_psf(tmp_path: Path) -> None:
         pixels[150:153, 160:163] += 500
 
 
+def test_without_noise(tmp_path: Path) -> None:
+    """A PSF may come from elsewhere; where every pixel has the same value, no star is too faint."""
+    extract(SKY).write(tmp_path, "psf.fits")
+    result = extract(np.full((200, 220), 5.0), psf_file=tmp_path / "psf.fits", completeness=True)
+    assert len(table_of(result, tmp_path)) == 0
+    assert result.summary["completeness"]["flux_50"] is None
+
+
 def test_asked_for(tmp_path: Path) -> None:
     """By either product or by the option; the summary is without it where nobody asks."""
     said = succeed(SKY, "--completeness", "--outputs", SUMMARY, folder=tmp_path / "option")

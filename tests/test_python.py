@@ -197,8 +197,8 @@ def test_every_option_has_the_name_and_the_default_of_the_command_line(tmp_path:
         "deblend_cont": 0.01, "clean": False, "clean_param": 2.0, "subtract_background": False, "bw": 32, "bh": 48,
         "fw": 5, "fh": 1, "fthresh": 0.5, "background_passes": 2, "apertures": (2.5, 7), "kron_factor": 2,
         "kron_min_radius": 3, "correlated_noise": False, "gain": "GAIN",
-        "zeropoint": 25.5, "saturation": 3000, "psf": True, "completeness": True, "bright_flux": 5000.0, "bright_grow": 3, "name": "a name",
-        "draw": "outlines", "follow_advice": True,
+        "zeropoint": 25.5, "saturation": 3000, "psf": True, "completeness": True, "bright_flux": 5000.0,
+        "bright_grow": 3, "name": "a name", "draw": "outlines", "follow_advice": True,
     }  # fmt: skip
     of_files = {f"{prefix}{of}" for prefix in ("mask_", "error_", "measure_") for of in ("file", "hdu", "plane")}
     of_the_run = {"output_dir", "outputs", "threads"}

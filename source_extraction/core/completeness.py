@@ -17,7 +17,7 @@ from .artificial_stars import SEED, Stars, StarSearch, faintest_flux
 BIN = 0.5
 # Stars of a bin, and the most of one, where fewer images do than may be searched.
 STARS, MOST_STARS = 60, 480
-MOST_IMAGES = 13
+MOST_IMAGES = 12
 # The bins to begin with, as there is room: 0 is that of the faintest star that the threshold lets through, those above
 # are fainter. Three quarters of the images are for them.
 FIRST_BINS = (0, -1, 1, -2)
@@ -78,7 +78,7 @@ class Completeness:
 
     def describe(self) -> str:
         """The limits, in words."""
-        if not self.images:
+        if not len(self.curve):
             return "Artificial stars: none, because the image has no noise to be found in"
         said = [f"Artificial stars: {self.columns['injected'].sum()}, in {self.images} images"]
         for level, limit in self.limits.items():
