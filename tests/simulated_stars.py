@@ -64,8 +64,8 @@ def simulate_stars(
     widths = fwhm * (1 + rise * (truth["x"] / side - 0.5))
     truth["radius"], truth["ratio"] = widths / 2, 1
     light = np.zeros((side, side))
-    for source, width in zip(truth[~truth["galaxy"]], widths[~truth["galaxy"]], strict=True):
-        add_source(light, source, width)
+    for row in np.flatnonzero(~truth["galaxy"]):
+        add_source(light, truth[row], widths[row])
     pixels = random.poisson(BACKGROUND + light).astype(np.float64)
     for row in np.flatnonzero(truth["galaxy"]):
         source = truth[row]

@@ -97,12 +97,12 @@ def _of_psfex(file: BinaryIO, hdu: HDU, shape: tuple[int, int], source: str) -> 
         if not (scale[0] and scale[1]):
             raise _refused(source, "its POLSCAL1 or POLSCAL2 is 0")
     pixels = _read(file, hdu, terms * height * width, ">f4", source).reshape(terms, height, width)
-    fwhm = number_of(header, "PSF_FWHM", 0) or 3.0
-    oversampling = oversampling_for(fwhm)
+    above = np.count_nonzero(pixels[0] > 0.5 * float(pixels[0].max()))
+    oversampling = oversampling_for(2 * step * math.sqrt(max(above, 1) / math.pi))
     samples = _at_our_points(pixels, step, oversampling)
     # Fluxes are those of all of its light; PSFEx has them in the aperture of its stars' fluxes.
     middle = ((shape[1] - 1) / 2, (shape[0] - 1) / 2)
-    whole = Psf(samples, powers, zero, scale, shape, oversampling).samples_at(*middle).sum() / oversampling**2
+    whole = float(Psf(samples, powers, zero, scale, shape, oversampling).samples_at(*middle).sum()) / oversampling**2
     return Psf(samples / whole if whole > 0 else samples, powers, zero, scale, shape, oversampling)
 
 
