@@ -99,8 +99,7 @@ def _add_photons(pixels: np.ndarray, source: np.void, fwhm: float, bulge: bool, 
     y = np.rint(source["y"] + along * sin + across * cos + blur * np.sin(second)).astype(int)
     height, width = pixels.shape
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    counted = np.bincount(y[inside] * width + x[inside], minlength=pixels.size)
-    pixels += counted.reshape(pixels.shape)
+    np.add.at(pixels, (y[inside], x[inside]), 1)
 
 
 @dataclass

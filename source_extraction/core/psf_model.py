@@ -62,10 +62,11 @@ def oversampling_for(fwhm: float) -> int:
     return int(np.clip(np.ceil(POINTS_A_FWHM / fwhm), 1, MOST_OVERSAMPLING))
 
 
-def make_psf(stars: Stars, fwhm: float, shape: tuple[int, int]) -> tuple[Psf, np.ndarray]:
+def make_psf(stars: Stars, fwhm: float, shape: tuple[int, int], rounds: int = ROUNDS) -> tuple[Psf, np.ndarray]:
     """The PSF that stars show in an image of a shape (height, width); what they leave of it, in units of their flux.
 
-    `fwhm` is a first guess in pixels. The positions and fluxes of the stars become those that fit.
+    `fwhm` is a first guess in pixels, and so many `rounds` come nearer. The positions and fluxes of the stars become
+    those that fit.
     """
     oversampling = oversampling_for(fwhm)
     half = stars.pixels.shape[1] // 2
@@ -80,7 +81,7 @@ def make_psf(stars: Stars, fwhm: float, shape: tuple[int, int]) -> tuple[Psf, np
         return Psf(samples.copy(), powers, zero, scale, shape, oversampling)
 
     terms = np.array([((stars.x - zero[0]) / scale[0]) ** i * ((stars.y - zero[1]) / scale[1]) ** j for i, j in powers])
-    for number in range(ROUNDS):
+    for number in range(rounds):
         model = psf()
         left = _fit(stars, model, CORE * fwhm)
         if number == 0:

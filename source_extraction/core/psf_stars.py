@@ -12,7 +12,7 @@ LEAST_SNR = 20.0
 # Fewer show no point spread function; from so many on, those that a neighbour's light may have touched are not needed.
 FEWEST, ENOUGH = 5, 50
 # More than the brightest of these add nothing but time.
-MOST = 1000
+MOST = 400
 # In standard deviations: how far the logarithm of a size and an ellipticity may be from those of most stars. That of
 # sizes is taken from the smaller ones, which are no galaxies, within the factor of what are stars at all.
 WIDTH, ROUNDNESS, AT_ALL = 2.5, 3.0, 1.3
