@@ -303,7 +303,7 @@ class TestPixelsThatDoNotCount:
 
 def test_the_same_bytes_for_any_number_of_processes(tmp_path: Path) -> None:
     """Of an image of several tiles, the products of its PSF too."""
-    fits.writeto(tmp_path / "image.fits", field_of("sparse", side=1600).pixels)
+    fits.writeto(tmp_path / "image.fits", field_of("sparse", side=1600).pixels[:, :500])
     made = {}
     for number in (1, 2, 3):
         folder = tmp_path / str(number)
