@@ -1,10 +1,11 @@
 """How true errors and backgrounds are: ours beside SExtractor's and photutils', on simulations with a known truth.
 
-python benchmarks/science.py [--tables stacks,galaxies,crowded,completeness,real] [--sources 10000] [--kinds white]
+python benchmarks/science.py [--tables stacks,galaxies,crowded,psf,completeness,real] [--sources 10000] [--kinds white]
 
-Needs what the tests need (tests/requirements.txt), and SExtractor (Debian's source-extractor). The fields are those of
-tests/simulated_stacks.py, tests/simulated_galaxies.py and tests/simulated_sky.py; their seeds count from 0. Real images
-are those in the folder that SOURCE_EXTRACTOR_IMAGES names.
+Needs what the tests need (tests/requirements.txt), SExtractor (Debian's source-extractor), and for psf PSFEx (psfex).
+The fields are those of tests/simulated_stacks.py, tests/simulated_galaxies.py, tests/simulated_stars.py and
+tests/simulated_sky.py; their seeds count from 0. Real images are those in the folder that SOURCE_EXTRACTOR_IMAGES
+names.
 
 Pull widths are half the central 68 % of (measured - true) / error: 1 where errors are true. True is what the same
 pixels hold without noise; of positions, where the source was drawn. In crowded fields it is what was drawn, so that
@@ -30,6 +31,7 @@ from astropy.table import Table
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 import source_extraction as se  # noqa: E402
+from benchmarks import psf_fields  # noqa: E402
 from source_extraction.core.columns import PhotometryFlag  # noqa: E402
 from source_extraction.core.detection import find_sources  # noqa: E402
 from tests.empty_apertures import scatter_of_empty_apertures  # noqa: E402
@@ -55,7 +57,7 @@ FLUXERR_ISO FLUX_APER(2) FLUXERR_APER(2) XWIN_IMAGE YWIN_IMAGE ERRX2WIN_IMAGE ER
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tables", default="stacks,galaxies,crowded,completeness,real")
+    parser.add_argument("--tables", default="stacks,galaxies,crowded,psf,completeness,real")
     parser.add_argument("--sources", type=int, default=10_000)
     parser.add_argument("--kinds", default=",".join(KINDS))
     arguments = parser.parse_args()
@@ -76,12 +78,17 @@ def main() -> None:
             "curve (rms)", "50 % limit [mag]", "90 % limit [mag]", "its error", "detections it took",
         )  # fmt: skip
         completeness(arguments.sources)
+    broken = []
+    if "psf" in wanted:
+        broken = psf_fields.tables(arguments.sources, head, row)
     if "real" in wanted:
         head(
             "real image: factor of errors, and scatter of empty apertures",
             *(f"{d} pixels" for d in (2, *DIAMETERS, 20)),
         )
         real_images()
+    if broken:
+        sys.exit("Out of bounds: " + "; ".join(broken))
 
 
 def head(*cells: str) -> None:
