@@ -13,7 +13,6 @@ from ..settings import BackgroundOptions, Settings
 from .correlation import INDEPENDENT, Correlation, correlation_of
 from .detections import Detections
 from .image import Image
-from .mesh import CellMesh
 from .photometry import gaussian_fwhm
 from .sky import ROWS_AT_A_TIME, Sky, estimate_background
 from .windows import Window, blocks, grown
@@ -212,11 +211,10 @@ class Evidence:
         """The share of the image that belongs to sources."""
         return float(self.sources["npix"].sum() / self.detections.segmentation.size)
 
-    @cached_property
+    @property
     def step(self) -> float | None:
         """The step between the values of an image of few, in its own unit; None where it has many."""
-        mesh = self.sky._mesh
-        return mesh.step * self.sky._mesh_unit if isinstance(mesh, CellMesh) and mesh.step else None
+        return self.sky.step
 
     @cached_property
     def whole_numbers(self) -> bool:

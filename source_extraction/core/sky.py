@@ -122,8 +122,13 @@ class Sky:
     @property
     def least_peak(self) -> float:
         """The lowest peak that a source may have, in working units; 0 where any may."""
+        return LEAST_PEAK * (self.step or 0) / self.unit
+
+    @property
+    def step(self) -> float | None:
+        """The step between the values of an image of few, in the image's unit; None where it has many, or one."""
         step = self._mesh.step if isinstance(self._mesh, CellMesh) else None
-        return LEAST_PEAK * (step or 0) * self._mesh_unit / self.unit
+        return step * self._mesh_unit if step else None
 
     @property
     def _sigma_is_rms_map(self) -> bool:
