@@ -211,10 +211,10 @@ class Evidence:
         """The share of the image that belongs to sources."""
         return float(self.sources["npix"].sum() / self.detections.segmentation.size)
 
-    @cached_property
+    @property
     def step(self) -> float | None:
         """The step between the values of an image of few, in its own unit; None where it has many."""
-        return self.sky.step or None
+        return self.sky.step
 
     @cached_property
     def whole_numbers(self) -> bool:

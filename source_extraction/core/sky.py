@@ -143,8 +143,8 @@ class Sky:
 
     @property
     def step(self) -> float | None:
-        """The step between the values of an image of few, in its own unit; None where it has many."""
-        return self._mesh.step and self._mesh.step * self._mesh_unit
+        """The step between the values of an image of few, in the image's unit; None where it has many, or one."""
+        return self._mesh.step * self._mesh_unit if self._mesh.step else None
 
     @property
     def least_peak(self) -> float:
