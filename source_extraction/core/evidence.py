@@ -24,6 +24,7 @@ MOST_TOPS = 1_000_000
 NOISE_BLOCK, NOISE_SAMPLE, FEWEST_OF_NOISE = 64, 40_000, 500
 # Where the RMS map stands at its floor because of one value in the image, this share of the pixels has it at least.
 BLANK_SHARE = 0.1
+PIXELS_OF_PHOTONS = 1_000_000
 # So many pixels around a source are left out with it, for its faint light.
 MARGIN = 4
 # Symmetric noise: half of the central 68 % below the median; below it also 2.3 % and 0.135 % of the pixels, where a
@@ -140,10 +141,15 @@ def floored_sources(sky: Sky, segmentation: np.ndarray, glimpse: Glimpse) -> tup
 
 
 def photons_like(sky: Sky, options: BackgroundOptions) -> Sky:
-    """A sky of as many pixels as another that has nothing but the photons of its background; always the same ones."""
-    pixels = np.random.default_rng(0).poisson(np.maximum(sky.background_map.whole(), 0)).astype(np.float32)
-    background = replace(options, background_passes=1, fthresh=0.0)
-    return estimate_background(Image("photons", "", "float32", pixels), sky.masked, background)
+    """A sky that has nothing but the photons of another's background, always the same ones; of a large one, a part."""
+    height, width = sky.pixels.shape
+    rows = min(height, max(1, PIXELS_OF_PHOTONS // width))
+    top = (height - rows) // 2
+    middle = slice(top, top + rows)
+    level = np.maximum(sky.background_map.of(Window(top, top + rows, 0, width)), 0)
+    pixels = np.random.default_rng(0).poisson(level).astype(np.float32)
+    masked = None if sky.masked is None or sky.masked[middle].all() else sky.masked[middle]
+    return estimate_background(Image("photons", "", "float32", pixels), masked, replace(options, fthresh=0.0))
 
 
 @dataclass

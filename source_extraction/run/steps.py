@@ -464,12 +464,18 @@ class Steps:
     def _of_photons(self, thresh: float) -> int:
         """The number of detections at a threshold in an image of photons that is nothing but background."""
         from ..core.detection import count
-        from ..core.evidence import photons_like
         from ..core.threshold import Threshold
 
-        options = replace(self.settings.detection, thresh=thresh)
-        photons = photons_like(self.sky, self.settings.background)
-        return count(photons, self.kernel, Threshold.of(photons, options), options, self.workers)
+        options, photons = replace(self.settings.detection, thresh=thresh), self._photons
+        number = count(photons, self.kernel, Threshold.of(photons, options), options, self.workers)
+        return round(number * self.sky.pixels.size / photons.pixels.size)
+
+    @cached_property
+    def _photons(self) -> Sky:
+        """A sky that has nothing but the photons of the background."""
+        from ..core.evidence import photons_like
+
+        return photons_like(self.sky, self.settings.background)
 
     @cached_property
     def depth(self) -> Depth:
