@@ -576,4 +576,4 @@ def test_progress_bar_with_an_estimate(tmp_path: Path) -> None:
         with contextlib.suppress(OSError):  # Linux has an error at the end
             shown += os.read(ours, 4096)
     os.close(ours)
-    assert re.search(r"█ +[1-9]\d?/12 00:\d\d left", shown.decode(errors="replace"))
+    assert re.search(r" [1-9]\d?/12 \d\d:\d\d left", shown.decode(errors="replace"))
