@@ -1,15 +1,20 @@
 """Many images in one run: each as in a run of its own, whatever becomes of the others."""
 
+import contextlib
 import filecmp
 import json
 import os
+import pty
+import re
 import resource
 import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 
@@ -555,3 +560,20 @@ def test_images_are_taken_as_they_are_needed(images: dict[str, Path], threads: i
     found = se.extract_many(endless(), threads=threads)
     assert len(next(found)) == len(next(found))
     assert next(taken) <= 200
+
+
+@pytest.mark.skipif(find_spec("tqdm") is None, reason="needs tqdm")
+def test_progress_bar_with_an_estimate(tmp_path: Path) -> None:
+    """For a person at a terminal: how many are done, and how long it will take."""
+    paths = [cut(tmp_path / f"{number}.fits", number) for number in range(12)]
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    command = [sys.executable, SCRIPT, *paths, *CATALOG, "--output_dir", tmp_path / "out"]
+    ended = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    while ended.poll() is None:
+        with contextlib.suppress(OSError):  # Linux has an error at the end
+            shown += os.read(ours, 4096)
+    os.close(ours)
+    assert re.search(r" [1-9]\d?/12 \d\d:\d\d left", shown.decode(errors="replace"))

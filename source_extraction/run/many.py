@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -194,7 +195,7 @@ def _free_name(name: str, taken: set[str]) -> str:
 
 def _compared(name: str) -> str:
     """Names that are one where file systems do not tell large letters from small ones."""
-    return name if os.name == "posix" and os.uname().sysname == "Linux" else name.casefold()
+    return name if sys.platform == "linux" else name.casefold()
 
 
 def _number_of_planes(given: Given, hdu: str | None) -> int:
