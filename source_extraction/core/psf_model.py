@@ -27,7 +27,9 @@ ENOUGH_FOR_SLOPES = 30
 CONSTANT, LINEAR = ((0, 0),), ((0, 0), (1, 0), (0, 1))
 # Beyond so many FWHM it is round, and varies as it does where the seam begins, which is so many pixels wide.
 WINGS, SEAM, WIDTH_OF_SEAM = 2.0, 1.75, 2.0
-FAR, LEVEL_IN_ERRORS = 3.0, 2.0
+# Beyond so many FWHM, pixels of faint and bright stars tell what is left of the sky, if it is so many errors large and
+# the fluxes of the stars differ by this part.
+FAR, LEVEL_IN_ERRORS, LEAST_RANGE = 3.0, 2.0, 0.3
 # The sum of the model is known to this part from the pixels within a radius; beyond, a smooth profile takes over.
 SURE = 0.003
 # Exponents of such a profile (Moffat 1969, A&A 3, 455).
@@ -237,14 +239,13 @@ def _left_of_the_sky(stars: Stars, fwhm: float) -> float:
     at_zero = error = 0.0
     for _ in range(ROUNDS):
         middle, span = flux[used].mean(), np.square(flux[used] - flux[used].mean()).sum()
-        if not span:
-            return 0.0
+        if span < np.count_nonzero(used) * (LEAST_RANGE * middle) ** 2:
+            return 0.0  # stars that are all as bright do not tell
         slope = ((flux[used] - middle) * level[used]).sum() / span
         at_zero = level[used].mean() - slope * middle
         away = np.abs(level - at_zero - slope * flux)
         error = 1.4826 * np.median(away) * np.sqrt(1 / np.count_nonzero(used) + middle**2 / span)
         used = away <= 3 * 1.4826 * np.median(away)
-    # Of stars that are all as bright there is no telling.
     return float(at_zero) if abs(at_zero) > LEVEL_IN_ERRORS * error else 0.0
 
 
