@@ -35,6 +35,7 @@ DEBIAN_PACKAGES = {
     "asttable": ["gnuastro"],
     "fitsverify": ["fitsverify"],
     "ds9": ["saods9", "xvfb", "xauth"],
+    "source-extractor": ["source-extractor"],
 }
 
 

@@ -64,8 +64,8 @@ def simulate_stars(
     widths = fwhm * (1 + rise * (truth["x"] / side - 0.5))
     truth["radius"], truth["ratio"] = widths / 2, 1
     light = np.zeros((side, side))
-    for source, width in zip(truth[~truth["galaxy"]], widths[~truth["galaxy"]], strict=True):
-        add_source(light, source, width)
+    for row in np.flatnonzero(~truth["galaxy"]):
+        add_source(light, truth[row], widths[row])
     pixels = random.poisson(BACKGROUND + light).astype(np.float64)
     for row in np.flatnonzero(truth["galaxy"]):
         source = truth[row]
@@ -99,8 +99,7 @@ def _add_photons(pixels: np.ndarray, source: np.void, fwhm: float, bulge: bool, 
     y = np.rint(source["y"] + along * sin + across * cos + blur * np.sin(second)).astype(int)
     height, width = pixels.shape
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    counted = np.bincount(y[inside] * width + x[inside], minlength=pixels.size)
-    pixels += counted.reshape(pixels.shape)
+    np.add.at(pixels, (y[inside], x[inside]), 1)
 
 
 @dataclass

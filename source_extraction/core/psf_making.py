@@ -20,6 +20,8 @@ from .psf_stars import FEWEST, LEAST_SNR
 
 # More pixels of stars than these are not needed; the brightest stars have them.
 MOST_PIXELS = 1_500_000
+# The first PSF is for the neighbours' light only.
+ROUNDS_OF_FIRST = 4
 # What the log says where there is no PSF.
 TOO_FEW = (
     f"it needs at least {FEWEST} stars, isolated sources with an S/N above {LEAST_SNR:g} and without a flag that are "
@@ -64,7 +66,7 @@ def psf_from_stars(
     noise = cut_out(sigma, *places, half)
     noise[(own != 0) & (own != catalog["label"][rows][:, np.newaxis, np.newaxis])] = 0
     stars = Stars(cut_out(image.sky.pixels, *places, half), noise, x[rows].copy(), y[rows].copy(), flux[rows])
-    first = make_psf(stars, fwhm, shape)[0]
+    first = make_psf(stars, fwhm, shape, ROUNDS_OF_FIRST)[0]
     if not is_one(first):
         return None, None
     near = _near(x, y, rows, first.size)

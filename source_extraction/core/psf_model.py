@@ -25,9 +25,11 @@ LEAST_ERROR = 0.01
 CLIP, OF_THE_MODEL = 4.0, 0.03
 ENOUGH_FOR_SLOPES = 30
 CONSTANT, LINEAR = ((0, 0),), ((0, 0), (1, 0), (0, 1))
-# Beyond so many FWHM it is round and does not vary; the seam is so many pixels wide.
-WINGS, WIDTH_OF_SEAM = 2.0, 2.0
-FAR = 3.0
+# Beyond so many FWHM it is round, and varies as it does where the seam begins, which is so many pixels wide.
+WINGS, SEAM, WIDTH_OF_SEAM = 2.0, 1.75, 2.0
+# Beyond so many FWHM, pixels of faint and bright stars tell what is left of the sky, if it is so many errors large and
+# the fluxes of the stars differ by this part.
+FAR, LEVEL_IN_ERRORS, LEAST_RANGE = 3.0, 2.0, 0.3
 # The sum of the model is known to this part from the pixels within a radius; beyond, a smooth profile takes over.
 SURE = 0.003
 # Exponents of such a profile (Moffat 1969, A&A 3, 455).
@@ -62,10 +64,11 @@ def oversampling_for(fwhm: float) -> int:
     return int(np.clip(np.ceil(POINTS_A_FWHM / fwhm), 1, MOST_OVERSAMPLING))
 
 
-def make_psf(stars: Stars, fwhm: float, shape: tuple[int, int]) -> tuple[Psf, np.ndarray]:
+def make_psf(stars: Stars, fwhm: float, shape: tuple[int, int], rounds: int = ROUNDS) -> tuple[Psf, np.ndarray]:
     """The PSF that stars show in an image of a shape (height, width); what they leave of it, in units of their flux.
 
-    `fwhm` is a first guess in pixels. The positions and fluxes of the stars become those that fit.
+    `fwhm` is a first guess in pixels, and so many `rounds` come nearer. The positions and fluxes of the stars become
+    those that fit.
     """
     oversampling = oversampling_for(fwhm)
     half = stars.pixels.shape[1] // 2
@@ -80,7 +83,7 @@ def make_psf(stars: Stars, fwhm: float, shape: tuple[int, int]) -> tuple[Psf, np
         return Psf(samples.copy(), powers, zero, scale, shape, oversampling)
 
     terms = np.array([((stars.x - zero[0]) / scale[0]) ** i * ((stars.y - zero[1]) / scale[1]) ** j for i, j in powers])
-    for number in range(ROUNDS):
+    for number in range(rounds):
         model = psf()
         left = _fit(stars, model, CORE * fwhm)
         if number == 0:
@@ -89,8 +92,12 @@ def make_psf(stars: Stars, fwhm: float, shape: tuple[int, int]) -> tuple[Psf, np
         samples += _average(stars, left, terms, samples[0], oversampling, clip=number >= 2)
         wings = _wings(stars, left + model.stamps(stars.x, stars.y), distance, model.fwhm)
         share = np.clip((distance - WINGS * fwhm) / WIDTH_OF_SEAM + 0.5, 0, 1)
+        # They vary as what is inside of them does.
+        beside = np.abs(distance - SEAM * fwhm) < WIDTH_OF_SEAM / 2
+        for term in range(1, len(samples)):
+            ratio = samples[term][beside].sum() / samples[0][beside].sum()
+            samples[term] += share * (wings * ratio - samples[term])
         samples[0] += share * (wings - samples[0])
-        samples[1:] *= 1 - share
         samples /= samples[0].sum() / oversampling**2
     return psf(), _fit(stars, psf(), CORE * fwhm)
 
@@ -229,11 +236,17 @@ def _left_of_the_sky(stars: Stars, fwhm: float) -> float:
         return 0.0
     level, flux = np.nanmedian(pixels[known], axis=1), stars.flux[known]
     used = np.ones(len(level), bool)
+    at_zero = error = 0.0
     for _ in range(ROUNDS):
-        slope, at_zero = np.polyfit(flux[used], level[used], 1)
+        middle, span = flux[used].mean(), np.square(flux[used] - flux[used].mean()).sum()
+        if span < np.count_nonzero(used) * (LEAST_RANGE * middle) ** 2:
+            return 0.0  # stars that are all as bright do not tell
+        slope = ((flux[used] - middle) * level[used]).sum() / span
+        at_zero = level[used].mean() - slope * middle
         away = np.abs(level - at_zero - slope * flux)
-        used = away < 3 * 1.4826 * np.median(away)
-    return float(at_zero)
+        error = 1.4826 * np.median(away) * np.sqrt(1 / np.count_nonzero(used) + middle**2 / span)
+        used = away <= 3 * 1.4826 * np.median(away)
+    return float(at_zero) if abs(at_zero) > LEVEL_IN_ERRORS * error else 0.0
 
 
 def _of_ring(pixels: np.ndarray, weight: np.ndarray) -> tuple[float, float]:

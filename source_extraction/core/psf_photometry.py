@@ -34,7 +34,7 @@ FAINTEST, LEAST_REACH = 0.2, 2.0
 EXPECTED_STEP, LONGEST_STEP = 0.5, 1.0
 STEPS = 2
 # A source of which less than this part of the light lies in usable pixels has no fit.
-LEAST_SEEN = 0.4
+LEAST_SEEN = 0.1
 # How many neighbours count for the error of a flux: those that overlap most.
 NEIGHBOURS = 6
 TOLERANCE, MOST_ROUNDS = 1e-6, 300

@@ -12,11 +12,13 @@ LEAST_SNR = 20.0
 # Fewer show no point spread function; from so many on, those that a neighbour's light may have touched are not needed.
 FEWEST, ENOUGH = 5, 50
 # More than the brightest of these add nothing but time.
-MOST = 1000
+MOST = 400
 # In standard deviations: how far the logarithm of a size and an ellipticity may be from those of most stars. That of
 # sizes is taken from the smaller ones, which are no galaxies, within the factor of what are stars at all.
 WIDTH, ROUNDNESS, AT_ALL = 2.5, 3.0, 1.3
 LEAST_SIGMA = 0.005
+# The image has so many parts along each axis, and so many sources in a part tell the size of its stars.
+PARTS, FEWEST_OF_A_PART, ROUNDS = 3, 12, 3
 # Isolated: nothing of more than this part of its flux is nearer than so many times its size (flux_radius).
 COMPANION, APART = 0.05, 5.0
 SPOILED = (
@@ -50,15 +52,51 @@ def _star_like(catalog: Mapping[str, np.ndarray], usable: np.ndarray) -> np.ndar
     if len(rows) < 2:
         return rows
     size = np.log(catalog["flux_radius"][rows])
-    mode = half_sample_mode(size)
-    below = mode - size[(size <= mode) & (size > mode - np.log(AT_ALL))]
-    sigma = max(1.4826 * float(np.median(below)), LEAST_SIGMA)
-    rows = rows[np.abs(size - mode) < min(WIDTH * sigma, np.log(AT_ALL))]
+    trend = _trend(size, catalog["x"][rows], catalog["y"][rows])
+    alike, mode = _of_one_size(size - trend)
+    rows = rows[alike]
     ellipticity = catalog["ellipticity"][rows]
     typical = np.median(ellipticity)
     spread = max(1.4826 * float(np.median(np.abs(ellipticity - typical))), LEAST_SIGMA)
     rows = rows[ellipticity < typical + ROUNDNESS * spread]
     return rows[_isolated(catalog, rows, APART * np.exp(mode))]
+
+
+def _of_one_size(size: np.ndarray) -> tuple[np.ndarray, float]:
+    """Which logarithms of sizes are those of stars (boolean), and the mode of all."""
+    mode = half_sample_mode(size)
+    below = mode - size[(size <= mode) & (size > mode - np.log(AT_ALL))]
+    sigma = max(1.4826 * float(np.median(below)), LEAST_SIGMA)
+    return np.abs(size - mode) < min(WIDTH * sigma, np.log(AT_ALL)), mode
+
+
+def _trend(size: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """By how much stars are larger at each place than on average, in logarithms; 0 where too few tell.
+
+    A plane through the modes of parts of the image, then through the stars that are near it: where the PSF varies, the
+    stars of one side have all another size than those of the other.
+    """
+    plane = np.zeros(len(size))
+    if len(size) < PARTS**2 * FEWEST_OF_A_PART:
+        return plane
+    part = sum(
+        factor * np.clip(PARTS * (at - at.min()) / max(float(np.ptp(at)), 1), 0, PARTS - 1).astype(int)
+        for factor, at in ((1, x), (PARTS, y))
+    )
+    terms = np.column_stack((np.ones(len(size)), x - x.mean(), y - y.mean()))
+    parts = [np.flatnonzero(part == number) for number in range(PARTS**2)]
+    parts = [rows for rows in parts if len(rows) >= FEWEST_OF_A_PART]
+    if len(parts) < PARTS**2 / 2:
+        return plane
+    modes = np.array([half_sample_mode(size[rows]) for rows in parts])
+    at = np.array([terms[rows].mean(axis=0) for rows in parts])
+    near = np.abs(modes - np.median(modes)) < np.log(AT_ALL)
+    for _ in range(ROUNDS):
+        coefficients = np.linalg.lstsq(at[near], modes[near], rcond=None)[0]
+        plane = terms[:, 1:] @ coefficients[1:]
+        alike, _ = _of_one_size(size - plane)
+        at, modes, near = terms[alike], size[alike], np.ones(np.count_nonzero(alike), bool)
+    return plane
 
 
 def half_sample_mode(values: np.ndarray) -> float:

@@ -86,7 +86,7 @@ def _of_psfex(file: BinaryIO, hdu: HDU, shape: tuple[int, int], source: str) -> 
     if len(powers) != terms or text_of(header, "TTYPE1") != "PSF_MASK":
         raise _refused(source, "it is not as PSFEx writes it")
     step = _number(header, "PSF_SAMP", source)
-    step = 1.0 if step == 0 else step
+    step = step or 1.0
     if not 0.05 <= step <= 20:
         raise _refused(source, f"its points are {step:g} pixels apart")
     zero, scale = (0.0, 0.0), (1.0, 1.0)
@@ -97,12 +97,12 @@ def _of_psfex(file: BinaryIO, hdu: HDU, shape: tuple[int, int], source: str) -> 
         if not (scale[0] and scale[1]):
             raise _refused(source, "its POLSCAL1 or POLSCAL2 is 0")
     pixels = _read(file, hdu, terms * height * width, ">f4", source).reshape(terms, height, width)
-    fwhm = number_of(header, "PSF_FWHM", 0) or 3.0
-    oversampling = oversampling_for(fwhm)
+    above = max(int(np.count_nonzero(pixels[0] > pixels[0].max() / 2)), 1)
+    oversampling = oversampling_for(2 * step * math.sqrt(above / math.pi))
     samples = _at_our_points(pixels, step, oversampling)
     # Fluxes are those of all of its light; PSFEx has them in the aperture of its stars' fluxes.
     middle = ((shape[1] - 1) / 2, (shape[0] - 1) / 2)
-    whole = Psf(samples, powers, zero, scale, shape, oversampling).samples_at(*middle).sum() / oversampling**2
+    whole = float(Psf(samples, powers, zero, scale, shape, oversampling).samples_at(*middle).sum()) / oversampling**2
     return Psf(samples / whole if whole > 0 else samples, powers, zero, scale, shape, oversampling)
 
 

@@ -35,7 +35,8 @@ def draw_psf(path: Path, psf: Psf | None, stars: StarsOfPsf | None, image: Image
     figure = Figure(SIZE, dpi=DOTS_PER_INCH, layout="constrained")
     if psf is None:
         figure.suptitle(shortened(f"No PSF: {title}"), parse_math=False)
-        text = TOO_FEW.format(number=number).replace("; ", ";\n").replace(" that are", "\nthat are")
+        why = TOO_FEW.format(number=number).replace("; ", ";\n").replace(" that are", "\nthat are")
+        text = f"There is no point spread function (PSF):\n{why}"
         figure.text(0.5, 0.5, text, ha="center", va="center", fontsize=14)
         save(figure, path)
         return
