@@ -13,13 +13,11 @@ neighbours count.
 """
 
 import argparse
-import math
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,24 +29,16 @@ from astropy.table import Table
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 import source_extraction as se  # noqa: E402
-from benchmarks import psf_fields  # noqa: E402
+from benchmarks import completeness_fields, psf_fields  # noqa: E402
 from source_extraction.core.columns import PhotometryFlag  # noqa: E402
-from source_extraction.core.detection import find_sources  # noqa: E402
 from tests.empty_apertures import scatter_of_empty_apertures  # noqa: E402
 from tests.simulated_galaxies import PROFILES, simulate_galaxy  # noqa: E402
 from tests.simulated_sky import simulate  # noqa: E402
 from tests.simulated_stacks import DIAMETERS, KINDS, NAMES, Measured, Stack, simulate_stack, width  # noqa: E402
-from tests.true_completeness import TrueCompleteness, true_completeness  # noqa: E402
 
 SEXTRACTOR = shutil.which("source-extractor")
 SIDE = 2048
 GALAXIES = 10
-# Of 10,000 sources: pixels along a side, how they are drawn, and the fluxes over which completeness is compared.
-FIELDS: dict[str, tuple[int, dict[str, Any], tuple[float, float]]] = {
-    "sparse": (2048, {"faintest": 60}, (250, 4000)),
-    "stars and galaxies": (2048, {}, (250, 10_000)),
-    "crowded": (1280, {"faintest": 400, "galaxies": 0, "fwhm": 2.4}, (250, 16_000)),
-}
 WIDE_AND_SMALL = (2, *DIAMETERS, 20)
 REAL_IMAGES = ("legacysurvey_g_360.fits", "sdss_r.fits.bz2", "m67_int16.fits", "sewpy_example.fits", "sep_image.fits")
 SEXTRACTOR_COLUMNS = """NUMBER X_IMAGE Y_IMAGE A_IMAGE B_IMAGE THETA_IMAGE KRON_RADIUS FLUX_AUTO FLUXERR_AUTO FLUX_ISO
@@ -72,15 +62,11 @@ def main() -> None:
     if "crowded" in wanted:
         head("flux_auto of 5000 stars in a crowded field, S/N 10 to 100", "bias (median)", "scatter", "pull width")
         crowded()
-    if "completeness" in wanted:
-        head(
-            f"completeness in fields of {arguments.sources} sources, less the true one",
-            "curve (rms)", "50 % limit [mag]", "90 % limit [mag]", "its error", "detections it took",
-        )  # fmt: skip
-        completeness(arguments.sources)
-    broken = []
+    broken: list[str] = []
     if "psf" in wanted:
-        broken = psf_fields.tables(arguments.sources, head, row)
+        broken += psf_fields.tables(arguments.sources, head, row)
+    if "completeness" in wanted:
+        broken += completeness_fields.tables(arguments.sources, head, row)
     if "real" in wanted:
         head(
             "real image: factor of errors, and scatter of empty apertures",
@@ -154,41 +140,6 @@ def crowded() -> None:
             relative.append(away / true[chosen])
         of_all = np.concatenate(relative)
         row(name, float(np.median(of_all)), width(of_all), width(np.concatenate(pulls)))
-
-
-def completeness(sources: int) -> None:
-    """Artificial stars of the image's own PSF against stars that are drawn before the noise, which SEP finds or not."""
-    row("wanted: at most", 0.035, 0.05, 0.25, "-", 15.0)
-    for name, (side, drawn, fluxes) in FIELDS.items():
-        for seed in range(2):
-            side_now = round(side * math.sqrt(sources / 10_000))
-            sky = simulate((side_now, side_now), sources, seed, **drawn)
-            truth = true_completeness(sky, fwhm=drawn.get("fwhm", 3.5), fluxes=fluxes, images=80, at_a_time=100)
-            row(f"{name}, seed {seed}", *completeness_against(truth, sky.pixels, fluxes))
-
-
-def completeness_against(
-    truth: TrueCompleteness, pixels: np.ndarray, fluxes: tuple[float, float]
-) -> tuple[float, float, float, float, float]:
-    """The cells of a row."""
-    result = se.extract(pixels, gain=1, zeropoint=0)
-    steps = result._steps
-    _ = steps.psf
-    took = seconds_of(lambda: steps.completeness)
-    plain = seconds_of(lambda: find_sources(steps.sky, steps.kernel, steps.threshold, steps.settings.detection))
-    columns, limits = steps.completeness.columns, steps.completeness.limits
-    compared = (columns["flux_low"] >= fluxes[0]) & (columns["flux_high"] <= fluxes[1])
-    low, high, share = (columns[name][compared] for name in ("flux_low", "flux_high", "completeness"))
-    away = share - [truth.between(a, b) for a, b in zip(low, high, strict=True)]
-    errors = [limits[level].mag - truth.limit(level) for level in (0.5, 0.9)]
-    return float(np.sqrt(np.mean(away**2))), *errors, limits[0.9].mag_err, took / plain
-
-
-def seconds_of(work: Callable[[], object]) -> float:
-    """Of the processor."""
-    started = time.process_time()
-    work()
-    return time.process_time() - started
 
 
 def real_images() -> None:
