@@ -57,7 +57,8 @@ The map of the house, from the bottom up; what is below knows nothing of what is
         moves          they take their places all or not at all; locks say whose a hidden folder is
 
     run/        from an image to its products
-        steps          what each step takes and makes
+        steps          what each step takes and makes, in layers of which each knows those before it: inputs, search,
+                       apertures, stars, and what pictures show
         pipeline       the order of the steps
         products       which file shows what
         extract        the front door for Python, and result what it gives

@@ -1,0 +1,125 @@
+"""What is measured of every source in its pixels, in ellipses and in circles."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from .search import Search
+
+if TYPE_CHECKING:
+    from ..core.catalog import Catalog
+    from ..core.correlation import Correlation
+    from ..core.depth import Depth
+    from ..core.photometry import Measurable
+
+# Errors that are more than so many times those of independent pixels have another cause than resampled pixels.
+MOST_OF_RESAMPLING = 3
+SOURCES_AT_A_TIME = 2000
+
+
+class Apertures(Search):
+    """The steps from sources to what is measured of them without a point spread function."""
+
+    @cached_property
+    def correlation(self) -> Correlation:
+        """What the noise of neighbouring pixels of the image that is measured has in common. It needs its pixels."""
+        from ..core.correlation import INDEPENDENT, correlation_of
+
+        if not self.settings.photometry.correlated_noise:
+            return INDEPENDENT
+        found = correlation_of(self.measured_sky, self.detections.segmentation)
+        if found is None:
+            self.log.say("Noise: errors of independent pixels, since too few are without sources to tell")
+            return INDEPENDENT
+        if found.independent:
+            self.log.say("Noise: errors of independent pixels (no correlation is seen)")
+        return found
+
+    @cached_property
+    def noise_factors(self) -> dict[float, float]:
+        """By how much the errors of independent pixels are too small, by the diameter of an aperture in pixels."""
+        from ..core.depth import DIAMETER
+
+        correlation = self.correlation
+        diameters = sorted({DIAMETER, *self.settings.photometry.apertures})
+        factors = {diameter: correlation.factor(diameter) for diameter in diameters}
+        if not correlation.independent:
+            factor = factors[DIAMETER]
+            self.log.say(
+                f"Noise: errors x {factor:.1f} in an aperture of {DIAMETER:g} pixels in diameter (correlated pixels)"
+            )
+            if factor > MOST_OF_RESAMPLING:
+                self.log.warn(
+                    f"errors are {factor:.1f} times those of independent pixels, which is more than resampling does: "
+                    "nebulosity, the grain of a photographic plate or undetected light counts as noise too; a smaller "
+                    "mesh (--bw, --bh) takes off what is smooth, --no-correlated_noise gives the errors of independent "
+                    "pixels"
+                )
+        return factors
+
+    @cached_property
+    def depth(self) -> Depth:
+        """How faint a source could be."""
+        from ..core.depth import Depth
+
+        return Depth.of(self.measured_sky, self.correlation, self.calibration.zeropoint)
+
+    @property
+    def _catalog_of_apertures(self) -> Catalog:
+        catalog, _ = self._in_apertures
+        if catalog is None:
+            raise RuntimeError("the values of the catalog were not asked for")
+        return catalog
+
+    @cached_property
+    def _in_apertures(self) -> tuple[Catalog | None, list[str] | None]:
+        """The catalog without what a PSF tells, and its text, as far as each is wanted.
+
+        The processes measure some sources at a time, write their rows, and send back only what is wanted.
+        """
+        from ..core.catalog import Catalog, build_catalog, detected_columns
+        from ..core.photometry import measure
+        from ..writers.tables import tsv_header, tsv_rows
+
+        detections, options, title = self.detections, self.settings.photometry, self.settings.title
+        detected_on, measured_on = self._measurables()
+        images, zeropoint = (self.image, self.measured_image), self.calibration.zeropoint
+        parts = detections.in_parts(SOURCES_AT_A_TIME)
+        # With a PSF the text is made when that is there.
+        wants_text = "text" in self._wanted and not self.settings.with_psf
+        wants_values = "catalog" in self._wanted or self.settings.with_psf
+        # Made once, before the processes begin.
+        _ = self.noise_factors, self.celestial
+
+        def measure_some(number: int) -> tuple[Catalog | None, str]:
+            some = parts[number]
+            sources = detections.of(some)
+            measured = measure(sources, some, detections.segmentation, detected_on, measured_on, options)
+            catalog = build_catalog(
+                detected_columns(sources, some),
+                measured,
+                *images,
+                title=title,
+                apertures=options.apertures,
+                zeropoint=zeropoint,
+            )
+            text = ("" if number else tsv_header(catalog)) + tsv_rows(catalog) if wants_text else ""
+            return catalog if wants_values else None, text
+
+        with self.log.step("Measuring the sources") as said:
+            measured = list(self.workers.map(measure_some, range(len(parts))))
+            catalogs = [catalog for catalog, _ in measured if catalog is not None]
+            said.append("Measured the sources")
+        joined = Catalog.joined(catalogs) if catalogs else None
+        return joined, [text for _, text in measured] if wants_text else None
+
+    def _measurables(self) -> tuple[Measurable, Measurable]:
+        """What the sources were detected on, and what they are measured on."""
+        from ..core.photometry import Measurable
+
+        measured_on = Measurable(self.measured_sky, self.calibration.gain, self.saturated, self.correlation)
+        if self.measured_sky is self.sky:
+            return measured_on, measured_on
+        # The gain of another image says nothing of this one's.
+        return Measurable(self.sky), measured_on

@@ -1,0 +1,257 @@
+"""What a run is given: the image and what comes with it, read and checked; and what the log says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..core.image import Celestial, Doubt, Image, Partner
+from ..core.processes import Workers
+from ..errors import InputError
+from ..readers.images import read_image
+from ..settings import Settings
+from .log import Log
+
+if TYPE_CHECKING:
+    from ..core.evidence import Glimpse
+    from ..core.photometry import Calibration
+    from ..core.sky import NoiseMap
+
+LEAST_LEFT = 0.05  # share of the pixels that a mask leaves, below which it is probably meant otherwise
+
+
+class Inputs:
+    """One image, what comes with it, and what its pixels show before they become those of a sky.
+
+    Each attribute is what one step makes. It is made when it is first asked for, from what other steps made, and then
+    kept; so whoever writes a product asks for what the product shows, and nothing else is computed. `pipeline` asks in
+    the order that takes least memory.
+
+    `wanted` says whether the values of the catalog, its text, or both are asked for, since the processes that measure
+    send back no more; `meanwhile` is what may be done while others extract the sources.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        workers: Workers,
+        log: Log,
+        wanted: Collection[str] = ("catalog",),
+        meanwhile: Sequence[Callable[[Any], object]] = (),
+    ) -> None:
+        self.settings, self.workers, self.log = settings, workers, log
+        self._wanted, self._meanwhile = frozenset(wanted), meanwhile
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process is sent, which works alone; it finds the coordinates for itself, as the image does."""
+        state = self.__dict__ | {"workers": Workers(1), "_meanwhile": ()}
+        return state | ({"celestial": None} if "celestial" in state else {})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        if "celestial" in state:
+            self.__dict__["celestial"] = self.image.celestial
+
+    @cached_property
+    def image(self) -> Image:
+        """The image that the sources are looked for in; its pixels become those of `sky`."""
+        files = self.settings.files
+        with self.log.step("Reading the image") as said:
+            image = self._read()
+            said.append(f"Image: {image.describe()}")
+        if image.others:
+            self.log.say(f"Also there: {image.describe_others()}")
+        if self._take(image) == 0:
+            self.log.warn(f"no pixel of {image.source} is exactly {files.missing:g}: --missing leaves out nothing")
+        if files.unit is not None:
+            image.unit = files.unit
+        if files.wcs is not None:
+            self._place(image, files.wcs)
+        return image
+
+    @cached_property
+    def celestial(self) -> Celestial:
+        """Where the image lies on the sky; the log says what of its header could not be used, or why it has none."""
+        celestial = self.image.celestial
+        for remark in celestial.remarks:
+            self.log.note(remark)
+        if celestial.wcs is None and not celestial.remarks and self.image.headers:
+            self.log.say("Sky coordinates: none, because the header gives none")
+        return celestial
+
+    @cached_property
+    def thumbnail(self) -> np.ndarray:
+        """The image in as many pixels as a picture has. To be asked for before `sky`."""
+        from ..writers.thumbnails import average
+
+        return average(self.image.pixels)
+
+    @cached_property
+    def greys(self) -> np.ndarray:
+        """All pixels of the image in the greys of its picture (uint8). After `sky` the image is read once more."""
+        from ..writers.pictures import greys
+
+        image, missing = self.image, self.settings.files.missing
+        if not hasattr(image, "pixels"):
+            image = self._read()
+            if missing is not None:
+                image.leave_out(missing)
+        return greys(image.pixels, self.thumbnail)
+
+    @cached_property
+    def kernel(self) -> np.ndarray | None:
+        """The weights of the filter, None for none; the log says what the choice means for the threshold."""
+        from ..core.filters import DEFAULT_KERNEL, gaussian_kernel
+        from ..core.threshold import filter_hint
+        from ..readers.kernels import read_kernel
+
+        options, path = self.settings.detection, self.settings.files.filter_file
+        if hint := filter_hint(options):
+            self.log.say(hint)
+        if options.filter_case == "none":
+            return None
+        if options.filter_fwhm is not None:
+            weights, source = gaussian_kernel(options.filter_fwhm), f"Gaussian of FWHM {options.filter_fwhm:g} pixels"
+            remarks: list[str] = []
+        elif path is not None:
+            kernel, source = read_kernel(path), str(path)
+            weights, remarks = kernel.weights, kernel.remarks
+        else:
+            return DEFAULT_KERNEL
+        (rows, columns), (height, width) = weights.shape, self.image.shape
+        if rows > height or columns > width:
+            raise InputError(
+                source,
+                f"the kernel ({columns} x {rows}) is larger than the image ({width} x {height})",
+                "give a smaller kernel",
+            )
+        self.log.say(f"Filter: {source}, {columns} x {rows}")
+        for remark in remarks:
+            self.log.warn(remark)
+        return weights
+
+    @cached_property
+    def mask(self) -> np.ndarray | None:
+        """The pixels that the mask file leaves out, True where masked; None without a file."""
+        from ..readers.mask import read_mask
+
+        files = self.settings.files
+        which = files.which("mask_file")
+        if which is None:
+            return None
+        mask = read_mask(which, files.maskthresh, files.mask_bits, self.image)
+        self._say_all(mask.remarks, which.name)
+        left = 1 - np.count_nonzero(mask.masked) / mask.masked.size
+        if left < LEAST_LEFT:
+            rule = "--mask_bits" if files.mask_bits else "--maskthresh, or --mask_bits where the values are bit flags"
+            self.log.warn(f"the mask {which.name} leaves {100 * left:.2g} % of the pixels; check its HDU, and {rule}")
+        return mask.masked
+
+    @cached_property
+    def noise_map(self) -> NoiseMap | None:
+        """The noise that came with the image; None without."""
+        from ..readers.noise_map import read_noise_map
+
+        which = self.settings.files.which("error_file")
+        if which is None:
+            return None
+        noise_map = read_noise_map(which, self.settings.files.error_type, self.image)
+        self._say_all(noise_map.remarks, which.name)
+        return noise_map
+
+    @cached_property
+    def masked(self) -> np.ndarray | None:
+        """All pixels of the image to leave out; None if none. To be asked for before `sky`."""
+        return self._left_out(self.image, self.noise_map)
+
+    @cached_property
+    def measured_image(self) -> Image:
+        """The image that the sources are measured on: the image itself, or the one that was given for it."""
+        which = self.settings.files.which("measure_file")
+        if which is None:
+            return self.image
+        with self.log.step("Reading the image to measure on") as said:
+            remedy = "give an image of the same shape, aligned pixel by pixel"
+            partner = Partner(self.image, "image to measure on", remedy, which.prefix, picture=True)
+            image = read_image(which.given, which.name, which.hdu, which.plane, partner=partner)
+            said.append(f"Image to measure on: {image.describe()}")
+        self._take(image)
+        return image
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """What the pixels of the image that is measured mean."""
+        from ..readers.calibration import read_calibration, unused_keywords
+
+        calibration = read_calibration(self.measured_image, self.settings.photometry)
+        if unused := unused_keywords(self.measured_image, self.settings.photometry):
+            self.log.say(f"The header also has: {', '.join(unused)}")
+        return calibration
+
+    @cached_property
+    def saturated(self) -> np.ndarray | None:
+        """Flat indices of the saturated pixels of the image that is measured. To be asked for before its sky."""
+        level = self.calibration.saturation
+        return None if level is None else np.flatnonzero(self.measured_image.pixels >= level)
+
+    @cached_property
+    def glimpse(self) -> Glimpse:
+        """What the image shows before its pixels become those of `sky`."""
+        from ..core.evidence import Glimpse
+
+        return Glimpse.of(self.image, self.masked)
+
+    def _read(self) -> Image:
+        files = self.settings.files
+        return read_image(files.image, self.settings.source, files.hdu, files.plane)
+
+    def _take(self, image: Image) -> int | None:
+        """Say how an image was read, and leave out the pixels of --missing; how many, None without that option."""
+        self._say_all(image.remarks)
+        value = self.settings.files.missing
+        if value is None:
+            return None
+        number = image.leave_out(value)
+        if number:
+            self.log.say(f"Pixels of exactly {value:g}, which have no value (--missing): {number}")
+        return number
+
+    def _say_all(self, remarks: tuple[str, ...], source: str = "") -> None:
+        """Say how an image was read; of one that goes with it, its name too."""
+        for remark in remarks:
+            say = self.log.warn if isinstance(remark, Doubt) else self.log.say
+            say(f"{source}: {remark}" if source else remark)
+
+    def _place(self, image: Image, wcs: Any) -> None:
+        """Have an image lie where its owner says."""
+        from ..readers.arrays import celestial_of
+
+        celestial = celestial_of(wcs)
+        if celestial is None:
+            self.log.warn(f"there are no sky coordinates: the wcs is a {type(wcs).__name__}, not an astropy.wcs.WCS")
+            celestial = Celestial()
+        image.celestial = celestial
+
+    def _left_out(self, image: Image, noise_map: NoiseMap | None) -> np.ndarray | None:
+        """The pixels of an image to leave out: of the mask file, without a value, without a noise; None if none."""
+        from ..core.sky import missing_pixels
+
+        mask = self.settings.files.which("mask_file")
+        reasons = {
+            f"by {'' if mask is None else mask.name}": self.mask,
+            "without a value (NaN or infinite)": missing_pixels(image.pixels),
+            "without a noise in the noise map": noise_map.invalid if noise_map and noise_map.invalid.any() else None,
+        }
+        given = {reason: masked for reason, masked in reasons.items() if masked is not None}
+        masked = np.logical_or.reduce(list(given.values())) if given else None
+        number = int(np.count_nonzero(masked)) if masked is not None else 0
+        if number == image.pixels.size:
+            raise InputError(
+                image.source, "no pixel is left: all are masked or without a value", "check image and mask"
+            )
+        counted = ", ".join(f"{np.count_nonzero(masked)} {reason}" for reason, masked in given.items())
+        self.log.say(f"Masked pixels: {number}" + (f" ({counted})" if counted else ""))
+        return masked if number else None

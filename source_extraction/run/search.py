@@ -1,0 +1,242 @@
+"""The search: background and noise, the sources above them, and what is wrong with the choice of the options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..core.image import Image
+from ..settings import DetectionOptions
+from .inputs import Inputs
+
+if TYPE_CHECKING:
+    from ..core.advice import Advice
+    from ..core.detections import Detections
+    from ..core.sky import NoiseMap, Sky
+    from ..core.threshold import Threshold
+
+# A noise map that differs from the noise of the image by more than this is probably of another type: surveys keep
+# variances and weights under the same names, and few images have noise of about 1, where these are alike.
+PLAUSIBLE_NOISE = 5
+# Weights that are off by more than this are relative: those of HST are exposure times. An inverse variance is off by
+# less: noise that is correlated makes the RMS of a mosaic smaller than it says, faint sources make it larger.
+OF_INVERSE_VARIANCES = 2
+
+
+class Search(Inputs):
+    """The steps from an image to its sources."""
+
+    @cached_property
+    def sky(self) -> Sky:
+        """The image without its background, and its noise."""
+        return self._estimate_background(self.image, self.masked, self.noise_map)
+
+    @cached_property
+    def measured_sky(self) -> Sky:
+        """The same of the image that is measured."""
+        if self.measured_image is self.image:
+            return self.sky
+        return self._estimate_background(self.measured_image, self._left_out(self.measured_image, None), None)
+
+    @property
+    def skies(self) -> list[Sky]:
+        """Of the image, and of the one that is measured where it is another and was asked for."""
+        others = [self.measured_sky] if "measured_sky" in self.__dict__ else []
+        return [self.sky, *(sky for sky in others if sky is not self.sky)]
+
+    @cached_property
+    def threshold(self) -> Threshold:
+        """What a pixel must exceed."""
+        from ..core.threshold import Threshold
+
+        threshold = Threshold.of(self.sky, self.settings.detection)
+        self.log.say(f"Threshold: {threshold.describe()}")
+        return threshold
+
+    @cached_property
+    def detections(self) -> Detections:
+        """The sources and the segmentation map."""
+        from ..core.detection import detect
+
+        sky, threshold = self.sky, self.threshold
+        # What is slow, and often not needed before the sources are found.
+        alongside: list[Callable[[], object]] = [partial(each, self) for each in self._meanwhile]
+        with self.log.step("Extracting the sources") as said:
+            found = detect(sky, self.kernel, threshold, self.settings.detection, self.workers, alongside)
+            nothing = "" if len(found) else ": nothing exceeds the threshold in enough connected pixels"
+            said.append(f"Sources: {len(found)}{nothing}")
+        if found.not_deblended:
+            labels = ", ".join(map(str, found.not_deblended[:10]))
+            self.log.warn(
+                f"{len(found.not_deblended)} source(s) are too large to be deblended and stay whole (label {labels}); "
+                "a higher threshold or a smaller background mesh makes them smaller"
+            )
+        return found
+
+    @cached_property
+    def floored(self) -> list[int]:
+        """How many sources lie where the RMS map of each sky stands at its floor, which makes their errors wrong."""
+        from ..core.evidence import floored_sources
+        from ..core.sky import RMS_FLOOR
+
+        numbers = []
+        for sky in self.skies:
+            number, value = floored_sources(sky, self.detections.segmentation, self.glimpse)
+            numbers.append(number)
+            if number:
+                cause = (
+                    "the mesh follows sources there: a larger one (--bw, --bh) or a mask avoids it"
+                    if value is None
+                    else f"the image is exactly {value:g} there: --missing {value:g}, or a mask, leaves it out"
+                )
+                self.log.warn(
+                    f"{number} source(s) lie where the background RMS map fell to zero or near it and was raised to "
+                    f"{RMS_FLOOR:g} of the global RMS, so that their errors are too small; {cause}"
+                )
+        return numbers
+
+    @cached_property
+    def negated(self) -> int | None:
+        """The number of detections on the negated image, None where its noise is not symmetric (`is_symmetric`).
+
+        Of a large image it is that of a part, times what the part is of the whole. It needs the pixels of `sky`.
+        """
+        from ..core.detection import count_negated
+        from ..core.evidence import is_symmetric, noise_of
+
+        if not is_symmetric(noise_of(self.sky, self.detections.segmentation)):
+            return None
+        with self.log.step("Extracting from the negated image") as said:
+            number = count_negated(self.sky, self.kernel, self.threshold, self.settings.detection, self.workers)
+            said.append(f"Detections on the negated image: {number}; about as many of the sources are noise")
+        return number
+
+    @cached_property
+    def advice(self) -> list[Advice]:
+        """What is wrong with the run, and what to change, the most important first. It needs the pixels of `sky`."""
+        from ..core.evidence import Evidence
+        from ..core.judging import advise
+
+        with self.log.step("Judging the run") as said:
+            given = advise(
+                Evidence(
+                    self.settings, self.image, self.glimpse, self.sky, self.detections, self.negated,
+                    self._recounted, self._of_photons,
+                )
+            )  # fmt: skip
+            said.append("Judged the run")
+        for advice in given:
+            self.log.say(f"Advice: {advice}")
+        return given
+
+    def _recounted(self, thresh: float, kernel: np.ndarray | None = None) -> tuple[int, int]:
+        """The numbers of detections on the image and on the negated one at another threshold, or with a kernel."""
+        from ..core.detection import count, count_negated
+        from ..core.threshold import Threshold
+
+        options = replace(self.settings.detection, thresh=thresh)
+        kernel = self.kernel if kernel is None else kernel
+        how = (kernel, Threshold.of(self.sky, options), options, self.workers)
+        return count(self.sky, *how), count_negated(self.sky, *how)
+
+    def _of_photons(self, thresh: float) -> int:
+        """The number of detections at a threshold in an image of photons that is nothing but background."""
+        from ..core.detection import count
+        from ..core.threshold import Threshold
+
+        options, photons = replace(self.settings.detection, thresh=thresh), self._photons
+        number = count(photons, self.kernel, Threshold.of(photons, options), options, self.workers)
+        return round(number * self.sky.pixels.size / photons.pixels.size)
+
+    @cached_property
+    def _photons(self) -> Sky:
+        """A sky that has nothing but the photons of the background."""
+        from ..core.evidence import photons_like
+
+        return photons_like(self.sky, self.settings.background)
+
+    def release_pixels(self) -> None:
+        """Give back the memory of the pixels, which no further step may need."""
+        for sky in self.skies:
+            sky.release_pixels()
+
+    def _estimate_background(self, image: Image, masked: np.ndarray | None, noise_map: NoiseMap | None) -> Sky:
+        from ..core.sky import estimate_background
+
+        options = self.settings.background
+        twice = options.background_passes == 2
+        kept = "" if options.subtract_background else "; not subtracted"
+        with self.log.step("Estimating the background") as said:
+            sky = estimate_background(image, masked, options, noise_map, keep_pixels=twice, workers=self.workers)
+            said.append(f"Background: {sky.background:.6g}, RMS {sky.rms:.6g} (global values){kept}")
+        relative = self._scale_weights(sky)
+        if twice:
+            sources = self._around_sources(sky, image)
+            if sources is not None:
+                del sky  # its memory is needed
+                with self.log.step("Estimating the background again") as said:
+                    sky = estimate_background(image, masked, options, noise_map, without=sources, workers=self.workers)
+                    share = f"{100 * np.count_nonzero(sources) / sources.size:.3g} % of the pixels"
+                    said.append(f"Background without {share}, those of sources and around them:")
+                    said.append(f"{sky.background:.6g}, RMS {sky.rms:.6g}{kept}")
+                if relative and sky.noise_map is not None:
+                    sky.noise_map.rms *= sky.background_rms_over_noise()
+            elif not image.borrowed:
+                image.release_pixels()
+        for remark in sky.remarks:
+            self.log.say(remark)
+        self._warn_of_noise(sky)
+        return sky
+
+    def _scale_weights(self, sky: Sky) -> bool:
+        """Have relative weights say the noise that the image has; whether they are such."""
+        if sky.noise_map is None or self.settings.files.error_type != "weight" or sky.rms == 0:
+            return False
+        factor = sky.background_rms_over_noise()
+        if not 1 / OF_INVERSE_VARIANCES <= factor <= OF_INVERSE_VARIANCES:
+            sky.noise_map.rms *= factor
+            self.log.say(
+                f"{sky.noise_map.source}: the weights are relative: 1 / sqrt(weight) times {factor:.4g} is the noise "
+                "that the image has, and is taken (give absolute ones as variances)"
+            )
+            return True
+        return False
+
+    def _around_sources(self, sky: Sky, image: Image) -> np.ndarray | None:
+        """The pixels that a second estimate of the background does without; None where one pass has to do."""
+        from ..core.detection import detect
+        from ..core.mesh import cell_of
+        from ..core.source_mask import around_sources
+        from ..core.threshold import UNITS, Threshold
+
+        options = self.settings.detection
+        if image is not self.image and not UNITS[options.err_option].from_image:
+            # Neither the brightness that is the threshold nor the noise map is this image's.
+            options = replace(options, err_option="array_rms", thresh=DetectionOptions.thresh)
+        with self.log.step("Extracting the sources above the first background") as said:
+            found = detect(sky, self.kernel, Threshold.of(sky, options), options, self.workers)
+            said.append(f"Sources above the first background: {len(found)}")
+        left_out = around_sources(found, sky.masked, cell_of(sky.pixels.shape, self.settings.background))
+        if left_out is None:
+            self.log.say("Background: the first one stays, since sources leave less than half of its mesh")
+        return left_out
+
+    def _warn_of_noise(self, sky: Sky) -> None:
+        from ..core.threshold import UNITS
+
+        if sky.noise_map is not None and sky.rms > 0:
+            noise_map = sky.noise_map
+            ratio = float(np.median(noise_map.rms[~noise_map.invalid])) / sky.rms
+            if not 1 / PLAUSIBLE_NOISE < ratio < PLAUSIBLE_NOISE:
+                self.log.warn(
+                    f"the noise map {noise_map.source} says {ratio:.3g} times the noise that the image has; "
+                    "check --error_type and its unit"
+                )
+        if sky.rms == 0:
+            in_its_units = UNITS[self.settings.detection.err_option].from_image
+            counts = "every pixel above it counts as a source's" if in_its_units else "errors are without it"
+            self.log.warn(f"the background has no noise (RMS 0): {counts}")

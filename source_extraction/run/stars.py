@@ -1,0 +1,202 @@
+"""What a point spread function tells of the sources, and the catalog; how complete it is."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..core.windows import Map
+from .apertures import SOURCES_AT_A_TIME, Apertures
+
+if TYPE_CHECKING:
+    from ..core.catalog import Catalog
+    from ..core.completeness import Completeness
+    from ..core.photometry import Calibration, Measurable
+    from ..core.psf import Psf
+    from ..core.psf_making import StarsOfPsf
+    from ..core.psf_photometry import Fitted
+    from ..core.windows import Window
+
+
+class Stars(Apertures):
+    """The steps to the catalog, with a point spread function where one is wanted."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalog: what was measured of every source."""
+        catalog, _ = self.measured
+        if catalog is None:
+            raise RuntimeError("the values of the catalog were not asked for")
+        return catalog
+
+    @cached_property
+    def text(self) -> list[str]:
+        """The text of catalog.tsv, in parts."""
+        from ..writers.tables import tsv_header
+
+        _, text = self.measured
+        return text or [tsv_header(self.catalog), *self._rows_of_text()]
+
+    def _rows_of_text(self) -> list[str]:
+        from ..writers.tables import tsv_rows
+
+        firsts = range(0, len(self.catalog), SOURCES_AT_A_TIME)
+        parts = [self.catalog.part(first, first + SOURCES_AT_A_TIME) for first in firsts]
+        return list(self.workers.map(tsv_rows, parts))
+
+    @cached_property
+    def measured(self) -> tuple[Catalog | None, list[str] | None]:
+        """The catalog and its text, as far as each is wanted."""
+        catalog, text = self._in_apertures
+        if self.settings.with_psf:
+            catalog, text = self._joined_by_the_psf(), None
+        return catalog, text
+
+    def switch_on_psf(self) -> None:
+        """Have what the PSF tells in the catalog from now on, as --psf does."""
+        if not self.settings.with_psf:
+            self.settings = self.settings.and_psf()
+            for made_without in ("measured", "text"):
+                self.__dict__.pop(made_without, None)
+
+    @property
+    def psf(self) -> Psf | None:
+        """The PSF of the image that is measured; None, with a warning, where too few stars show it."""
+        return self._psf_and_stars[0]
+
+    @property
+    def psf_stars(self) -> StarsOfPsf | None:
+        """The stars that the PSF was made of; None where it was made before, or of none."""
+        return self._psf_and_stars[1]
+
+    @cached_property
+    def _psf_and_stars(self) -> tuple[Psf | None, StarsOfPsf | None]:
+        from ..core.psf_making import TOO_FEW, psf_from_stars
+        from ..readers.psf_files import read_psf
+
+        path, rows, image = self.settings.files.psf_file, self.possible_stars, self._measurables()[1]
+        psf, stars = None, None
+        with self.log.step("Making the PSF") as said:
+            if path is not None:
+                psf = read_psf(path, self.measured_image.shape)
+            else:
+                catalog, segmentation = self._catalog_of_apertures, self.detections.segmentation
+                psf, stars = psf_from_stars(image, segmentation, catalog.values, rows, self.workers)
+            source = f" (from {path})" if path else f" (from {len(stars.label)} stars)" if stars else ""
+            said.append(f"PSF: {'none' if psf is None else psf.describe()}{source}")
+        if psf is None:
+            self.log.warn(f"there is no PSF: its columns are empty (NaN); {TOO_FEW.format(number=len(rows))}")
+        return psf, stars
+
+    @cached_property
+    def possible_stars(self) -> np.ndarray:
+        """The rows of the catalog that are stars, as far as can be told without a PSF."""
+        from ..core.psf_stars import choose_stars
+
+        return choose_stars(self._catalog_of_apertures.values)
+
+    @cached_property
+    def fitted(self) -> Fitted:
+        """What fits the sources if they are stars, in the working units of the image that is measured."""
+        from ..core.psf_photometry import fit_catalog
+
+        psf, image, values = self.psf, self._measurables()[1], self._catalog_of_apertures.values
+        with self.log.step("Fitting the PSF to the sources") as said:
+            found = fit_catalog(image, psf, values, self.possible_stars, self.workers)
+            said.append(f"Fitted the PSF to {np.count_nonzero(np.isfinite(found.flux))} of {len(found.flux)} sources")
+        return found
+
+    @cached_property
+    def model(self) -> np.ndarray:
+        """The light of all fitted sources (height, width), float32, in working units."""
+        from ..core.psf_photometry import model_of
+
+        return model_of(self.fitted, self.psf, self.measured_sky, self.workers)
+
+    def residual(self) -> Map:
+        """The image that is measured less all fitted sources, float32, NaN where masked."""
+        sky, model, subtracted = self.measured_sky, self.model, self.settings.background.subtract_background
+
+        def of(window: Window) -> np.ndarray:
+            left = sky.subtracted.of(window) - window.of(model) * np.float32(sky.unit)
+            return left + sky.background_map.of(window) if subtracted else left
+
+        return Map(sky.subtracted.shape, sky.subtracted.dtype, of)
+
+    def _joined_by_the_psf(self) -> Catalog:
+        from ..core.catalog import with_more
+        from ..core.psf_photometry import columns_of
+
+        more, flags = columns_of(self.fitted, self.measured_sky.unit)
+        zeropoint = self.calibration.zeropoint
+        unit = self.measured_image.unit
+        return with_more(self._catalog_of_apertures, more, unit=unit, flags=flags, zeropoint=zeropoint)
+
+    @cached_property
+    def completeness(self) -> Completeness:
+        """How many of the point sources are found. It needs the pixels of `sky`."""
+        from ..core.artificial_stars import StarSearch
+        from ..core.completeness import Completeness, measure_completeness
+
+        if self.measured_image is not self.image:
+            self.log.say(
+                "Completeness: of the image that the sources are found on, with stars of its own, in its own unit"
+            )
+        psf, calibration = self.detection_psf, self._detection_calibration
+        if psf is None:
+            self.log.warn("the completeness is not known: there is no PSF to make artificial stars of")
+            return Completeness.unknown()
+        with self.log.step("Looking for artificial stars") as said:
+            search = StarSearch(
+                self.sky, psf, self.kernel, self.threshold, self.settings.detection, self.workers, calibration.gain,
+                lambda number: self.log.show(f"Looking for artificial stars (image {number})"),
+            )  # fmt: skip
+            found = measure_completeness(search, len(self.detections), calibration.zeropoint)
+            said.append(found.describe())
+        return found
+
+    @property
+    def detection_psf(self) -> Psf | None:
+        """The PSF of the image that the sources are found on."""
+        from ..core.correlation import INDEPENDENT, correlation_of
+        from ..core.photometry import Measurable
+        from ..core.psf_making import psf_from_stars
+        from ..core.psf_stars import choose_stars
+
+        if self.measured_image is self.image:
+            return self.psf
+        image = Measurable(self.sky, correlation=correlation_of(self.sky, self.detections.segmentation) or INDEPENDENT)
+        with self.log.step("Making the PSF of the image that the sources are found on") as said:
+            values = self._measured_values(image)
+            psf, _ = psf_from_stars(image, self.detections.segmentation, values, choose_stars(values), self.workers)
+            said.append(f"PSF of the image that the sources are found on: {'none' if psf is None else psf.describe()}")
+        return psf
+
+    @property
+    def _measures_completeness(self) -> bool:
+        """Whether it was asked for, by its option or by a product."""
+        return self.settings.psf.completeness or "completeness" in self.__dict__
+
+    def _measured_values(self, image: Measurable) -> dict[str, np.ndarray]:
+        """What `image` itself shows of the sources that were found on it."""
+        from ..core.catalog import detected_columns
+        from ..core.photometry import measure
+
+        detections, options = self.detections, self.settings.photometry
+
+        def measure_some(some: np.ndarray) -> dict[str, np.ndarray]:
+            sources = detections.of(some)
+            own = measure(sources, some, detections.segmentation, image, image, options)
+            return detected_columns(sources, some) | own
+
+        parts = list(self.workers.map(measure_some, detections.in_parts(SOURCES_AT_A_TIME)))
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    @property
+    def _detection_calibration(self) -> Calibration:
+        """What the pixels mean that the sources are found on: nothing is known where another image is measured."""
+        from ..core.photometry import Calibration
+
+        return self.calibration if self.measured_image is self.image else Calibration(None, None, None)
