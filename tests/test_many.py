@@ -30,6 +30,8 @@ from source_extraction.faces.source_extractor import main
 from source_extraction.readers.images import count_planes
 from source_extraction.run import many
 from source_extraction.run.many import COLUMNS, RECORD
+from source_extraction.run.steps import Steps
+from source_extraction.settings import Settings
 from tests.conftest import SCRIPT, SECONDS_OF_A_HANG, TEST_DATA, read_catalog
 
 SKY = TEST_DATA / "sky.fits"
@@ -224,14 +226,14 @@ def test_a_fault_of_ours_is_said_as_such(
         def __init__(self, one: int, two: int) -> None:
             super().__init__("broken")
 
-    take_steps = many.take_steps
+    steps_taken = many.steps_taken
 
-    def broken(steps: object, wanted: frozenset[str]) -> None:
-        if steps.settings.files.image == images["x"]:
+    def broken(settings: Settings, *rest: object) -> Steps:
+        if settings.files.image == images["x"]:
             raise LocalError(1, 2)
-        take_steps(steps, wanted)
+        return steps_taken(settings, *rest)
 
-    monkeypatch.setattr(many, "take_steps", broken)
+    monkeypatch.setattr(many, "steps_taken", broken)
     assert run(images["x"], images["wide"], *CATALOG, "--threads", 2, "--output_dir", tmp_path) == 1
     said = capfd.readouterr().err
     assert said.startswith("error: this is a fault of source-extraction and not of the input: LocalError: broken (run/")
@@ -243,14 +245,14 @@ import os, signal, sys
 from source_extraction.faces.source_extractor import program
 from source_extraction.run import many
 
-take_steps = many.take_steps
+steps_taken = many.steps_taken
 
-def of_most(steps, wanted):
-    if steps.settings.files.image.name == "deadly.fits":
+def of_most(settings, *rest):
+    if settings.files.image.name == "deadly.fits":
         os.kill(os.getpid(), signal.SIGKILL)
-    take_steps(steps, wanted)
+    return steps_taken(settings, *rest)
 
-many.take_steps = of_most
+many.steps_taken = of_most
 many.LARGE = {large}
 program()
 """

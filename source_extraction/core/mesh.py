@@ -67,11 +67,11 @@ class Mesh:
 
     def background_of(self, window: Window) -> np.ndarray:
         """The background at the pixels of a window, float32."""
-        return self._level.of(window).astype(np.float32, copy=False)
+        return np.ascontiguousarray(self._level.of(window), dtype=np.float32)
 
     def rms_of(self, window: Window) -> np.ndarray:
         """The noise at the pixels of a window, float32."""
-        noise = self._noise.of(window).astype(np.float32, copy=False)
+        noise = np.ascontiguousarray(self._noise.of(window), dtype=np.float32)
         if self.step is not None:
             np.clip(noise, self.noises.min(), self.noises.max(), out=noise)
         return noise
