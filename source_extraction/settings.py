@@ -12,7 +12,7 @@ import os
 import re
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -672,9 +672,11 @@ class Settings:
         """Whether the catalog is to have what a PSF tells."""
         return self.psf.psf or self.files.psf_file is not None
 
-    def and_psf(self) -> "Settings":
-        """The same with --psf, which products of the PSF switch on."""
-        return self if self.with_psf else replace(self, psf=replace(self.psf, psf=True))
+    def asking_for(self, steps: Collection[str]) -> "Settings":
+        """The same with the options on that products switch on by the steps that they need: --psf, --completeness."""
+        needs_psf, measures = "psf" in steps and not self.with_psf, "completeness" in steps
+        switches = {"psf": self.psf.psf or needs_psf, "completeness": self.psf.completeness or measures}
+        return replace(self, psf=replace(self.psf, **switches))
 
     @property
     def source(self) -> str:

@@ -319,3 +319,18 @@ def test_limits_that_the_stars_do_not_show(found: bool) -> None:
     assert (complete.columns["completeness"] == found).all()
     said = "more than 50 % of the point sources are found at every flux from 100;"
     assert (said if found else said.replace("more", "less").replace("from 100", "up to 1000")) in complete.describe()
+
+
+def test_what_switches_it_on_is_recorded(tmp_path: Path) -> None:
+    """A product does as the option does, in a run and in a result; without stars nothing is said of columns."""
+    out = tmp_path / "out"
+    succeed(SKY, "--outputs", "completeness.tsv,background.fits,summary.json", folder=out)
+    assert json.loads((out / "summary.json").read_text())["parameters"]["completeness"] is True
+    assert fits.getval(out / "background.fits", "SEP COMPLETENESS") is True
+    result = extract(SKY)
+    result.write(tmp_path, ["completeness.tsv", "summary.json"])
+    assert json.loads((tmp_path / "summary.json").read_text())["parameters"]["completeness"] is True
+    nothing = extract(np.random.default_rng(0).normal(size=(200, 200)))
+    nothing.write(tmp_path, ["completeness.tsv"])
+    assert len(nothing.warnings) == 2
+    assert "columns" not in " ".join(nothing.warnings)

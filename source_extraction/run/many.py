@@ -315,8 +315,7 @@ class _Batch:
         try:
             settings = job.settings(self._options)
             wanted = steps_for(self._shown, settings)
-            if "psf" in wanted:
-                settings = settings.and_psf()
+            settings = settings.asking_for(wanted)
             record = _record_of(settings)
             if self._resume and (done := self._done(place, record)):
                 return done

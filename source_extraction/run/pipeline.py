@@ -59,8 +59,7 @@ def run(settings: Settings, output: OutputOptions) -> None:
     """
     chosen = chosen_products(output.outputs)
     wanted = steps_for(chosen, settings)
-    if "psf" in wanted:
-        settings = settings.and_psf()
+    settings = settings.asking_for(wanted)
     asked = output.threads or default_number()
     workers = Workers(asked)
     log = Log(_number_of_long_steps(wanted, settings) + len(chosen))

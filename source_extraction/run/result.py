@@ -154,8 +154,7 @@ class Result:
         names = [product.name for product in chosen]
         with memory_is_said(steps.settings), staged(target, names, files_of(steps.settings)) as stage:
             needed = steps_for(chosen, steps.settings)
-            if "psf" in needed:
-                steps.switch_on_psf()
+            steps.switch_on(steps.settings.asking_for(needed))
             take_steps(steps, needed)
             with writing_to(target):
                 make_products(stage, chosen, steps)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..core.psf_making import StarsOfPsf
     from ..core.psf_photometry import Fitted
     from ..core.windows import Window
+    from ..settings import Settings
 
 
 class Stars(Apertures):
@@ -54,12 +55,12 @@ class Stars(Apertures):
             catalog, text = self._joined_by_the_psf(), None
         return catalog, text
 
-    def switch_on_psf(self) -> None:
-        """Have what the PSF tells in the catalog from now on, as --psf does."""
-        if not self.settings.with_psf:
-            self.settings = self.settings.and_psf()
+    def switch_on(self, settings: Settings) -> None:
+        """Have what more settings ask for from now on: in the catalog too, what a PSF tells."""
+        if settings.with_psf and not self.settings.with_psf:
             for made_without in ("measured", "text"):
                 self.__dict__.pop(made_without, None)
+        self.settings = settings
 
     @property
     def psf(self) -> Psf | None:
@@ -87,7 +88,8 @@ class Stars(Apertures):
             source = f" (from {path})" if path else f" (from {len(stars.label)} stars)" if stars else ""
             said.append(f"PSF: {'none' if psf is None else psf.describe()}{source}")
         if psf is None:
-            self.log.warn(f"there is no PSF: its columns are empty (NaN); {TOO_FEW.format(number=len(rows))}")
+            empty = ": its columns are empty (NaN)" if self.settings.with_psf else ""
+            self.log.warn(f"there is no PSF{empty}; {TOO_FEW.format(number=len(rows))}")
         return psf, stars
 
     @cached_property
@@ -173,11 +175,6 @@ class Stars(Apertures):
             psf, _ = psf_from_stars(image, self.detections.segmentation, values, choose_stars(values), self.workers)
             said.append(f"PSF of the image that the sources are found on: {'none' if psf is None else psf.describe()}")
         return psf
-
-    @property
-    def _measures_completeness(self) -> bool:
-        """Whether it was asked for, by its option or by a product."""
-        return self.settings.psf.completeness or "completeness" in self.__dict__
 
     def _measured_values(self, image: Measurable) -> dict[str, np.ndarray]:
         """What `image` itself shows of the sources that were found on it."""

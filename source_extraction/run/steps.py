@@ -60,7 +60,7 @@ class Steps(Stars):
             self.depth,
             self.noise_factors,
             negated=self.negated,
-            completeness=self.completeness if self._measures_completeness else None,
+            completeness=self.completeness if self.settings.psf.completeness else None,
             advice=self.advice,
             warnings=self.log.warnings,
             seconds=self.log.seconds,
