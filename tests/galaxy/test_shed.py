@@ -65,7 +65,8 @@ def test_files(shed: Path, name: str) -> None:
     program, form = REPOSITORIES[name]
     imported = [element.text for element in ElementTree.parse(REPOSITORY / form).iterfind("macros/import")]
     package = {f"source_extraction/{file}" for file in files(REPOSITORY / "source_extraction") if file.endswith(".py")}
-    pages = {f"source_extraction/writers/page/{file}" for file in files(PAGE)} if program == "source_extractor.py" else set()
+    makes_pages = program == "source_extractor.py"
+    pages = {f"source_extraction/writers/page/{file}" for file in files(PAGE)} if makes_pages else set()
     expected = {program, form, "LICENSE", *imported, *package, *pages}
     assert files(shed / name) == expected | {f"test-data/{file}" for file in named_in_tests(REPOSITORY / form)}
 
