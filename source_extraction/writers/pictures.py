@@ -50,7 +50,9 @@ COLOR_BAR = 0.202, 0.2525  # inches: gap and width, 2 and 2.5 % of the widest pi
 # Inches at both sides, for labels of small fields and titles of narrow images; cut off as far as nothing is there.
 SPARE, LEAST_MARGIN = 2.0, 0.05
 LONGEST_TITLE = 70
-FILLED = 0.5  # what fills less of its 3 sigma ellipse is not shown by that
+# What fills less of its 3 sigma ellipse is not shown by that; but a small source is too faint to fill it, whatever its
+# shape.
+FILLED, PIXELS_OF_A_SHAPE = 0.5, 100
 ROWS_AT_A_TIME = 256
 # zlib's level: the picture of a noisy sky takes a quarter of the time that the default 6 takes, and less room.
 COMPRESSION = 2
@@ -141,7 +143,8 @@ def show_sources(
     _show(axes, thumbnail, image)
     sources = detections.sources
     drawable = np.isfinite(sources["a"]) & np.isfinite(sources["b"]) & np.isfinite(sources["theta"])
-    ellipses = drawable & (not outlines) & (sources["npix"] >= FILLED * 9 * np.pi * sources["a"] * sources["b"])
+    filled = sources["npix"] >= FILLED * 9 * np.pi * sources["a"] * sources["b"]
+    ellipses = drawable & (not outlines) & (filled | (sources["npix"] < PIXELS_OF_A_SHAPE))
     shown = sources[ellipses]
     width = _line_width(sources[drawable], image)
     if not ellipses.all():

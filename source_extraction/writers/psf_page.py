@@ -31,8 +31,10 @@ def draw_psf(path: Path, psf: Psf | None, stars: StarsOfPsf | None, image: Image
     `number` is how many sources could have been stars, for a page that says why there is no PSF.
     """
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(SIZE, dpi=DOTS_PER_INCH, layout="constrained")
+    # Below is room for a label that pictures with square pixels push down.
+    figure = Figure(SIZE, dpi=DOTS_PER_INCH, layout=ConstrainedLayoutEngine(rect=(0, 0.02, 1, 0.98)))
     if psf is None:
         figure.suptitle(shortened(f"No PSF: {title}"), parse_math=False)
         why = TOO_FEW.format(number=number).replace("; ", ";\n").replace(" that are", "\nthat are")
@@ -121,7 +123,7 @@ def _draw_stars(axes: Axes, stars: StarsOfPsf | None, image: Image) -> None:
 
 def _draw_left(axes: Axes, figure: Figure, stars: StarsOfPsf | None) -> None:
     """The median of what the PSF leaves of its stars."""
-    axes.set_title("Left of the stars (median)")
+    axes.set_title("Residuals of the stars (median)")
     axes.set_xlabel("x - star [pixel]")
     axes.set_ylabel("y - star [pixel]")
     if stars is None:
