@@ -55,7 +55,7 @@ class Glimpse(NamedTuple):
     def of(cls, image: Image, masked: np.ndarray | None) -> Glimpse:
         """Look at an image (height, width); what is `masked` (boolean, or None) is left out of the sample."""
         pixels = image.pixels
-        stride = max(1, min(image.shape) // SIDE_OF_SAMPLE)
+        stride = -(-min(image.shape) // SIDE_OF_SAMPLE)
         sample = pixels[::stride, ::stride].astype(np.float64)
         if masked is not None:
             sample[masked[::stride, ::stride]] = np.nan

@@ -20,6 +20,7 @@ from .windows import Window, strips
 # Of few values, in steps between them: the noise of a photon in 400 pixels. Where there are fewer, any photon is many
 # standard deviations above the background, and with the filter as large as a source.
 LEAST_NOISE = 0.05
+SMALL = 2**20  # pixels, of which a map takes little memory
 # How far the surface can be from a value that cells are around, in units of the farthest cell: the sums of the absolute
 # weights of all cells, which are at most 2.48 along x and 2.40 along y, half a cell beyond the last centres.
 MOST_OVERSHOOT = 6.0
@@ -40,6 +41,7 @@ class Mesh:
     cell: tuple[int, int]
     step: float | None
     pooled: bool = False
+    _rms_map: np.ndarray | None = None  # of a small image, which is asked for many windows
 
     def __post_init__(self) -> None:
         if self.step is None:
@@ -71,6 +73,13 @@ class Mesh:
 
     def rms_of(self, window: Window) -> np.ndarray:
         """The noise at the pixels of a window, float32."""
+        if self.shape[0] * self.shape[1] > SMALL:
+            return self._drawn_rms(window)
+        if self._rms_map is None:
+            self._rms_map = self._drawn_rms(Window(0, self.shape[0], 0, self.shape[1]))
+        return window.of(self._rms_map).copy()
+
+    def _drawn_rms(self, window: Window) -> np.ndarray:
         noise = np.ascontiguousarray(self._noise.of(window), dtype=np.float32)
         if self.step is not None:
             np.clip(noise, self.noises.min(), self.noises.max(), out=noise)

@@ -7,7 +7,6 @@ The first is SEP's here; the second, done once all cells are there, follows its 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
@@ -18,6 +17,7 @@ from .processes import Workers
 
 # Few pixels are estimated sooner than a process is there.
 PIXELS_A_TASK = 4_000_000
+MOST_AT_ONCE = 1_000_000  # values of which medians are taken
 
 
 def modes_of_cells(
@@ -129,13 +129,13 @@ def _medians(cells: np.ndarray, size: tuple[int, int]) -> np.ndarray:
             for reach, most, number in zip((down, right), reaches, cells.shape, strict=True)
         )
         windows = np.lib.stride_tricks.sliding_window_view(cells, (2 * down + 1, 2 * right + 1))
-        for row in rows:
-            # A row at a time: all of them take much memory.
-            around = windows[row - down][[column - right for column in columns]]
-            medians[row, columns] = np.median(around, axis=(1, 2))
+        # Some rows at a time: all of them take much memory.
+        for some in np.array_split(rows, -(-cells.size * windows[0, 0].size // MOST_AT_ONCE)):
+            if len(some):
+                medians[np.ix_(some, columns)] = np.median(windows[np.ix_(some - down, columns - right)], axis=(2, 3))
     return medians
 
 
-def _whose_reach_is(reach: int, most: int, number: int) -> Sequence[int]:
+def _whose_reach_is(reach: int, most: int, number: int) -> np.ndarray:
     """The places among a number of them that have as many on either side, and no more, or the `most` that is wanted."""
-    return range(reach, number - reach) if reach == most else sorted({reach, number - 1 - reach})
+    return np.arange(reach, number - reach) if reach == most else np.unique([reach, number - 1 - reach])
