@@ -10,6 +10,7 @@ import math
 import numbers
 import os
 import re
+import shlex
 import types
 import typing
 from collections.abc import Collection, Iterable
@@ -609,6 +610,12 @@ GROUPS: dict[str, type] = {
     "pictures": PictureOptions,
     "files": FileOptions,
 }
+# What is given with one choice of an option, and refused with the others.
+BELONGING = (
+    ("filter_case", "gauss", ("filter_fwhm",)),
+    ("filter_case", "file", ("filter_file",)),
+    ("err_option", "file", ("error_file", "error_hdu", "error_plane", "error_type")),
+)
 OPTIONS = {
     option.name: option
     for option in sorted(
@@ -692,10 +699,23 @@ class Settings:
         """The value of an option."""
         return getattr(getattr(self, _GROUP_OF[name]), name)
 
+    def not_following(self) -> "Settings":
+        """The same without following the advice."""
+        return replace(self, detection=replace(self.detection, follow_advice=False))
+
     def following(self, changes: dict[str, Any]) -> "Settings":
-        """The same with the options that an advice changes; it is not followed once more."""
+        """The same with the options that an advice changes; it is not followed once more.
+
+        Options that belong to another choice than the new one are taken back.
+        """
         groups: dict[str, dict[str, Any]] = {}
-        for name, new in (changes | {"follow_advice": False}).items():
+        of_another = {
+            name: OPTIONS[name].default
+            for choice, value, names in BELONGING
+            if choice in changes and changes[choice] != value
+            for name in names
+        }
+        for name, new in (of_another | changes | {"follow_advice": False}).items():
             value = OPTIONS[name].from_text(new) if isinstance(new, str) else new
             groups.setdefault(_GROUP_OF[name], {})[name] = value
         changed = {name: replace(getattr(self, name), **given) for name, given in groups.items()}
@@ -723,6 +743,18 @@ def as_typed(value: Any) -> str:
 
 
 def as_options(values: dict[str, Any]) -> str:
-    """Options as they are typed on the command line, with a number in as few digits as it needs."""
-    shown = ((name, f"{value:.15g}" if isinstance(value, float) else as_typed(value)) for name, value in values.items())
-    return " ".join(f"--{name} {value}" for name, value in shown)
+    """Options as they are typed: what a shell would change is quoted, and a number has all of its digits."""
+    return " ".join(_as_option(name, value) for name, value in values.items())
+
+
+def _as_option(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no-{name}"
+    typed = shlex.quote(as_number(value) if isinstance(value, float) else as_typed(value))
+    # What begins with a sign would be taken for an option.
+    return f"--{name}={typed}" if typed.startswith("-") else f"--{name} {typed}"
+
+
+def as_number(value: float) -> str:
+    """A number in as few digits as it takes to read it back."""
+    return repr(float(value)).removesuffix(".0")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from source_extraction.core.columns import PhotometryFlag
 from source_extraction.core.correlation import INDEPENDENT, Correlation
 from source_extraction.core.evidence import is_symmetric
 from source_extraction.core.filters import DEFAULT_KERNEL, gaussian_kernel, noise_after
-from source_extraction.settings import OPTIONS, InputError, Settings
+from source_extraction.settings import OPTIONS, InputError, Settings, as_options
 from tests import advised_skies as skies
 from tests.advised_skies import NOISE, Known, Score, score
 from tests.conftest import TEST_DATA, read_catalog, run_tool, succeed
@@ -386,3 +387,68 @@ def test_settings_that_follow_are_checked_like_others() -> None:
     assert (changed.detection.thresh, changed.background) == (3.0, settings.background)
     with pytest.raises(InputError, match="thresh"):
         settings.following({"thresh": -1.0})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"filter_case": "gauss", "filter_fwhm": 3.0},
+        {"filter_case": "file", "filter_file": TEST_DATA / "kernel.txt"},
+    ],
+)
+def test_what_belongs_to_another_choice_is_taken_back(options: dict[str, Any]) -> None:
+    """An advice that says --filter_case none is followed where the width or the file of a filter was given."""
+    pixels = np.zeros((200, 200), np.float32)
+    pixels[50:60, 40:50] = 7.0
+    plain = extract(pixels, **options)
+    assert [advice.id for advice in plain.advice] == ["no_noise"]
+    followed = extract(pixels, **options, follow_advice=True)
+    assert followed.summary["advice_followed"] == plain.advice[0].change
+    assert all(followed.summary["parameters"][name] is None for name in ("filter_fwhm", "filter_file"))
+    assert (followed.to_pandas()["npix"].tolist(), followed.warnings) == ([100], [])
+
+
+def test_advice_that_cannot_be_followed_costs_nothing(tmp_path: Path) -> None:
+    """A plane that masks everything: the result is the one without it, and a warning says why."""
+    sky = skies.of_stars(shape=(300, 300), number=20).pixels.astype(np.float32)
+    everywhere = fits.ImageHDU(np.ones(sky.shape, np.int16), name="DQ")
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(sky, name="SCI"), everywhere]).writeto(tmp_path / "image.fits")
+    plain = extract(tmp_path / "image.fits")
+    assert "unused_planes" in [advice.id for advice in plain.advice]
+    followed = extract(tmp_path / "image.fits", follow_advice=True)
+    assert followed.to_pandas().equals(plain.to_pandas())
+    assert followed.summary["advice_followed"] == {}
+    assert ["the advice cannot be followed" in warning for warning in followed.warnings] == [True]
+
+
+def test_the_saturation_of_another_image_is_not_told() -> None:
+    sky = skies.of_stars(shape=(300, 300), number=40).pixels
+    cut_off = np.minimum(sky, np.quantile(sky, 0.999))
+    assert "saturated" in [advice.id for advice in extract(cut_off).advice]
+    assert "saturated" not in [advice.id for advice in extract(cut_off, measure=sky / 100).advice]
+
+
+@pytest.mark.parametrize(
+    ("changes", "typed"),
+    [
+        ({"missing": 1 / 3}, "--missing 0.3333333333333333"),
+        ({"missing": float(np.finfo(np.float32).min)}, "--missing=-3.4028234663852886e+38"),
+        ({"saturation": 254.0, "clean": False}, "--saturation 254 --no-clean"),
+        ({"error_file": "a b; touch c #.fits[ERR]"}, "--error_file 'a b; touch c #.fits[ERR]'"),
+    ],
+)
+def test_options_are_printed_as_a_shell_takes_them(changes: dict[str, Any], typed: str) -> None:
+    assert as_options(changes) == typed
+    assert len(shlex.split(typed)) <= 3
+    value = next(iter(changes.values()))
+    if isinstance(value, float):
+        assert float(shlex.split(typed)[0].partition("=")[2] or shlex.split(typed)[1]) == value
+
+
+def test_the_floored_noise_of_another_image_is_not_explained_by_this_one() -> None:
+    sky = skies.of_stars(shape=(300, 300), number=40).pixels
+    other = sky.copy()
+    other[:, :200] = 0
+    said = " ".join(extract(sky, measure=other).warnings)
+    assert "the image to measure on" in said
+    assert "--missing" in said.replace("missing or", "--missing or")

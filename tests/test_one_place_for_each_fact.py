@@ -232,6 +232,13 @@ def test_requirements_of_each_form(form: str, arguments: tuple[str, ...], tmp_pa
     assert (run.returncode, run.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("form", [FORM, MANY_FORM, JOIN_FORM])
+def test_no_output_is_called_like_an_input(form: ElementTree.Element) -> None:
+    """Galaxy would look for the options of a section of that name in the dataset."""
+    inputs = {element.get("name") or element.get("argument", "").lstrip("-") for element in form.find("inputs")}
+    assert not inputs & {element.get("name") for element in form.find("outputs")}
+
+
 def test_files_that_a_job_needs() -> None:
     """Another machine is sent these alone; tests/galaxy/test_tool.py asks Galaxy which files they are."""
     for form, program in zip((FORM, JOIN_FORM, MANY_FORM), map(program_of, FORMS), strict=True):
@@ -261,7 +268,8 @@ def test_changelog_knows_this_version() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "docs/administration.md", "docs/tutorial.md", "CHANGELOG.md", "CONTRIBUTING.md"]
+    "page",
+    ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in REPOSITORY.glob("docs/*.md"))],
 )
 def test_links(page: str) -> None:
     """What a page links to and shows is there."""

@@ -23,8 +23,9 @@ from .windows import Window, blocks
 ERROR_FIELDS = ("errx2", "erry2", "errxy")
 # Its positions: what stands behind x and y in their names.
 POSITION_FIELDS = ("", "min", "max", "peak", "cpeak")
-# A larger image is counted in this number of squares, whose sides have so many pixels.
-LARGE_IMAGE, PARTS, PART = 6_000_000, 8, 512
+# A larger image is counted in this number of squares, whose sides have so many pixels: small ones, all over it, so that
+# noise that is another in a corner is seen.
+LARGE_IMAGE, PARTS, PART = 6_000_000, 128, 128
 
 
 def detect(
@@ -87,6 +88,11 @@ class _Negated:
 
     def __getitem__(self, part: tuple[slice, slice]) -> np.ndarray:
         return np.asarray(-self._pixels[part])
+
+
+def is_counted_in_part(shape: tuple[int, ...]) -> bool:
+    """Whether an image is so large that `count` looks at a part of it."""
+    return _parts((shape[0], shape[1])) is not None
 
 
 def _parts(shape: tuple[int, int]) -> list[Window] | None:

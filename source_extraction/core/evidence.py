@@ -102,7 +102,8 @@ def noise_of(sky: Sky, segmentation: np.ndarray) -> np.ndarray:
         free = ~near[top : top + noise.shape[0], left : left + noise.shape[1]] & (noise > 0)
         if sky.masked is not None:
             free &= ~window.of(sky.masked)
-        values.append(window.of(sky.pixels)[free] / noise[free])
+        with np.errstate(over="ignore"):  # a pixel far off is as far as any
+            values.append(window.of(sky.pixels)[free] / noise[free])
         if sum(map(len, values)) >= NOISE_SAMPLE:
             break
     return np.concatenate(values)
@@ -122,22 +123,26 @@ def is_symmetric(noise: np.ndarray) -> bool:
     return bool(half > 0 and all(least * half <= value <= most * half for value, (least, most) in measured))
 
 
-def floored_sources(sky: Sky, segmentation: np.ndarray, glimpse: Glimpse) -> tuple[int, float | None]:
-    """How many sources have pixels in which the RMS map stands at its floor, and the one value of the image there.
-
-    None where it has several: then the mesh has followed sources.
-    """
+def floored_sources(sky: Sky, segmentation: np.ndarray) -> tuple[int, np.ndarray]:
+    """How many sources have pixels in which the RMS map stands at its floor, and these pixels: flat indices."""
     floored = sky.floored() if sky.rms > 0 else np.zeros(0, dtype=int)
-    number = int(np.count_nonzero(np.unique(segmentation.ravel()[floored])))
-    y, x = np.divmod(floored, segmentation.shape[1])
+    return int(np.count_nonzero(np.unique(segmentation.ravel()[floored]))), floored
+
+
+def value_of_blank(pixels: np.ndarray, width: int, glimpse: Glimpse) -> float | None:
+    """The one value that an image of a `width` has in these pixels (flat indices), as far as a glimpse shows it.
+
+    None where it has several.
+    """
+    y, x = np.divmod(pixels, width)
     seen = (y % glimpse.stride == 0) & (x % glimpse.stride == 0)
     at = y[seen] // glimpse.stride, x[seen] // glimpse.stride
     flat = glimpse.sample[at][glimpse.flat[at]]
     flat = flat[np.isfinite(flat)]
     if len(flat) <= BLANK_SHARE * np.count_nonzero(seen):
-        return number, None
+        return None
     values, numbers = np.unique(flat, return_counts=True)
-    return number, float(values[numbers.argmax()])
+    return float(values[numbers.argmax()])
 
 
 def photons_like(sky: Sky, options: BackgroundOptions) -> Sky:
@@ -191,7 +196,7 @@ class Evidence:
 
     def share_of_light(self, chosen: np.ndarray) -> float:
         """Of all light that was detected, how much is in these sources (boolean)."""
-        flux = np.maximum(self.sources["flux"], 0)
+        flux = np.maximum(self.sources["flux"], 0, dtype=np.float64)
         return float(flux[chosen].sum() / flux.sum()) if flux.any() else 0.0
 
     @cached_property

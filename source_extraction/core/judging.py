@@ -212,6 +212,8 @@ def _saturated(seen: Evidence) -> Advice | None:
     """Tops that are cut off at one value: fluxes of these sources are too low."""
     if seen.option("saturation") is not None or seen.step is not None or seen.flat_tops < FEWEST_FLAT:
         return None
+    if seen.option("measure_file") is not None:
+        return None  # the saturation is that of the other image
     return Advice(
         "saturated",
         "the brightest sources are cut off at one value, and their fluxes are too low; with it they are flagged",

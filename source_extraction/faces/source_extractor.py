@@ -55,7 +55,9 @@ def build_parser() -> Parser:
     groups = {section: parser.add_argument_group(section) for section in SECTIONS}
     for option in OPTIONS.values():
         default = "" if option.default in (None, "", ()) else f" (default: {as_typed(option.default)})"
-        groups[option.section].add_argument(f"--{option.name}", help=option.help + default, **_keywords(option))
+        # argparse fills in what follows a %.
+        described = (option.help + default).replace("%", "%%")
+        groups[option.section].add_argument(f"--{option.name}", help=described, **_keywords(option))
     _add_many(parser)
     parser.add_switches()
     return parser

@@ -124,7 +124,13 @@ def steps_taken(
         if changes:
             log.say(f"Following the advice, once more with {as_options(changes)}")
             log.warnings.clear()
-            steps = Steps(settings.following(changes), workers, log, wanted, meanwhile)
+            try:
+                steps = Steps(settings.following(changes), workers, log, wanted, meanwhile)
+                take_steps(steps, wanted)
+            except InputError as problem:
+                # The first result is no more: two do not fit where one does.
+                steps = Steps(settings.not_following(), workers, log, wanted, meanwhile)
+                log.warn(f"the advice cannot be followed: {problem}; this is the result without it")
         else:
             log.say("Following the advice: there is nothing to change")
     take_steps(steps, wanted)

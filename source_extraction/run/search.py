@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..core.image import Image
-from ..settings import DetectionOptions
+from ..settings import DetectionOptions, as_number, as_options
 from .inputs import Inputs
 
 if TYPE_CHECKING:
@@ -80,19 +80,26 @@ class Search(Inputs):
     @cached_property
     def floored(self) -> list[int]:
         """How many sources lie where the RMS map of each sky stands at its floor, which makes their errors wrong."""
-        from ..core.evidence import floored_sources
+        from ..core.evidence import floored_sources, value_of_blank
         from ..core.sky import RMS_FLOOR
 
         numbers = []
         for sky in self.skies:
-            number, value = floored_sources(sky, self.detections.segmentation, self.glimpse)
+            number, pixels = floored_sources(sky, self.detections.segmentation)
             numbers.append(number)
             if number:
-                cause = (
-                    "the mesh follows sources there: a larger one (--bw, --bh) or a mask avoids it"
-                    if value is None
-                    else f"the image is exactly {value:g} there: --missing {value:g}, or a mask, leaves it out"
-                )
+                own = sky is self.sky
+                value = value_of_blank(pixels, self.image.shape[1], self.glimpse) if own else None
+                if value is not None:
+                    typed = as_options({"missing": value})
+                    cause = f"the image is exactly {as_number(value)} there: {typed}, or a mask, leaves it out"
+                elif own:
+                    cause = "the mesh follows sources there: a larger one (--bw, --bh) or a mask avoids it"
+                else:
+                    cause = (
+                        "that of the image to measure on: --missing or a mask leaves out what has no value there, and "
+                        "where the mesh follows sources a larger one (--bw, --bh) avoids it"
+                    )
                 self.log.warn(
                     f"{number} source(s) lie where the background RMS map fell to zero or near it and was raised to "
                     f"{RMS_FLOOR:g} of the global RMS, so that their errors are too small; {cause}"
@@ -105,14 +112,18 @@ class Search(Inputs):
 
         Of a large image it is that of a part, times what the part is of the whole. It needs the pixels of `sky`.
         """
-        from ..core.detection import count_negated
+        from ..core.detection import count_negated, is_counted_in_part
         from ..core.evidence import is_symmetric, noise_of
 
         if not is_symmetric(noise_of(self.sky, self.detections.segmentation)):
             return None
         with self.log.step("Extracting from the negated image") as said:
             number = count_negated(self.sky, self.kernel, self.threshold, self.settings.detection, self.workers)
-            said.append(f"Detections on the negated image: {number}; about as many of the sources are noise")
+            about = " about" if is_counted_in_part(self.sky.pixels.shape) else ""
+            of_part = " (counted in a part of it)" if about else ""
+            said.append(
+                f"Detections on the negated image:{about} {number}{of_part}; about as many of the sources are noise"
+            )
         return number
 
     @cached_property

@@ -146,6 +146,9 @@ class Stars(Apertures):
             self.log.say(
                 "Completeness: of the image that the sources are found on, with stars of its own, in its own unit"
             )
+        if self.sky.step is not None:
+            self.log.warn("the completeness is not known: stars that are added to an image of few values have others")
+            return Completeness.unknown()
         psf, calibration = self.detection_psf, self._detection_calibration
         if psf is None:
             self.log.warn("the completeness is not known: there is no PSF to make artificial stars of")

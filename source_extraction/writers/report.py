@@ -21,7 +21,7 @@ from ..core.advice import Advice
 from ..core.catalog import Catalog
 from ..core.coordinates import local_scales
 from ..core.image import Image
-from ..settings import OPTIONS, as_typed
+from ..settings import OPTIONS, as_options, as_typed
 from .report_pictures import Layer, as_uri
 from .report_sources import ROWS_WITHOUT_A_SCRIPT, SHOWN, Sources, flux_unit, rows_of
 from .thumbnails import covered
@@ -139,7 +139,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         finalize=_printable,
     )
-    environment.filters |= {"number": _number, "typed": _typed}
+    environment.filters |= {"number": _number, "typed": as_options}
     return environment
 
 
@@ -157,14 +157,6 @@ def _number(value: Any, digits: int = 4) -> str:
     if isinstance(value, float):
         return f"{value:.{digits}g}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-
-
-def _typed(changes: dict[str, Any]) -> str:
-    """Options as they are typed on the command line."""
-    return " ".join(
-        f"--{'' if value else 'no-'}{name}" if isinstance(value, bool) else f"--{name} {as_typed(value)}"
-        for name, value in changes.items()
-    )
 
 
 def _options(parameters: dict[str, Any]) -> Iterable[dict[str, Any]]:

@@ -52,6 +52,8 @@ def test_lint(galaxy_environment: Path, tmp_path: Path) -> None:
     [
         ("source_extractor", 0, {"cores": 1, "mem": 1}),
         (IN_THE_TOOL_SHED.format("source_extractor"), 2, {"cores": 2, "mem": 41}),
+        ("source_extractor_many", 100, {"cores": 4, "mem": 8}),
+        (IN_THE_TOOL_SHED.format("source_extractor_many"), 100, {"cores": 4, "mem": 8}),
         (IN_THE_TOOL_SHED.format("source_extractor_join"), 2, {"cores": 1, "mem": 1}),
     ],
 )
