@@ -334,3 +334,13 @@ def test_what_switches_it_on_is_recorded(tmp_path: Path) -> None:
     nothing.write(tmp_path, ["completeness.tsv"])
     assert len(nothing.warnings) == 2
     assert "columns" not in " ".join(nothing.warnings)
+
+
+def test_few_values_are_not_told(small: Sky) -> None:
+    """Stars that are added to an image of few values have others; a limit from them would be off by a factor of two."""
+    counts = np.random.default_rng(0).poisson(0.05, (300, 300)).astype(np.float32)
+    counts[100:103, 100:103] += 5
+    result = extract(counts, completeness=True)
+    assert result.summary["completeness"]["flux_50"] is None
+    assert any("few values" in warning for warning in result.warnings)
+    assert extract(small.pixels, gain=1e30, completeness=True).summary["completeness"]["flux_50"] is not None

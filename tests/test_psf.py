@@ -488,3 +488,12 @@ def test_the_mode_of_sizes() -> None:
     values = np.concatenate((random.normal(1, 0.01, 200), random.uniform(0.5, 3, 1200)))
     assert half_sample_mode(values) == pytest.approx(1, abs=0.02)
     assert half_sample_mode(np.array([1.0, 2.0, 2.1])) == pytest.approx(2.05)
+
+
+def test_two_sources_of_very_different_size_say_nothing_of_numpy(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(2).normal(0, 1, (200, 200))
+    y, x = np.indices(pixels.shape)
+    for at, sigma in ((50, 1.2), (140, 12)):
+        pixels += 300 * np.exp(-((x - at) ** 2 + (y - at) ** 2) / (2 * sigma**2))
+    fits.writeto(tmp_path / "two.fits", pixels.astype(np.float32))
+    succeed(tmp_path / "two.fits", "--psf", "--outputs", "catalog.tsv", folder=tmp_path / "out")

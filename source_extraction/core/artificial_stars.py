@@ -27,6 +27,7 @@ MOST_SHARE, LEAST_AT_A_TIME = 0.04, 20
 # ... but each has a square of at least so many FWHM to itself, so that they do not hide each other.
 ROOM = 6
 SEED = 20
+MOST_PHOTONS = 1e18  # of a pixel, as far as random numbers go; their noise is less than a digit there
 # The numbers whose multiples fill a square most evenly: 1 / g and 1 / g^2, where g^3 = g + 1 (M. Roberts 2018, "The
 # unreasonable effectiveness of quasirandom sequences"). Of n in a row, none are nearer than 0.5 / sqrt(n).
 EVENLY = np.array([0.7548776662466927, 0.5698402909980532])
@@ -120,7 +121,7 @@ class StarSearch:
         """The light of a star in the image's unit, with its noise where that is known."""
         if self.gain is None:
             return light
-        expected = np.maximum(light, 0) * self.gain
+        expected = np.minimum(np.maximum(light, 0).astype(np.float64) * self.gain, MOST_PHOTONS)
         return light + ((random.poisson(expected) - expected) / self.gain).astype(np.float32)
 
 

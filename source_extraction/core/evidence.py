@@ -19,6 +19,7 @@ from .windows import Window, blocks, grown
 
 SIDE_OF_SAMPLE = 256
 BESIDE = 3  # pixels
+LEAST_SIDE = 16  # of a sample that has a frame
 # More pixels than this at the greatest value are no tops of stars.
 MOST_TOPS = 1_000_000
 NOISE_BLOCK, NOISE_SAMPLE, FEWEST_OF_NOISE = 64, 40_000, 500
@@ -244,6 +245,8 @@ class Evidence:
         None where there are none.
         """
         sample, flat = self.glimpse.sample, self.glimpse.flat
+        if min(sample.shape) < LEAST_SIDE:
+            return None
         border = np.concatenate([each[flat_ones] for each, flat_ones in _ends(sample, flat)])
         border = border[np.isfinite(border)]
         if not len(border):

@@ -225,6 +225,8 @@ def _fit(
     steps: int,
 ) -> Fitted:
     """Fit the sources of a window."""
+    if not np.isfinite(data.variance).any():
+        return Fitted.none(len(x))
     noise = float(np.sqrt(np.median(data.variance)))
     reaches = _reaches(psf, flux, noise if np.isfinite(noise) else 1.0)
     order = np.argsort(reaches, kind="stable")

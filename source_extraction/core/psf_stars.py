@@ -56,8 +56,8 @@ def _star_like(catalog: Mapping[str, np.ndarray], usable: np.ndarray) -> np.ndar
     alike, mode = _of_one_size(size - trend)
     rows = rows[alike]
     ellipticity = catalog["ellipticity"][rows]
-    typical = np.median(ellipticity)
-    spread = max(1.4826 * float(np.median(np.abs(ellipticity - typical))), LEAST_SIGMA)
+    typical = float(np.median(ellipticity)) if len(rows) else 0.0
+    spread = max(1.4826 * float(np.median(np.abs(ellipticity - typical))), LEAST_SIGMA) if len(rows) else LEAST_SIGMA
     rows = rows[ellipticity < typical + ROUNDNESS * spread]
     return rows[_isolated(catalog, rows, APART * np.exp(mode))]
 
@@ -66,7 +66,7 @@ def _of_one_size(size: np.ndarray) -> tuple[np.ndarray, float]:
     """Which logarithms of sizes are those of stars (boolean), and the mode of all."""
     mode = half_sample_mode(size)
     below = mode - size[(size <= mode) & (size > mode - np.log(AT_ALL))]
-    sigma = max(1.4826 * float(np.median(below)), LEAST_SIGMA)
+    sigma = max(1.4826 * float(np.median(below)), LEAST_SIGMA) if len(below) else LEAST_SIGMA
     return np.abs(size - mode) < min(WIDTH * sigma, np.log(AT_ALL)), mode
 
 
