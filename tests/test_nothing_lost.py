@@ -525,8 +525,8 @@ def test_a_process_of_a_killed_run_keeps_its_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "lock", "days", "stays"),
     [
-        ("of version 1.4.1", False, 0, True),
-        ("of version 1.4.1", False, 1000, True),
+        ("without a lock", False, 0, True),
+        ("without a lock", False, 1000, True),
         ("of this machine", True, 0, False),
         ("of another machine", True, 0, True),
         ("of another machine", True, 8, False),

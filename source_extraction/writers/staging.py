@@ -2,7 +2,7 @@
 
 Until then they are in a hidden folder beside their places. It has a lock, which the system gives back when the run and
 its processes are gone: what a killed run leaves is cleared away by the next run into the folder. Hidden folders without
-a lock (of version 1.4.1, or from where nothing can be locked) say of nobody that it is gone, and are left alone.
+a lock (from where nothing can be locked) say of nobody that it is gone, and are left alone.
 """
 
 from __future__ import annotations
