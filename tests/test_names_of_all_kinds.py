@@ -152,7 +152,7 @@ for name in given["names"]:
             kron_factor="2.5", kron_min_radius="3.5", correlated_noise="",
             gain=name, zeropoint="", saturation="",
         ),
-        psf=Section(psf="--psf", psf_file=dataset(given["image"])),
+        psf=Section(psf="--psf", psf_file=dataset(given["image"]), completeness=""), draw="ellipses", follow_advice="",
         bright=Section(bright_flux="", bright_grow="10"),
     )
     # Galaxy makes one line of it.

@@ -57,7 +57,7 @@ def test_the_form_asks_for_nothing_but_the_image(visitor: Visitor, screenshots: 
     """Sections are closed, and no list that must be chosen from is empty."""
     visitor.page.screenshot(path=screenshots / "form.png")
     assert not visitor.field("background|bw").is_visible()
-    assert visitor.sections().count() == 7
+    assert visitor.sections().count() == 8
     assert visitor.chosen("noise|err_option").startswith("Noise of the whole image")
 
 
@@ -74,6 +74,7 @@ def test_sections_open(visitor: Visitor, screenshots: Path) -> None:
             "photometry|apertures",
             "photometry|saturation",
         ),
+        "Stars:": ("psf|psf", "psf|psf_file", "psf|completeness"),
         "Mask of the brightest": ("bright|bright_flux", "bright|bright_grow"),
     }
     assert len(sections) == visitor.sections().count()

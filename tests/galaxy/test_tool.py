@@ -91,7 +91,9 @@ def test_files_that_a_job_needs(galaxy_environment: Path, tmp_path: Path, form: 
     modules = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "source_extraction").rglob("*.py")}
     assert "source_extraction/core/tiles.py" in modules
     page = REPOSITORY / "source_extraction" / "writers" / "page"
-    pages = {str(path.relative_to(REPOSITORY)) for path in page.iterdir()} if form == FORMS[0] else set()
+    pages = (
+        {str(path.relative_to(REPOSITORY)) for path in page.iterdir()} if program == "source_extractor.py" else set()
+    )
     assert sorted(json.loads(run.stdout)) == sorted({program, *modules, *pages})
 
 
