@@ -3,9 +3,11 @@
 The bounds are those of benchmarks/science.py, which has larger fields, as far as chance allows here.
 """
 
+import json
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ import pandas as pd
 import pytest
 from astropy.io import fits
 from astropy.table import Table
+from matplotlib.figure import Figure
 
 import source_extraction as se
 from source_extraction.core.columns import PhotometryFlag
@@ -23,6 +26,7 @@ from source_extraction.core.psf_stars import half_sample_mode
 from source_extraction.readers.psf_files import read_psf
 from source_extraction.settings import Settings
 from source_extraction.writers.psf_files import write_psf
+from source_extraction.writers.psf_page import draw_psf
 from tests.conftest import TEST_DATA, read_catalog, run_tool, succeed
 from tests.simulated_stacks import simulate_stack, width
 from tests.simulated_stars import KINDS, Compared, Field, moffat, simulate_stars
@@ -211,6 +215,7 @@ class TestFewStars:
         assert "Warning: there is no PSF: its columns are empty (NaN); it needs at least 5 stars, " in said
         assert f"and {number} could be such; --psf_file FILE takes a PSF that was made before" in said
         assert "PSF: none" in said
+        assert "Fitted" not in said
         catalog = read_catalog(tmp_path / "made")
         assert len(catalog) >= number
         assert catalog[[*COLUMNS, "mag_psf", "mag_psf_err"]].isna().all(axis=None)
@@ -571,6 +576,41 @@ class TestPsfFiles:
         path.write_bytes(PSFEX_FILE.read_bytes()[:-6000])
         with pytest.raises(se.InputError):
             read_psf(path, (360, 480))
+
+
+def test_a_map_of_its_width_is_there_if_that_varies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Otherwise the title says it, and the others have the room."""
+    figures: list[Figure] = []
+    monkeypatch.setattr("source_extraction.writers.psf_page.save", lambda figure, path: figures.append(figure))
+    image = se.extract(SKY)._steps.image
+    varying = read_psf(PSFEX_FILE, image.shape)
+    constant = replace(varying, samples=varying.samples[:1], powers=varying.powers[:1])
+    for psf in (varying, constant):
+        draw_psf(tmp_path, psf, None, image, "sky.fits", 0)
+    titles = [[axes.get_title() for axes in figure.axes] for figure in figures]
+    assert ["FWHM over the image" in each for each in titles] == [True, False]
+    assert [sum(axes.get_label() == "<colorbar>" for axes in figure.axes) for figure in figures] == [1, 0]
+    assert "the same all over the image" in figures[1].get_suptitle()
+
+
+def test_the_summary_says_what_it_is(tmp_path: Path) -> None:
+    """In the middle of the image, of the stars that psf.fits lists; null where nobody asked, or none is there."""
+    made = se.extract(SKY, psf=True)
+    made.write(tmp_path, "psf.fits,summary.json")
+    facts = json.loads((tmp_path / "summary.json").read_text())["psf"]
+    with fits.open(tmp_path / "psf.fits") as hdus:
+        assert facts["stars"] == len(hdus["STARS"].data)
+        assert facts["varies"] == (len(hdus[0].data) > 1)
+    # The sky was drawn with this width.
+    assert facts["fwhm"] == pytest.approx(3.5, rel=0.02)
+    assert se.extract(SKY, psf_file=PSFEX_FILE).summary["psf"] | {"fwhm": 0} == {
+        "fwhm": 0,
+        "stars": None,
+        "varies": True,
+    }
+    assert se.extract(SKY, completeness=True).summary["psf"] == facts
+    assert se.extract(SKY).summary["psf"] is None
+    assert se.extract(np.random.default_rng(0).normal(size=(64, 64)), psf=True).summary["psf"] is None
 
 
 def test_the_mode_of_sizes() -> None:

@@ -155,7 +155,7 @@ class Stars(Apertures):
                 lambda number: self.log.show(f"Looking for artificial stars (image {number})"),
             )  # fmt: skip
             found = measure_completeness(search, len(self.detections), calibration.zeropoint)
-            said.append(found.describe())
+            said.append(found.describe(self.image.unit))
         return found
 
     @property
