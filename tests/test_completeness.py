@@ -1,17 +1,20 @@
 """How complete a catalog is: against the truth of simulated skies, and in every image that a run may be given."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from astropy.io import fits
+from matplotlib.figure import Figure
 from PIL import Image
 
 from source_extraction import Result, extract
-from source_extraction.core.artificial_stars import MATCH, StarSearch, evenly_spread, is_near, overlap
+from source_extraction.core.artificial_stars import MATCH, Stars, StarSearch, evenly_spread, is_near, overlap
 from source_extraction.core.completeness import MOST_IMAGES, STARS, Completeness, Losses, measure_completeness, wilson
+from source_extraction.writers.completeness import draw_completeness
 from tests.conftest import TEST_DATA, succeed
 from tests.moffat_psf import MoffatPsf
 from tests.simulated_sky import Sky, simulate
@@ -260,7 +263,7 @@ def test_without_noise(tmp_path: Path) -> None:
 def test_asked_for(tmp_path: Path) -> None:
     """By either product or by the option; the summary is without it where nobody asks."""
     said = succeed(SKY, "--completeness", "--outputs", SUMMARY, folder=tmp_path / "option")
-    assert "% of the point sources are found at a flux of" in said
+    assert re.search(r"; 50 % of the point sources are found at a flux of \S+ \+- \S+ adu; 90 %", said)
     assert "magnitude" not in said
     by_option = json.loads((tmp_path / "option" / SUMMARY).read_text())
     assert by_option["parameters"]["completeness"] is True
@@ -317,8 +320,39 @@ def test_limits_that_the_stars_do_not_show(found: bool) -> None:
     complete = Completeness.of(type(stars)(stars.x, stars.y, flux, np.full(60, found)))
     assert all(np.isnan(limit.flux) for limit in complete.limits.values())
     assert (complete.columns["completeness"] == found).all()
-    said = "more than 50 % of the point sources are found at every flux from 100;"
-    assert (said if found else said.replace("more", "less").replace("from 100", "up to 1000")) in complete.describe()
+    every = "% of the point sources are found at every flux"
+    said = f"more than 90 {every} from 100 adu" if found else f"less than 50 {every} up to 1000 adu"
+    assert complete.describe("adu") == f"Artificial stars: 60, in 0 images; {said}"
+
+
+class TestFigure:
+    @pytest.fixture
+    def drawn(self, monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+        figures: list[Figure] = []
+        monkeypatch.setattr("source_extraction.writers.completeness.save", lambda figure, path: figures.append(figure))
+        return figures
+
+    @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+    def test_its_legend_covers_nothing(self, share: float, drawn: list[Figure], tmp_path: Path) -> None:
+        """Neither a point nor the curve, where nothing is found either."""
+        flux = np.geomspace(100, 10_000, 400)
+        found = np.random.default_rng(0).uniform(size=400) < share * (flux > 600)
+        complete = Completeness.of(Stars(np.zeros(400), np.zeros(400), flux, found))
+        draw_completeness(tmp_path, complete, "an image", unit="adu")
+        (figure,) = drawn
+        figure.canvas.draw()
+        (axes,) = figure.axes
+        box = axes.get_legend().get_window_extent()
+        lines = [axes.transData.transform(line.get_xydata()) for line in axes.lines if len(line.get_xydata()) > 2]
+        assert len(lines) > 1
+        x, y = np.concatenate(lines).T
+        assert not ((box.x0 < x) & (x < box.x1) & (box.y0 < y) & (y < box.y1)).any()
+
+    def test_without_a_psf_there_are_no_axes(self, drawn: list[Figure], tmp_path: Path) -> None:
+        draw_completeness(tmp_path, Completeness.unknown(), "an image", unit="")
+        (axes,) = drawn[0].axes
+        assert not axes.axison
+        assert [text.get_text() for text in axes.texts] == ["no artificial stars: no PSF is known"]
 
 
 def test_what_switches_it_on_is_recorded(tmp_path: Path) -> None:

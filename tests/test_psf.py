@@ -3,8 +3,11 @@
 The bounds are those of benchmarks/science.py, which has larger fields, as far as chance allows here.
 """
 
+import json
 import shutil
 import subprocess
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ import pandas as pd
 import pytest
 from astropy.io import fits
 from astropy.table import Table
+from matplotlib.figure import Figure
 
 import source_extraction as se
 from source_extraction.core.columns import PhotometryFlag
@@ -20,6 +24,9 @@ from source_extraction.core.psf_model import Stars, make_psf
 from source_extraction.core.psf_photometry import noise_factor
 from source_extraction.core.psf_stars import half_sample_mode
 from source_extraction.readers.psf_files import read_psf
+from source_extraction.settings import Settings
+from source_extraction.writers.psf_files import write_psf
+from source_extraction.writers.psf_page import draw_psf
 from tests.conftest import TEST_DATA, read_catalog, run_tool, succeed
 from tests.simulated_stacks import simulate_stack, width
 from tests.simulated_stars import KINDS, Compared, Field, moffat, simulate_stars
@@ -34,6 +41,20 @@ SEXTRACTOR = shutil.which("source-extractor")
 def field_of(kind: str, seed: int = 0, side: int = SIDE, **options: float) -> Field:
     density, faintest = KINDS[kind]
     return simulate_stars(side, round(density * side**2), seed, faintest=faintest, **options)
+
+
+def write_psfex(path: Path, side: int, step: float, degree: int) -> None:
+    """A file as PSFEx writes it: terms up to a degree, each of so many points along a side, `step` pixels apart."""
+    powers = [(i, j) for j in range(degree + 1) for i in range(degree + 1 - j)]
+    away = np.arange(side) - side // 2
+    core = np.exp(-5 * (away**2 + away[:, np.newaxis] ** 2)).astype(np.float32)
+    terms = core * np.where([sum(power) for power in powers], 1e-3, 1).astype(np.float32)[:, np.newaxis, np.newaxis]
+    column = fits.Column("PSF_MASK", f"{terms.size}E", dim=f"({side},{side},{len(powers)})", array=terms[np.newaxis])
+    table = fits.BinTableHDU.from_columns([column], name="PSF_DATA")
+    table.header.update({f"PSFAXIS{axis}": size for axis, size in ((1, side), (2, side), (3, len(powers)))})
+    table.header.update({"PSF_SAMP": step, "POLNAXIS": 2, "POLNAME1": "X_IMAGE", "POLNAME2": "Y_IMAGE"})
+    table.header.update({"POLDEG1": degree, "POLZERO1": 240.0, "POLZERO2": 180.0, "POLSCAL1": 480.0, "POLSCAL2": 360.0})
+    table.writeto(path)
 
 
 def columns_of(result: se.Result) -> dict[str, np.ndarray]:
@@ -194,6 +215,7 @@ class TestFewStars:
         assert "Warning: there is no PSF: its columns are empty (NaN); it needs at least 5 stars, " in said
         assert f"and {number} could be such; --psf_file FILE takes a PSF that was made before" in said
         assert "PSF: none" in said
+        assert "Fitted" not in said
         catalog = read_catalog(tmp_path / "made")
         assert len(catalog) >= number
         assert catalog[[*COLUMNS, "mag_psf", "mag_psf_err"]].isna().all(axis=None)
@@ -475,11 +497,120 @@ class TestPsfFiles:
         assert refused.value.problem == problem
         assert refused.value.remedy == "give psf.fits of a run with --psf, or the .psf file of PSFEx"
 
+    @pytest.mark.parametrize(
+        ("side", "step", "degree", "points"),
+        [(59, 20.0, 10, "66 x 1161 x 1161"), (499, 20.0, 0, "1 x 9961 x 9961"), (201, 1.0, 9, "55 x 201 x 201")],
+    )
+    def test_each_number_is_small_and_their_product_large(
+        self, side: int, step: float, degree: int, points: str, tmp_path: Path
+    ) -> None:
+        """1 MB that would become gigabytes: refused before anything is made of it."""
+        write_psfex(tmp_path / "large.psf", side, step, degree)
+        with pytest.raises(se.InputError) as refused:
+            read_psf(tmp_path / "large.psf", (360, 480))
+        assert refused.value.problem == f"its PSF is too large: {points} points, and at most {2**20} can be used"
+        assert "PSF_SIZE" in refused.value.remedy
+
+    def test_memory_that_runs_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is the PSF's, and the image is not to blame."""
+
+        def run_out(*_: object) -> None:
+            raise MemoryError
+
+        monkeypatch.setattr("source_extraction.readers.psf_files._at_our_points", run_out)
+        with pytest.raises(se.InputError) as refused:
+            se.extract(SKY, psf_file=PSFEX_FILE)
+        assert str(refused.value).startswith(str(PSFEX_FILE))
+        assert "memory ran out" in refused.value.problem
+
+    @pytest.mark.filterwarnings("error")
+    @pytest.mark.parametrize(
+        ("changed", "problem"),
+        [
+            (lambda samples: samples * 1e300, "the values of its PSF are too large, or no numbers"),
+            (lambda samples: samples * 1e-300, "its PSF has no light, here or there in the image"),
+            (lambda samples: samples * np.nan, "the values of its PSF are too large, or no numbers"),
+            (lambda samples: -samples, "its PSF has no light, here or there in the image"),
+            (
+                lambda samples: np.where(samples == samples.max(), samples, 0),
+                "its PSF has a FWHM of 0.58 pixels; a star has one from 0.8 to 13 in a PSF of this size",
+            ),
+            (
+                lambda samples: samples * 0 + 1,
+                "its PSF has a FWHM of 14.67 pixels; a star has one from 0.8 to 13 in a PSF of this size",
+            ),
+            ({"SCALE_X": 1e-300}, "the values of its PSF are too large, or no numbers"),
+            ({"ZERO_X": -1e4}, "its PSF has no light, here or there in the image"),
+        ],
+        ids=["huge", "tiny", "nan", "negative", "point", "flat", "scale", "zero"],
+    )
+    def test_what_no_star_looks_like(self, changed: Callable | dict, problem: str, tmp_path: Path) -> None:
+        """Refused when it is read, without a word of numpy's."""
+        along = np.arange(-32, 33) / 2
+        core = moffat(along**2 + along[:, np.newaxis] ** 2, 3.5)
+        shape = (360, 480)
+        varying = isinstance(changed, dict)
+        powers = ((0, 0), (1, 0)) if varying else ((0, 0),)
+        samples = np.array([core, -0.1 * core][: len(powers)])
+        psf = Psf(samples, powers, (240.0, 180.0), (240.0, 180.0), shape, 2)
+        write_psf(tmp_path / "strange.fits", psf, None, Settings.of(SKY))
+        assert read_psf(tmp_path / "strange.fits", shape).fwhm == pytest.approx(3.5, rel=0.02)
+        with fits.open(tmp_path / "strange.fits", mode="update") as hdus:
+            if varying:
+                hdus[0].header.update(changed)
+            else:
+                hdus[0].data = changed(hdus[0].data)
+        with pytest.raises(se.InputError) as refused:
+            read_psf(tmp_path / "strange.fits", shape)
+        assert refused.value.problem == problem
+
+    def test_it_is_read_before_anything_is_estimated(self, tmp_path: Path) -> None:
+        (tmp_path / "bad.psf").write_text("no PSF")
+        run = run_tool(SKY, "--psf_file", tmp_path / "bad.psf", folder=tmp_path / "made")
+        assert run.returncode == 1
+        assert "bad.psf" in run.stderr
+        assert "Background" not in run.stdout
+
     def test_cut_off(self, tmp_path: Path) -> None:
         path = tmp_path / "given.psf"
         path.write_bytes(PSFEX_FILE.read_bytes()[:-6000])
         with pytest.raises(se.InputError):
             read_psf(path, (360, 480))
+
+
+def test_a_map_of_its_width_is_there_if_that_varies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Otherwise the title says it, and the others have the room."""
+    figures: list[Figure] = []
+    monkeypatch.setattr("source_extraction.writers.psf_page.save", lambda figure, path: figures.append(figure))
+    image = se.extract(SKY)._steps.image
+    varying = read_psf(PSFEX_FILE, image.shape)
+    constant = replace(varying, samples=varying.samples[:1], powers=varying.powers[:1])
+    for psf in (varying, constant):
+        draw_psf(tmp_path, psf, None, image, "sky.fits", 0)
+    titles = [[axes.get_title() for axes in figure.axes] for figure in figures]
+    assert ["FWHM over the image" in each for each in titles] == [True, False]
+    assert [sum(axes.get_label() == "<colorbar>" for axes in figure.axes) for figure in figures] == [1, 0]
+    assert "the same all over the image" in figures[1].get_suptitle()
+
+
+def test_the_summary_says_what_it_is(tmp_path: Path) -> None:
+    """In the middle of the image, of the stars that psf.fits lists; null where nobody asked, or none is there."""
+    made = se.extract(SKY, psf=True)
+    made.write(tmp_path, "psf.fits,summary.json")
+    facts = json.loads((tmp_path / "summary.json").read_text())["psf"]
+    with fits.open(tmp_path / "psf.fits") as hdus:
+        assert facts["stars"] == len(hdus["STARS"].data)
+        assert facts["varies"] == (len(hdus[0].data) > 1)
+    # The sky was drawn with this width.
+    assert facts["fwhm"] == pytest.approx(3.5, rel=0.02)
+    assert se.extract(SKY, psf_file=PSFEX_FILE).summary["psf"] | {"fwhm": 0} == {
+        "fwhm": 0,
+        "stars": None,
+        "varies": True,
+    }
+    assert se.extract(SKY, completeness=True).summary["psf"] == facts
+    assert se.extract(SKY).summary["psf"] is None
+    assert se.extract(np.random.default_rng(0).normal(size=(64, 64)), psf=True).summary["psf"] is None
 
 
 def test_the_mode_of_sizes() -> None:

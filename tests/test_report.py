@@ -219,6 +219,31 @@ def test_words(tmp_path: Path) -> None:
     assert re.search(r"zeropoint 25\.0 magnitude of a source of flux 1", said)
 
 
+def test_the_psf_and_the_completeness(tmp_path: Path) -> None:
+    """Where they were asked for, as summary.json has them; in the table too."""
+    options = ("--psf", "--completeness", "--zeropoint", 25)
+    succeed(SKY, *options, "--outputs", "catalog.tsv,report.html,summary.json", folder=tmp_path)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    page = parsed((tmp_path / "report.html").read_text("utf-8"))
+    said, psf, limits = visible_text(page), summary["psf"], summary["completeness"]
+    assert f"has a FWHM of {psf['fwhm']:.3g} pixels, from {psf['stars']} stars." in said
+    for level in (50, 90):
+        flux, error, magnitude = (limits[f"{name}_{level}{end}"] for name, end in
+                                  (("flux", ""), ("flux", "_err"), ("mag", "")))  # fmt: skip
+        limit = f"{flux:.4g} \N{PLUS-MINUS SIGN} {float(f'{error:.2g}'):g} adu (magnitude {magnitude:.4g})"
+        assert f"to {level} % at a flux of {limit}." in said
+    brightest = read_catalog(tmp_path).sort_values("flux_auto", ascending=False).iloc[0]
+    head, row = (named(page, "tr")[number] for number in (0, 1))
+    names = [text_of(cell).split()[0] for cell in head]
+    shown = dict(zip(names, (text_of(cell) for cell in row), strict=True))
+    for name, places in (("mag_psf", 3), ("spread", 4)):
+        assert shown[name] == f"{brightest[name]:.{places}f}"
+    assert shown["flux_psf"] == f"{brightest['flux_psf']:.6g}"
+    plain = se.extract(SKY)._repr_html_()
+    assert "(PSF)" not in plain
+    assert "Complete<" not in plain
+
+
 def test_one_source_and_none(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     pixels = np.random.default_rng(1).normal(10, 1, (60, 70)).astype(np.float32)
     pixels[28:33, 38:43] += 500

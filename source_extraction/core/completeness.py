@@ -76,22 +76,24 @@ class Completeness:
         """Of an image into which no stars could be put."""
         return cls.of(Stars.joined([]))
 
-    def describe(self) -> str:
-        """The limits, in words."""
+    def describe(self, unit: str = "") -> str:
+        """The limits, in words; fluxes are in `unit`."""
         if not len(self.curve):
             return "Artificial stars: none, because the image has no noise to be found in"
         said = [f"Artificial stars: {self.columns['injected'].sum()}, in {self.images} images"]
+        unit = unit and f" {unit}"
+        share = "{:g} % of the point sources are found".format
+        unknown = [level for level, limit in self.limits.items() if math.isnan(limit.flux)]
+        # Where fewer than half are found, fewer than 90 % are.
+        if more := [level for level in unknown if self.curve[-1] >= level]:
+            said.append(f"more than {share(100 * max(more))} at every flux from {self.curve_flux[0]:.4g}{unit}")
         for level, limit in self.limits.items():
-            share = f"{100 * level:g} % of the point sources are found"
-            if math.isnan(limit.flux):
-                less = self.curve[-1] < level
-                end = self.curve_flux[-1 if less else 0]
-                said.append(
-                    f"{'less' if less else 'more'} than {share} at every flux {'up to' if less else 'from'} {end:.4g}"
-                )
-            else:
+            if level not in unknown:
                 magnitude = "" if math.isnan(limit.mag) else f", magnitude {limit.mag:.2f} +- {limit.mag_err:.2f}"
-                said.append(f"{share} at a flux of {with_error(limit.flux, limit.flux_err, '+-')}{magnitude}")
+                flux = with_error(limit.flux, limit.flux_err, "+-")
+                said.append(f"{share(100 * level)} at a flux of {flux}{unit}{magnitude}")
+        if less := [level for level in unknown if level not in more]:
+            said.append(f"less than {share(100 * min(less))} at every flux up to {self.curve_flux[-1]:.4g}{unit}")
         return "; ".join(said)
 
 

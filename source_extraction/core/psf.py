@@ -7,8 +7,8 @@ from functools import cached_property, partial
 
 import numpy as np
 
-# Stars at a time: what they need stays in the processor's cache.
-AT_A_TIME = 256
+# Stars at a time, so that what they need stays in the processor's cache; and points of all of them, of large PSFs.
+AT_A_TIME, MOST_AT_A_TIME = 256, 2**24
 # The half maximum is looked for among so many points a pixel and axis.
 FINE = 16
 
@@ -39,6 +39,11 @@ class Psf:
         return (self.samples.shape[-1] - 1) // self.oversampling + 1
 
     @property
+    def widest(self) -> int:
+        """The pixels around the middle of its stamps that its FWHM is measured in, an odd number; none is wider."""
+        return 2 * max(2, self.size // 5) + 1
+
+    @property
     def varies(self) -> bool:
         """Whether it depends on the place in the image."""
         return len(self.powers) > 1
@@ -61,16 +66,19 @@ class Psf:
 
         That of the circle that is as large as the part of it that is above half of its maximum.
         """
-        return self.fwhm_at(*self.middle)
+        return self._fwhm_at(*self.middle)
 
     def fwhm_at(self, x: float, y: float) -> float:
         """Its full width at half maximum at a place of the image, in pixels."""
+        return self._fwhm_at(x, y) if self.varies else self.fwhm
+
+    def _fwhm_at(self, x: float, y: float) -> float:
         column, row = round(x), round(y)
         # Points between those of one stamp are points of stamps of stars beside it.
         steps = (np.arange(FINE) + 0.5) / FINE - 0.5
         dx, dy = (each.ravel() for each in np.meshgrid(steps, steps))
         at = np.full(len(dx), x), np.full(len(dx), y)
-        values = self._drawn(column + dx, row + dy, *at, slopes=False, half=max(2, self.size // 5))[0]
+        values = self._drawn(column + dx, row + dy, *at, slopes=False, half=self.widest // 2)[0]
         area = np.count_nonzero(values > values.max() / 2) / FINE**2
         return float(2 * np.sqrt(area / np.pi))
 
@@ -117,8 +125,9 @@ class Psf:
         side, first_point = 2 * half + 1, self._margin + self.oversampling * (whole - half)
         drawn = [np.empty((len(x), side, side), np.float32) for _ in range(3 if slopes else 1)]
         along = partial(splines_along, count=side, stride=self.oversampling)
-        for first in range(0, len(x), AT_A_TIME):
-            some = slice(first, first + AT_A_TIME)
+        at_a_time = max(1, min(AT_A_TIME, MOST_AT_A_TIME // self._padded[0].size))
+        for first in range(0, len(x), at_a_time):
+            some = slice(first, first + at_a_time)
             coefficients = self._coefficients(at_x[some], at_y[some])
             column, row = (first_point - self.oversampling * (each[some] - np.rint(each[some])) for each in (x, y))
             along_y = along(coefficients, row)

@@ -115,15 +115,13 @@ def fit_sources(
 
 
 def fit_catalog(
-    image: Measurable, psf: Psf | None, catalog: Mapping[str, np.ndarray], stars: np.ndarray, workers: Workers
+    image: Measurable, psf: Psf, catalog: Mapping[str, np.ndarray], stars: np.ndarray, workers: Workers
 ) -> Fitted:
-    """Fit all sources of a catalog, of which the rows `stars` are stars. Without a PSF nothing fits.
+    """Fit all sources of a catalog, of which the rows `stars` are stars.
 
     Errors of the spread are what the noise makes, times the square root of chi^2 where that is above 1, which
     neighbours make it, and no less than the spread of stars is uncertain when they are bright.
     """
-    if psf is None:
-        return Fitted.none(len(catalog["label"]))
     found = fit_sources(image, psf, catalog["x_win"], catalog["y_win"], catalog["flux_auto"] / image.sky.unit, workers)
     found.spread_error *= np.sqrt(np.maximum(found.chi2, 1))
     spread, error = found.spread[stars], found.spread_error[stars]

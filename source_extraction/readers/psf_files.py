@@ -21,16 +21,37 @@ from .fits_structure import HDU, hdus_of, number_of, text_of, whole_number_of
 # What psf.fits says of itself; the writer has these from here.
 TERMS, OVERSAMPLING, TERM, ZERO, SCALE = "PSFTERMS", "OVERSAMP", "TERM", "ZERO_", "SCALE_"
 PSFEX_TABLE = "PSF_DATA"
-# Of a PSF: pixels along a side, points a pixel, and the degree of what it varies with.
-MOST_SIDE, MOST_OVERSAMPLING, MOST_DEGREE = 1025, 16, 10
+# Of a PSF: pixels along a side, points a pixel, and the degree of what it varies with; the points of all of its terms,
+# since each of these may be large where the others are not.
+MOST_SIDE, MOST_OVERSAMPLING, MOST_DEGREE, MOST_POINTS = 1025, 16, 10, 2**20
+# The pixels are part of a PSF, so that none is much narrower than one.
+LEAST_FWHM = 0.8
+# What is far from these overflows float32, which stamps are made of.
+LEAST_LIGHT, MOST_LIGHT = 1e-20, 1e20
+# Of the sum of its values' sizes: where these nearly cancel each other, what is left is rounding.
+LEAST_PART = 1e-3
+PLACES = 33
 
 
 def read_psf(path: Path, shape: tuple[int, int]) -> Psf:
     """The PSF in a file, for an image of a shape (height, width).
 
-    Raises InputError where it holds none.
+    Raises InputError where it holds none, or one that is no star's.
     """
     source = str(path)
+    try:
+        # Numbers of a stranger may be anything; what becomes of them is looked at in the end.
+        with np.errstate(all="ignore"):
+            psf = _read_psf(path, shape, source)
+            _require_a_star(psf, source)
+    except MemoryError as problem:
+        raise InputError(
+            source, "memory ran out while its PSF was read", "use a machine with more memory, or make the PSF smaller"
+        ) from problem
+    return psf
+
+
+def _read_psf(path: Path, shape: tuple[int, int], source: str) -> Psf:
     content = opened(path, source)
     beginning = beginning_of(content, source)
     if not beginning.startswith(FITS_BEGINNING):
@@ -40,14 +61,38 @@ def read_psf(path: Path, shape: tuple[int, int]) -> Psf:
         own = next((hdu for hdu in hdus if TERMS in hdu.header), None)
         theirs = next((hdu for hdu in hdus if hdu.name == PSFEX_TABLE), None)
         if own is not None:
-            psf = _own(file, own, shape, source)
-        elif theirs is not None:
-            psf = _of_psfex(file, theirs, shape, source)
-        else:
-            raise _refused(source, "it holds no PSF")
-    if not np.isfinite(psf.samples).all() or not psf.samples_at(*psf.middle).sum() > 0:
-        raise _refused(source, "its PSF is not finite, or has no light")
-    return psf
+            return _own(file, own, shape, source)
+        if theirs is not None:
+            return _of_psfex(file, theirs, shape, source)
+    raise _refused(source, "it holds no PSF")
+
+
+def _require_a_star(psf: Psf, source: str) -> None:
+    """Raises InputError where a PSF is not what a star's light can be, anywhere in the image."""
+    height, width = psf.shape
+    u = (np.linspace(0, width - 1, PLACES) - psf.zero[0]) / psf.scale[0]
+    v = (np.linspace(0, height - 1, PLACES)[:, np.newaxis] - psf.zero[1]) / psf.scale[1]
+    weights = np.array([u**i * v**j for i, j in psf.powers])
+    light = np.tensordot(psf.samples.sum(axis=(1, 2)), weights, 1)
+    sizes = np.tensordot(np.abs(psf.samples).sum(axis=(1, 2)), np.abs(weights), 1)
+    # What is not a number is not greater than another.
+    if not (sizes.max() < MOST_LIGHT and np.abs(weights).max() < MOST_LIGHT and light.min() > -MOST_LIGHT):
+        raise _refused(source, "the values of its PSF are too large, or no numbers")
+    if not (light > np.maximum(LEAST_LIGHT, LEAST_PART * sizes)).all():
+        raise _refused(source, "its PSF has no light, here or there in the image")
+    if not LEAST_FWHM <= psf.fwhm <= psf.widest:
+        bounds = f"from {LEAST_FWHM:g} to {psf.widest} in a PSF of this size"
+        raise _refused(source, f"its PSF has a FWHM of {psf.fwhm:.2f} pixels; a star has one {bounds}")
+
+
+def _require_points(terms: int, side: int, source: str) -> None:
+    """Raises InputError where the terms of a PSF have too many points."""
+    if terms * side**2 > MOST_POINTS:
+        raise InputError(
+            source,
+            f"its PSF is too large: {terms} x {side} x {side} points, and at most {MOST_POINTS} can be used",
+            "make it smaller, or give it a lower degree (PSF_SIZE, PSFVAR_DEGREES of PSFEx)",
+        )
 
 
 def _own(file: BinaryIO, hdu: HDU, shape: tuple[int, int], source: str) -> Psf:
@@ -57,8 +102,9 @@ def _own(file: BinaryIO, hdu: HDU, shape: tuple[int, int], source: str) -> Psf:
     if len(hdu.shape) != 3 or hdu.shape[1] != hdu.shape[2] or (hdu.shape[1] - 1) % (2 * oversampling):
         raise _refused(source, "its PSF is no square around a pixel")
     number = _whole(header, TERMS, 1, (MOST_DEGREE + 1) * (MOST_DEGREE + 2) // 2, source)
-    if number != hdu.shape[0] or hdu.shape[1] > MOST_SIDE * oversampling:
+    if number != hdu.shape[0]:
         raise _refused(source, "its PSF has not the size that its header says")
+    _require_points(number, hdu.shape[1], source)
     powers = tuple(_powers(text_of(header, f"{TERM}{n}"), source) for n in range(1, number + 1))
     (zero_x, zero_y), (scale_x, scale_y) = (
         tuple(_number(header, f"{name}{axis}", source) for axis in "XY") for name in (ZERO, SCALE)
@@ -97,8 +143,10 @@ def _of_psfex(file: BinaryIO, hdu: HDU, shape: tuple[int, int], source: str) -> 
         if not (scale[0] and scale[1]):
             raise _refused(source, "its POLSCAL1 or POLSCAL2 is 0")
     pixels = _read(file, hdu, terms * height * width, ">f4", source).reshape(terms, height, width)
+    _require_points(terms, max(height, width), source)
     above = max(int(np.count_nonzero(pixels[0] > pixels[0].max() / 2)), 1)
     oversampling = oversampling_for(2 * step * math.sqrt(above / math.pi))
+    _require_points(terms, 2 * _reach(max(height, width), step) * oversampling + 1, source)
     samples = _at_our_points(pixels, step, oversampling)
     # Fluxes are those of all of its light; PSFEx has them in the aperture of its stars' fluxes.
     middle = ((shape[1] - 1) / 2, (shape[0] - 1) / 2)
@@ -113,12 +161,17 @@ def _at_our_points(pixels: np.ndarray, step: float, oversampling: int) -> np.nda
     square = np.zeros((terms, side, side))
     down, along = side // 2 - height // 2, side // 2 - width // 2
     square[:, down : down + height, along : along + width] = pixels
-    half = max(1, math.floor(side // 2 * step))
+    half = _reach(side, step)
     place = np.arange(-half * oversampling, half * oversampling + 1) / (oversampling * step) + side // 2
     away = np.abs(place[:, np.newaxis] - np.arange(side))
     # The cubic B-spline.
     spline = np.where(away < 1, 2 / 3 - away**2 + away**3 / 2, np.maximum(2 - away, 0) ** 3 / 6)
     return np.einsum("pi,tij,qj->tpq", spline, spline_coefficients(square), spline, optimize=True)
+
+
+def _reach(side: int, step: float) -> int:
+    """How many pixels a PSF of so many points `step` pixels apart reaches from its middle one."""
+    return max(1, math.floor(side // 2 * step))
 
 
 def _powers(text: str, source: str) -> tuple[int, int]:

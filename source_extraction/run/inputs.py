@@ -18,6 +18,7 @@ from .log import Log
 if TYPE_CHECKING:
     from ..core.evidence import Glimpse
     from ..core.photometry import Calibration
+    from ..core.psf import Psf
     from ..core.sky import NoiseMap
 
 LEAST_LEFT = 0.05  # share of the pixels that a mask leaves, below which it is probably meant otherwise
@@ -132,6 +133,15 @@ class Inputs:
         for remark in remarks:
             self.log.warn(remark)
         return weights
+
+    @cached_property
+    def given_psf(self) -> Psf | None:
+        """The PSF that was made before; None where the image's own stars are to show it."""
+        from ..readers.psf_files import read_psf
+
+        path = self.settings.files.psf_file
+        # An image to measure on has the same shape.
+        return None if path is None else read_psf(path, self.image.shape)
 
     @cached_property
     def mask(self) -> np.ndarray | None:

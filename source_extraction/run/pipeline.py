@@ -20,8 +20,8 @@ from .steps import Steps
 # masked, saturated) comes before `sky`, which makes its own of them; all files are read before anything is estimated,
 # so that one that cannot be used is refused at once.
 ORDER = (
-    "image", "thumbnail", "greys", "kernel", "masked", "measured_image", "calibration", "saturated", "glimpse",
-    "sky", "measured_sky", "threshold", "detections", "floored", "negated", "advice", "noise_factors",
+    "image", "thumbnail", "greys", "kernel", "given_psf", "masked", "measured_image", "calibration", "saturated",
+    "glimpse", "sky", "measured_sky", "threshold", "detections", "floored", "negated", "advice", "noise_factors",
     "psf", "fitted", "model", "measured", "text", "completeness",
     "sky_thumbnail", "background_thumbnail", "rms_thumbnail",
 )  # fmt: skip
@@ -32,7 +32,7 @@ NEEDS = {
     "sky": ("image", "masked"),
     "detections": ("sky", "kernel", "threshold", "floored", "advice"),
     "measured": ("detections", "measured_image", "calibration", "saturated", "measured_sky", "noise_factors"),
-    "psf": ("measured",),
+    "psf": ("measured", "given_psf"),
     "fitted": ("psf",),
     "model": ("fitted",),
     "catalog": ("measured",),

@@ -498,8 +498,8 @@ PRODUCTS = {
         Product(
             "summary.json",
             "the run in numbers: options, background, threshold, numbers of sources and flags, factors of the noise, "
-            "depth, warnings, seconds, and how many detections the negated image has, which is about how many of the "
-            "sources are noise",
+            "depth, PSF, completeness, warnings, seconds, and how many detections the negated image has, which is "
+            "about how many of the sources are noise",
             ("catalog", "negated", "depth"),
             "summary",
             _summary_json,

@@ -75,14 +75,11 @@ class Stars(Apertures):
     @cached_property
     def _psf_and_stars(self) -> tuple[Psf | None, StarsOfPsf | None]:
         from ..core.psf_making import TOO_FEW, psf_from_stars
-        from ..readers.psf_files import read_psf
 
         path, rows, image = self.settings.files.psf_file, self.possible_stars, self._measurables()[1]
-        psf, stars = None, None
+        psf, stars = self.given_psf, None
         with self.log.step("Making the PSF") as said:
-            if path is not None:
-                psf = read_psf(path, self.measured_image.shape)
-            else:
+            if psf is None:
                 catalog, segmentation = self._catalog_of_apertures, self.detections.segmentation
                 psf, stars = psf_from_stars(image, segmentation, catalog.values, rows, self.workers)
             source = f" (from {path})" if path else f" (from {len(stars.label)} stars)" if stars else ""
@@ -102,9 +99,11 @@ class Stars(Apertures):
     @cached_property
     def fitted(self) -> Fitted:
         """What fits the sources if they are stars, in the working units of the image that is measured."""
-        from ..core.psf_photometry import fit_catalog
+        from ..core.psf_photometry import Fitted, fit_catalog
 
         psf, image, values = self.psf, self._measurables()[1], self._catalog_of_apertures.values
+        if psf is None:
+            return Fitted.none(len(self.detections))
         with self.log.step("Fitting the PSF to the sources") as said:
             found = fit_catalog(image, psf, values, self.possible_stars, self.workers)
             said.append(f"Fitted the PSF to {np.count_nonzero(np.isfinite(found.flux))} of {len(found.flux)} sources")
@@ -159,7 +158,7 @@ class Stars(Apertures):
                 lambda number: self.log.show(f"Looking for artificial stars (image {number})"),
             )  # fmt: skip
             found = measure_completeness(search, len(self.detections), calibration.zeropoint)
-            said.append(found.describe())
+            said.append(found.describe(self.image.unit))
         return found
 
     @property

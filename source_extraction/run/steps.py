@@ -49,6 +49,8 @@ class Steps(Stars):
         """The run in numbers."""
         from ..writers.summary import summarize
 
+        # Artificial stars have that of the image that the sources are found on.
+        with_psf = self.settings.with_psf or (self.settings.psf.completeness and self.measured_image is self.image)
         return summarize(
             self.settings,
             self.image,
@@ -60,6 +62,8 @@ class Steps(Stars):
             self.depth,
             self.noise_factors,
             negated=self.negated,
+            psf=self.psf if with_psf else None,
+            stars=self.psf_stars if with_psf else None,
             completeness=self.completeness if self.settings.psf.completeness else None,
             advice=self.advice,
             warnings=self.log.warnings,

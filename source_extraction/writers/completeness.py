@@ -43,16 +43,17 @@ def draw_completeness(path: Path, completeness: Completeness, title: str, *, uni
         centre = np.sqrt(columns["flux_low"] * columns["flux_high"])
         reach = centre - columns["flux_low"], columns["flux_high"] - centre
         along = completeness.curve_flux
-    axes.set_ylabel("share found")
-    axes.set_ylim(-0.03, 1.05)
-    axes.grid(alpha=0.25)
     if not len(centre):
+        axes.set_axis_off()
         axes.text(0.5, 0.5, "no artificial stars: no PSF is known", transform=axes.transAxes, ha="center")
         save(figure, path)
         return
+    axes.set_ylabel("share found")
+    axes.set_ylim(-0.03, 1.05)
+    axes.grid(alpha=0.25)
     stars = f"artificial stars: {columns['injected'].sum()} in {completeness.images} images"
     bars = np.clip((columns["error_low"], columns["error_high"]), 0, None)
-    axes.plot(along, completeness.curve, color=BLUE, linewidth=1.5, label="fit to every star", zorder=2)
+    axes.plot(along, completeness.curve, color=BLUE, linewidth=1.5, label="curve fitted to the stars", zorder=2)
     axes.errorbar(
         centre, columns["completeness"], yerr=bars, xerr=reach, fmt="o", color="black", markersize=5,
         elinewidth=1.2, label=stars, zorder=3,
@@ -67,7 +68,8 @@ def draw_completeness(path: Path, completeness: Completeness, title: str, *, uni
         axes.set_xlim(columns["mag_low"].min() - 0.1, columns["mag_high"].max() + 0.1)
     else:
         axes.set_xlim(columns["flux_high"].max() * 1.1, columns["flux_low"].min() / 1.1)
-    axes.legend(loc="lower left", framealpha=0.9)
+    # Bright stars are on the left: below them is room, where they are found.
+    axes.legend(loc="lower left" if completeness.curve.max() > 0.5 else "upper left", framealpha=0.9)
     save(figure, path)
 
 

@@ -44,12 +44,15 @@ def draw_psf(path: Path, psf: Psf | None, stars: StarsOfPsf | None, image: Image
         return
     figure.suptitle(f"{shortened(f'PSF of {title}')}\n{psf.describe()}", parse_math=False)
     # The nine take a third of the width, and a third of the height each.
-    axes = figure.subplot_mosaic("001122PPPSSS;001122PPPSSS;334455PPPSSS;334455LLLWWW;667788LLLWWW;667788LLLWWW")
+    page = "001122PPPSSS;001122PPPSSS;334455PPPSSS;334455LLLWWW;667788LLLWWW;667788LLLWWW"
+    # Of a PSF that is the same everywhere the title says the FWHM; the others share the room of its map.
+    axes = figure.subplot_mosaic(page if psf.varies else page.replace("S", "P").replace("W", "S"))
     _draw_places([axes[str(number)] for number in range(9)], figure, psf, image)
     _draw_profile(axes["P"], psf, stars)
     _draw_stars(axes["S"], stars, image)
     _draw_left(axes["L"], figure, stars)
-    _draw_widths(axes["W"], figure, psf, image)
+    if psf.varies:
+        _draw_widths(axes["W"], figure, psf, image)
     save(figure, path)
 
 

@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 from ..core.advice import Advice
 from ..core.catalog import Catalog
+from ..core.completeness import with_error
 from ..core.coordinates import local_scales
 from ..core.image import Image
 from ..settings import OPTIONS, as_options, as_typed
@@ -139,7 +140,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         finalize=_printable,
     )
-    environment.filters |= {"number": _number, "typed": as_options}
+    environment.filters |= {"number": _number, "typed": as_options, "with_error": with_error}
     return environment
 
 

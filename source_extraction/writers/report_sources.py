@@ -26,13 +26,14 @@ POSITIONS = (*POSITIONS_ON_THE_SKY, "lon", "lat", "map_x", "map_y")
 ALL = ("label", "x", "y", *POSITIONS, "flux_auto", "snr", *FLAGS)
 # The columns of the table, where they are there; the flags follow in words.
 SHOWN = (
-    "label", "x", "y", *POSITIONS, "mag_auto", "flux_auto", "snr", "flux_radius", "fwhm", "ellipticity",
-    "flux_auto_err",
+    "label", "x", "y", *POSITIONS, "mag_auto", "flux_auto", "mag_psf", "flux_psf", "snr", "flux_radius", "fwhm",
+    "ellipticity", "spread", "flux_auto_err",
 )  # fmt: skip
 # How many decimals columns have; others have DIGITS that count.
 DECIMALS = {
     "x": 2, "y": 2, "x_win": 4, "y_win": 4, "map_x": 2, "map_y": 2, "lon": 7, "lat": 7,
-    "mag_auto": 3, "mag_auto_err": 3, "snr": 1, "flux_radius": 2, "fwhm": 2, "ellipticity": 2,
+    "mag_auto": 3, "mag_auto_err": 3, "mag_psf": 3, "snr": 1, "flux_radius": 2, "fwhm": 2, "ellipticity": 2,
+    "spread": 4,
 }  # fmt: skip
 DIGITS = 6
 # Of what only the drawing needs, bits of a fraction: to a 500th.

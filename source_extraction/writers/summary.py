@@ -20,6 +20,8 @@ from ..core.depth import Depth
 from ..core.detections import Detections
 from ..core.image import Image
 from ..core.photometry import Calibration
+from ..core.psf import Psf
+from ..core.psf_making import StarsOfPsf
 from ..core.sky import Sky
 from ..core.threshold import Threshold
 from ..settings import Settings
@@ -44,6 +46,8 @@ def summarize(
     noise_factors: dict[float, float],
     *,
     negated: int | None,
+    psf: Psf | None,
+    stars: StarsOfPsf | None,
     completeness: Completeness | None,
     advice: list[Advice],
     warnings: list[str],
@@ -52,7 +56,8 @@ def summarize(
     """What was run, on what, and what came out; a number that is none is None. Fluxes are in the image's units.
 
     `noise_factors` are those of the errors by the diameter of an aperture in pixels, `negated` is the number of
-    detections on the negated image, None where that says nothing, `completeness` None where it was not asked for.
+    detections on the negated image, None where that says nothing. `psf` and the `stars` that it was made of, and
+    `completeness`, are None where they were not asked for; so is a PSF that the image does not show.
     """
     flags = catalog["flag_phot"]
     facts = {
@@ -94,6 +99,7 @@ def summarize(
             "flux": depth.flux,
             "magnitude": depth.magnitude,
         },
+        "psf": None if psf is None else _facts_of(psf, stars),
         "completeness": None if completeness is None else _limits(completeness, negated),
         "advice": [asdict(each) for each in advice],
         "advice_followed": {name: settings.parameters()[name] for name in settings.followed},
@@ -101,6 +107,11 @@ def summarize(
         "seconds": dict(seconds),
     }
     return _plain(facts)
+
+
+def _facts_of(psf: Psf, stars: StarsOfPsf | None) -> dict[str, Any]:
+    """The FWHM of a PSF in the middle of the image (pixels), of how many stars it is, and whether it varies."""
+    return {"fwhm": psf.fwhm, "stars": None if stars is None else len(stars.label), "varies": psf.varies}
 
 
 def _limits(completeness: Completeness, negated: int | None) -> dict[str, Any]:
