@@ -516,6 +516,44 @@ def test_nothing_that_is_read_is_overwritten(tmp_path: Path, capsys: pytest.Capt
     assert (tmp_path / "sky").read_bytes() == SKY.read_bytes()
 
 
+@pytest.mark.parametrize("role", ["image", "hdu", "link", "mask", "mask_file", "measure_file", "list"])
+@pytest.mark.parametrize("product", ["catalog.tsv", "background_subtracted.fits", RECORD])
+def test_no_product_of_an_image_takes_the_place_of_what_another_one_needs(
+    tmp_path: Path, capsys: pytest.CaptureFixture, role: str, product: str
+) -> None:
+    """Whatever it is needed for, and by whatever name it is given; nothing is written before."""
+    out, listed = tmp_path / "out", tmp_path / "list"
+    victim = out / "sky" / product
+    cut(victim, 1)
+    cut(tmp_path / "sky.fits", 2)
+    other = cut(tmp_path / "other.fits", 3)
+    (tmp_path / "link").symlink_to(victim)
+    (out / "sky" / "kept").write_text("")
+    given = {
+        "image": (victim,),
+        "hdu": (f"{victim}[0]",),
+        "link": (tmp_path / "link",),
+        "mask": ("--list", listed),
+        "mask_file": (other, "--mask_file", victim),
+        "measure_file": (other, "--measure_file", f"{victim}[0]"),
+        "list": ("--list", victim),
+    }
+    listed.write_text(f"other.fits\t{victim}\n")
+    if role == "list":
+        victim.write_text(f"{other}\n")
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.rglob("*") if path.is_file()}
+    products = "catalog.tsv,background_subtracted.fits"
+    assert run(tmp_path / "sky.fits", *given[role], "--outputs", products, "--output_dir", out) == 1
+    called = tmp_path / "link" if role == "link" else victim
+    assert re.match(
+        f"error: {re.escape(str(called))}.*: the product {victim} would overwrite it; choose another --output_dir",
+        capsys.readouterr().err,
+    )
+    assert {
+        path: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.rglob("*") if path.is_file()
+    } == before
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_from_python(images: dict[str, Path], single: Path, tmp_path: Path, threads: int) -> None:
     """Results in order, which write what the command line does; an error in the place of a bad one."""

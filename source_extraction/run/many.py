@@ -136,10 +136,16 @@ def run_many(
     jobs = planned(given, options, workers, all_planes=all_planes)
     log = Log(len(jobs), estimate=True)
     names = [JOINED_CATALOG, IMAGES_TABLE]
-    inputs = {path: str(path) for one in given for path in (one.image, one.mask) if path is not None}
-    inputs |= {path: str(path) for path in lists}
-    with closing(log), staged(output.output_dir, names, inputs) as stage:
-        batch = _Batch(jobs, options, output, stage, workers, log, sentence, resume=resume)
+    # The joined catalog is made of the catalogs.
+    chosen = chosen_products({*(output.outputs or chosen_names()), CATALOG})
+    folders = [job.folder for job in jobs if (output.output_dir / job.folder).is_dir()]
+    for folder in folders:
+        settle(output.output_dir / folder)
+    # No product of an image takes the place of what another one is made of.
+    others = (f"{folder}/{name}" for folder in folders for name in (*(product.name for product in chosen), RECORD))
+    inputs = _inputs(given, options, lists)
+    with closing(log), staged(output.output_dir, names, inputs, others) as stage:
+        batch = _Batch(jobs, options, output.output_dir, chosen, stage, workers, log, sentence, resume=resume)
         with writing_to(output.output_dir):
             with closing(batch.rows()) as rows:
                 write_lines(stage / IMAGES_TABLE, rows)
@@ -151,6 +157,13 @@ def run_many(
     )
     log.finish()
     return batch.number_failed
+
+
+def _inputs(given: Sequence[Given], options: dict[str, Any], lists: Sequence[Path]) -> dict[Path, str]:
+    """The files that the whole run reads, and what messages call them."""
+    paths = [path for one in given for path in (one.image, one.mask) if path is not None]
+    paths += [path for path in options.values() if isinstance(path, Path)]
+    return {taken_apart(path)[0]: str(path) for path in (*paths, *lists)}
 
 
 def planned(given: Sequence[Given], options: dict[str, Any], workers: Workers, *, all_planes: bool) -> list[Job]:
@@ -223,7 +236,8 @@ class _Batch:
         self,
         jobs: list[Job],
         options: dict[str, Any],
-        output: OutputOptions,
+        output_dir: Path,
+        chosen: list[Product],
         stage: Path,
         workers: Workers,
         log: Log,
@@ -233,9 +247,7 @@ class _Batch:
     ) -> None:
         self._jobs, self._options, self._stage, self._workers = jobs, options, stage, workers
         self._log, self._sentence, self._resume = log, sentence, resume
-        self._folder = output.output_dir
-        # The joined catalog is made of the catalogs.
-        self._chosen = chosen_products({*(output.outputs or chosen_names()), CATALOG})
+        self._folder, self._chosen = output_dir, chosen
         tables = Product(IMAGES_TABLE, "", STEPS_OF_THE_TABLES, "tables", lambda *_: None)
         self._shown = [*self._chosen, tables]
         # Of every image whether it failed; the headers of the catalogs, hardly ever more than one or two.
