@@ -31,7 +31,7 @@ from source_extraction.readers.images import count_planes
 from source_extraction.run import many
 from source_extraction.run.many import COLUMNS, RECORD
 from source_extraction.run.steps import Steps
-from source_extraction.settings import Settings
+from source_extraction.settings import OPTIONS, Settings
 from tests.conftest import SCRIPT, SECONDS_OF_A_HANG, TEST_DATA, read_catalog
 
 SKY = TEST_DATA / "sky.fits"
@@ -371,6 +371,33 @@ def test_what_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert done_again(*CATALOG, "--thresh", 2) == ["3"]
     monkeypatch.setattr(many, "__version__", "0.9")
     assert done_again(*CATALOG, "--thresh", 2) == ["0", "1", "2", "3"]
+
+
+def test_pictures_that_would_look_different_are_made_again(tmp_path: Path) -> None:
+    paths, arguments = [cut(tmp_path / f"{number}.fits", number) for number in range(2)], ("--outputs", "sources.png")
+    for out, draw in (("out", "ellipses"), ("out", "outlines"), ("fresh", "outlines")):
+        assert run(*paths, *arguments, "--draw", draw, "--resume", "--output_dir", tmp_path / out) == 0
+    for name in ("0", "1"):
+        made = (tmp_path / "out" / name / "sources.png").read_bytes()
+        assert made == (tmp_path / "fresh" / name / "sources.png").read_bytes()
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIONS if name not in {"output_dir", "outputs", "threads"}])
+def test_every_option_that_a_product_shows_is_recorded(name: str) -> None:
+    """All but where products go, which of them are made, and in how many processes."""
+    option = OPTIONS[name]
+    one, other = Settings.of(SKY), Settings.of(SKY)
+    for group in vars(other).values():
+        if hasattr(group, name):
+            # Whether such a value could be given is of no matter.
+            object.__setattr__(group, name, TEST_DATA / "mask.fits" if Path in option.kinds else "another")
+    assert many._record_of(other) != many._record_of(one)
+
+
+def test_files_that_change_their_roles_are_recorded(tmp_path: Path) -> None:
+    """The same files, of the same names."""
+    a, b = cut(tmp_path / "a" / "x.fits", 1), cut(tmp_path / "b" / "x.fits", 1)
+    assert many._record_of(Settings.of(a, mask_file=b)) != many._record_of(Settings.of(b, mask_file=a))
 
 
 def test_a_full_disk(tmp_path: Path) -> None:

@@ -400,10 +400,11 @@ def chosen_names() -> list[str]:
 def _record_of(settings: Settings) -> dict[str, Any]:
     """What the products of an image are made of and with: the same gives the same."""
     files = {}
-    for path in files_of(settings):
-        status = path.stat() if path.exists() else None
-        files[os.path.abspath(path)] = None if status is None else [status.st_size, status.st_mtime_ns]
-    return {"version": __version__, "image": settings.title, "options": settings.parameters(), "files": files}
+    for role, path in vars(settings.files).items():
+        if isinstance(path, Path):
+            status = path.stat() if path.exists() else None
+            files[role] = [os.path.abspath(path), *((status.st_size, status.st_mtime_ns) if status else ())]
+    return {"version": __version__, "image": settings.title, "options": settings.everything(), "files": files}
 
 
 def _write_record(
