@@ -205,3 +205,10 @@ def test_a_name_says_nothing_of_the_content(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     Path(name).write_text("label\tx\timage\n1\t2\ta\n")
     assert source_extraction.join_catalogs([name], "out").path.read_text() == Path(name).read_text()
+
+
+def test_one_path_is_no_list_of_catalogs(tmp_path: Path) -> None:
+    """It would be taken apart into letters."""
+    for path in ("catalog.tsv", Path("catalog.tsv")):
+        with pytest.raises(source_extraction.InputError, match=r"catalogs: 'catalog\.tsv' is one path; give a list"):
+            source_extraction.join_catalogs(path, tmp_path)  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ import termios
 import time
 from collections.abc import Iterator
 from importlib.util import find_spec
-from itertools import count
+from itertools import count, repeat
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ import pandas as pd
 import pytest
 import tifffile
 from astropy.io import fits
+from astropy.nddata import NDData, StdDevUncertainty
 
 import source_extraction as se
 from source_extraction.core.processes import Workers
@@ -603,6 +604,43 @@ def test_python_raises_where_it_is_asked_to(images: dict[str, Path], tmp_path: P
         next(found)
     with pytest.raises(se.InputError, match="on_error"):
         se.extract_many([], on_error="ignore")
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [
+        ({"threads": 0}, "threads: 0 is out of range"),
+        ({"threads": -2}, "threads: -2 is out of range"),
+        ({"threads": 1.5}, "threads: 1.5 is not a whole number"),
+        ({"thresh": -1}, "thresh: -1 is out of range"),
+        ({"filter_case": "file"}, "filter_case file: there is no kernel"),
+        ({"measure_plane": 1}, "measure_plane: there is no image to measure on"),
+        ({"unit": "Jy", "wcs": "sky"}, "wcs: it is a str"),
+        ({"masks": "mask.fits"}, "masks: 'mask.fits' is one path; give a list"),
+        ({"images": "sky.fits"}, "images: 'sky.fits' is one path; give a list"),
+        ({"images": Path("sky.fits")}, "images: 'sky.fits' is one path; give a list"),
+    ],
+)
+def test_what_is_wrong_with_every_image_is_raised_once(options: dict[str, object], wrong: str) -> None:
+    """At the call, before an image is taken, of which there may be no end."""
+    with pytest.raises(se.InputError, match=re.escape(wrong)):
+        se.extract_many(**{"images": repeat(SKY), **options})
+
+
+def test_options_that_do_not_exist_are_refused_at_the_call() -> None:
+    with pytest.raises(TypeError, match="'tresh'; the nearest is 'thresh'"):
+        se.extract_many(repeat(SKY), tresh=3)
+    with pytest.raises(TypeError, match="'mask'; the nearest is 'masks'"):
+        se.extract_many(repeat(SKY), mask="mask.fits")
+
+
+def test_what_images_bring_themselves_is_no_contradiction(images: dict[str, Path]) -> None:
+    """A noise map and a mask with flags, which the options speak of."""
+    pixels, flags = fits.getdata(images["x"]).astype(float), np.zeros((90, 90), np.uint8)
+    flags[:45] = 4
+    image = NDData(pixels, mask=flags, uncertainty=StdDevUncertainty(np.full((90, 90), 9.0)))
+    [found] = se.extract_many([image], err_option="file", mask_bits=(4,))
+    assert found.to_pandas()["y"].min() > 44
 
 
 def test_masks_from_python(images: dict[str, Path]) -> None:

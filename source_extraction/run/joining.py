@@ -16,7 +16,7 @@ from ..core.columns import NAME_COLUMN, NOT_A_NUMBER
 from ..errors import InputError
 from ..writers.staging import staged, writing_to
 from ..writers.whole import whole_text
-from .lines import TextFile, lines_of
+from .lines import TextFile, lines_of, require_several
 from .log import Log
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def join_catalogs(
     InputError
         Where a file is not a whole catalog, or would be overwritten; nothing is written then.
     """
+    require_several("catalogs", catalogs)
     given = [TextFile(Path(path), os.fspath(path)) for path in catalogs]
     return join(given, Path(output_dir), Log(quiet=True))
 

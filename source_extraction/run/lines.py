@@ -10,7 +10,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from ..errors import InputError
 
@@ -25,6 +25,12 @@ class TextFile(NamedTuple):
 
     path: Path
     name: str
+
+
+def require_several(name: str, given: Any) -> None:
+    """Raises InputError where one path was given for many: it would be taken apart into letters."""
+    if isinstance(given, str | bytes | os.PathLike):
+        raise InputError(name, f"{os.fspath(given)!r} is one path", f"give a list: {name}=[...]")
 
 
 def listed(path: Path, what: str) -> list[list[str]]:
