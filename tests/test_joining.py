@@ -85,7 +85,7 @@ def test_images_of_one_name(runs: dict[str, Path], tmp_path: Path) -> None:
         (None, "it cannot be read (No such file or directory); check the path"),
         (b"", "this is no catalog of source-extractor"),
         (b"a\tb\n1\t2\n", "this is no catalog of source-extractor"),
-        (b"\x1f\x8b\x08\x00\xff\xfe", "this is not a table of text"),
+        (b"\x1f\x8b\x08\x00\xff\xfe", "it is not a table of text"),
         (b"label\tx\timage\n1\t2.5\n", "line 2 has 2 fields, the first has 3; the file is damaged"),
         (b"label\tx\timage\n1\t2\ta\n2\t2\ta\t4\n", "line 3 has 4 fields, the first has 3"),
         (b"label\tx\timage\n1\t2\ta\t4\t5\n2\t2\ta\n", "line 2 has 5 fields, the first has 3"),

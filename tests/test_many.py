@@ -202,7 +202,7 @@ def test_names_of_folders(tmp_path: Path) -> None:
 
 def test_names_that_tell_no_images_apart(images: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     run(images["x"], images["x_2"], *CATALOG, "--output_dir", tmp_path)
-    assert "Warning: 1 names are those of several images, as x.fits: " in capfd.readouterr().out
+    assert "Warning: 1 name is that of several images, as x.fits: " in capfd.readouterr().out
 
 
 def test_an_image_that_needs_all_memory(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
@@ -513,7 +513,7 @@ def test_planes_of_what_has_none(tmp_path: Path) -> None:
         (("a.fits", "--resume"), "--resume: there is one image only"),
         (("a.fits", "--allow_failures"), "--allow_failures: there is one image only"),
         (("a.fits", "b.fits", "--mask_plane", "1"), "--mask_plane: there is no mask"),
-        (("a.fits", "--plane", "every"), "'every' is out of range"),
+        (("a.fits", "--plane", "every"), "'every' is out of range; give a whole number from 0 to 2147483647, or all"),
     ],
 )
 def test_wrong_options(capsys: pytest.CaptureFixture, arguments: tuple[str, ...], wrong: str) -> None:
@@ -529,6 +529,69 @@ def test_a_list_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture, cont
     assert run("--list", tmp_path / "list", "--output_dir", tmp_path / "out") == 1
     assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'list'}: the list ")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_list_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert run("--list", tmp_path / "nope", "--output_dir", tmp_path / "out") == 1
+    assert capsys.readouterr().err == (
+        f"error: {tmp_path / 'nope'}: the list of images cannot be read (No such file or directory); "
+        "give a text file with one path per line\n"
+    )
+
+
+def test_what_a_list_has_too_much(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """A fourth field is refused, with the number of the line in the file; an empty one is none."""
+    shutil.copy(SKY, tmp_path / "sky.fits")
+    (tmp_path / "list").write_text("sky.fits\n\nsky.fits\t\tname\tmore\n")
+    assert run("--list", tmp_path / "list", "--output_dir", tmp_path / "out") == 1
+    assert capsys.readouterr().err == (
+        f"error: {tmp_path / 'list'}: line 3 has 4 fields; give 3 at most, with tabs between them\n"
+    )
+    (tmp_path / "list").write_text("sky.fits\t\tname\t \t\n")
+    assert run("--list", tmp_path / "list", *CATALOG, "--output_dir", tmp_path / "out") == 0
+    assert list(table(tmp_path / "out")["image"]) == ["name"]
+
+
+def test_the_warnings_of_images_are_said(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    """As in a run of their own, under their images, and once more where they were done before."""
+    wide = cut(tmp_path / "wide.fits", 1)
+    fits.writeto(tmp_path / "flat.fits", np.full((90, 90), 7.0))
+    own = []
+    for image in (wide, tmp_path / "flat.fits"):
+        assert run(image, "--missing", 3, *CATALOG, "--output_dir", tmp_path / "single") == 0
+        said = re.findall("(?m)^Warning: (.*)$", capfd.readouterr().out)
+        own += [f"Warning: {image.stem}: {warning}" for warning in said]
+    assert len(own) >= 3
+    for seconds in (r" \(\d+\.\d\d s\)", r" \(done before\)"):
+        arguments = (wide, tmp_path / "flat.fits", "--missing", 3, *CATALOG, "--resume")
+        assert run(*arguments, "--output_dir", tmp_path / "out") == 0
+        said = capfd.readouterr().out
+        assert re.findall("(?m)^Warning: .*$", said) == own
+        assert re.search(rf"(?m)^flat: 0 sources{seconds}$", said)
+        assert re.search(rf"(?m)^wide: \d+ sources{seconds}$", said)
+
+
+def test_one_source(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    pixels = np.random.default_rng(1).normal(100, 1, (60, 60))
+    pixels[20:24, 30:34] += 1000
+    fits.writeto(tmp_path / "one.fits", pixels)
+    assert run(tmp_path / "one.fits", SKY, "--thresh", 20, *CATALOG, "--output_dir", tmp_path / "out") == 0
+    assert re.search(r"(?m)^one: 1 source \(", capfd.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("folder", "said"), [(".", "the current folder."), ("..", "../."), ("a.", "a./."), ("a", "a."), ("a/.", "a.")]
+)
+def test_where_the_products_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture, folder: str, said: str
+) -> None:
+    """The full stop of the sentence is no part of the folder's name."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert run(SKY, *CATALOG, "--output_dir", folder) == 0
+    assert f"\n1 file in {said}\n" in capfd.readouterr().out
+    assert run(SKY, SKY, *CATALOG, "--output_dir", folder) == 0
+    assert f" images.tsv and joined_catalog.tsv are in {said}\n" in capfd.readouterr().out
 
 
 def test_nothing_that_is_read_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -577,9 +640,7 @@ def test_no_product_of_an_image_takes_the_place_of_what_another_one_needs(
         f"error: {re.escape(str(called))}.*: the product {victim} would overwrite it; choose another --output_dir",
         capsys.readouterr().err,
     )
-    assert {
-        path: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.rglob("*") if path.is_file()
-    } == before
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..errors import counted
 from .artificial_stars import SEED, Stars, StarSearch, faintest_flux
 
 # Width of a bin, in magnitudes.
@@ -80,7 +81,7 @@ class Completeness:
         """The limits, in words."""
         if not len(self.curve):
             return "Artificial stars: none, because the image has no noise to be found in"
-        said = [f"Artificial stars: {self.columns['injected'].sum()}, in {self.images} images"]
+        said = [f"Artificial stars: {self.columns['injected'].sum()}, in {counted(self.images, 'image', 'images')}"]
         for level, limit in self.limits.items():
             share = f"{100 * level:g} % of the point sources are found"
             if math.isnan(limit.flux):

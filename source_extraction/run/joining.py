@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.columns import NAME_COLUMN, NOT_A_NUMBER
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..writers.staging import staged, writing_to
 from ..writers.whole import whole_text
 from .lines import TextFile, lines_of, require_several
@@ -118,7 +118,7 @@ class _Catalog:
             if len(fields) != own:
                 raise InputError(
                     self.file.name,
-                    f"line {number} has {len(fields)} fields, the first has {own}",
+                    f"line {number} has {counted(len(fields), 'field', 'fields')}, the first has {own}",
                     "the file is damaged: make it again",
                 )
             yield fields

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from .. import __version__, core
 from ..core.columns import NAME_COLUMN, NOT_A_NUMBER
 from ..core.processes import Workers, default_number
-from ..errors import InputError, OutputError
+from ..errors import InputError, OutputError, counted
 from ..readers.images import count_planes
 from ..settings import OutputOptions, Settings, as_cell, taken_apart
 from ..writers.staging import settle, staged, staged_folder, writing_to
@@ -27,7 +27,7 @@ from ..writers.tables import write_lines
 from ..writers.whole import whole_text
 from .joining import IDENTITY, JOINED_CATALOG
 from .lines import listed
-from .log import Log, visible
+from .log import Log, in_a_sentence, visible
 from .pipeline import files_of, make_products, memory_is_said, steps_for, steps_taken
 from .products import Product, chosen_products
 from .steps import Steps
@@ -94,7 +94,7 @@ class Outcome(NamedTuple):
     """
 
     cells: dict[str, str]
-    warnings: int = 0
+    warnings: tuple[str, ...] = ()
     wrong: str = ""
     resumed: bool = False
 
@@ -105,7 +105,7 @@ def given_in(path: Path) -> list[Given]:
     Paths are relative to the folder of the list.
     """
     found = []
-    for image, *more in listed(path, "images"):
+    for image, *more in listed(path, "images", most=3):
         mask, name, *_ = (*(part.strip() for part in more), "", "")
         found.append(Given(path.parent / image, path.parent / mask if mask else None, name))
     if not found:
@@ -153,7 +153,7 @@ def run_many(
     _warn_of_names(jobs, log)
     log.say(
         f"Images: {len(jobs)}, of which {batch.number_failed} could not be used; sources: {batch.sources}. "
-        f"{IMAGES_TABLE} and {JOINED_CATALOG} are in {output.output_dir}."
+        f"{IMAGES_TABLE} and {JOINED_CATALOG} are in {in_a_sentence(output.output_dir)}."
     )
     log.finish()
     return batch.number_failed
@@ -221,11 +221,12 @@ def _number_of_planes(given: Given, hdu: str | None) -> int:
 
 
 def _warn_of_names(jobs: list[Job], log: Log) -> None:
-    counted = Counter((job.given.name or job.given.image.name, job.plane) for job in jobs)
-    twice = [name for (name, _), number in counted.items() if number > 1]
+    numbers = Counter((job.given.name or job.given.image.name, job.plane) for job in jobs)
+    twice = [name for (name, _), number in numbers.items() if number > 1]
     if twice:
         log.warn(
-            f"{len(twice)} names are those of several images, as {twice[0]}: image and label do not tell them apart"
+            f"{counted(len(twice), 'name is that', 'names are those')} of several images, as {twice[0]}: "
+            "image and label do not tell them apart"
         )
 
 
@@ -347,7 +348,7 @@ class _Batch:
                     make_products(folder, self._chosen, steps)
                     cells["seconds"] = f"{time.perf_counter() - started:.3f}"
                     _write_record(folder / RECORD, record, names[:-1], cells, log.warnings)
-            return Outcome(cells, len(log.warnings))
+            return Outcome(cells, tuple(log.warnings))
         except OutputError:
             raise
         except Exception as problem:
@@ -376,7 +377,8 @@ class _Batch:
             there = products <= set(found["products"]) and all((place / name).is_file() for name in products)
             cells = {name: str(found["table"][name]) for name in COLUMNS}
             int(cells["sources"])
-            return Outcome(cells, len(found["warnings"]), resumed=True) if same and there else None
+            warnings = tuple(str(warning) for warning in found["warnings"])
+            return Outcome(cells, warnings, resumed=True) if same and there else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -385,11 +387,13 @@ class _Batch:
             return catalog.readline().rstrip("\n")
 
     def _say(self, job: Job, outcome: Outcome) -> None:
-        warned = f", {outcome.warnings} warnings in its {RECORD}" if outcome.warnings else ""
         done = " (done before)" if outcome.resumed else ""
         plane = f", plane {job.plane}" if job.given.name and job.planes > 1 else ""
-        line = f"{job.given.name or job.folder}{plane}: {outcome.cells['sources']} sources{warned}{done}"
-        self._log.tell("Searching the images", line, float(outcome.cells["seconds"]))
+        image = f"{job.given.name or job.folder}{plane}"
+        line = f"{image}: {counted(int(outcome.cells['sources']), 'source', 'sources')}{done}"
+        self._log.tell("Searching the images", line, None if outcome.resumed else float(outcome.cells["seconds"]))
+        for warning in outcome.warnings:
+            self._log.say(f"Warning: {image}: {warning}")
 
 
 def chosen_names() -> list[str]:

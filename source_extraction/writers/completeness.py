@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.completeness import Completeness, Limit, with_error
+from ..errors import counted
 from .pictures import own_style, save, shortened
 
 SIZE, DOTS_PER_INCH = (8, 5.5), 150
@@ -50,7 +51,7 @@ def draw_completeness(path: Path, completeness: Completeness, title: str, *, uni
         axes.text(0.5, 0.5, "no artificial stars: no PSF is known", transform=axes.transAxes, ha="center")
         save(figure, path)
         return
-    stars = f"artificial stars: {columns['injected'].sum()} in {completeness.images} images"
+    stars = f"artificial stars: {columns['injected'].sum()} in {counted(completeness.images, 'image', 'images')}"
     bars = np.clip((columns["error_low"], columns["error_high"]), 0, None)
     axes.plot(along, completeness.curve, color=BLUE, linewidth=1.5, label="fit to every star", zorder=2)
     axes.errorbar(

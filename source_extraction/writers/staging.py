@@ -210,9 +210,11 @@ def _refuse_to_overwrite(output_dir: Path, names: Iterable[str], inputs: Mapping
         with suppress(OSError):
             place = output_dir / name
             status = os.stat(place)
-            if called := called_by.get((status.st_dev, status.st_ino)):
+            if (identity := (status.st_dev, status.st_ino)) in called_by:
                 raise InputError(
-                    called, f"the product {place} would overwrite it", "choose another --output_dir, or leave it out"
+                    called_by[identity],
+                    f"the product {place} would overwrite it",
+                    "choose another --output_dir, or leave it out",
                 )
 
 
