@@ -1,4 +1,4 @@
-"""The one exception for input that cannot be used."""
+"""The one exception for input that cannot be used, and how sentences count."""
 
 from __future__ import annotations
 
@@ -30,3 +30,8 @@ class InputError(ValueError):
 
 class OutputError(InputError):
     """Products cannot be written, whatever they are made of: the folder or the disk is at fault, and no image."""
+
+
+def counted(number: int, one: str, several: str) -> str:
+    """A number and what there are so many of: "1 source lies", "0 sources lie"."""
+    return f"{number} {one if number == 1 else several}"

@@ -692,8 +692,11 @@ class Settings:
 
     def parameters(self) -> dict[str, Any]:
         """The options that decide what is found, by name: what an output records. Files by their names."""
-        recorded = [option.name for option in OPTIONS.values() if option.section != "output"]
-        return {name: _recorded(self.option(name)) for name in recorded}
+        return {name: value for name, value in self.everything().items() if OPTIONS[name].section != "output"}
+
+    def everything(self) -> dict[str, Any]:
+        """All options, those that decide only what the products look like among them. Files by their names."""
+        return {name: _recorded(self.option(name)) for name in OPTIONS if name in _GROUP_OF}
 
     def option(self, name: str) -> Any:
         """The value of an option."""

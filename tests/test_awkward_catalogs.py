@@ -70,9 +70,9 @@ def test_byte_order_marks_and_ends_of_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (HEADER.encode() + b"1\t2\x003\ta\n", "this is not a table of text"),
-        (b"label\tx\timage\x00\n", "this is not a table of text"),
-        (HEADER.encode() + b"1\t2\t\xff\n", "this is not a table of text"),
+        (HEADER.encode() + b"1\t2\x003\ta\n", "it is not a table of text"),
+        (b"label\tx\timage\x00\n", "it is not a table of text"),
+        (HEADER.encode() + b"1\t2\t\xff\n", "it is not a table of text"),
         (HEADER.encode() + b"1\t2\n", "line 2 has 2 fields, the first has 3"),
         (HEADER.encode() + b"1\t2\ta\tb\n", "line 2 has 4 fields, the first has 3"),
         (HEADER.encode() + ROW.encode() + b"\n", "line 3 has 0 fields, the first has 3"),
@@ -131,8 +131,7 @@ def test_a_list_that_is_none(tmp_path: Path, content: bytes) -> None:
     run = subprocess.run(command, check=False, capture_output=True, text=True)
     assert run.returncode == 1
     assert run.stderr == (
-        f"error: {listed}: the list of catalogs cannot be read: this is not a table of text; "
-        "give a text file with one path per line\n"
+        f"error: {listed}: the list of catalogs is not a table of text; give a text file with one path per line\n"
     )
 
 

@@ -417,7 +417,7 @@ def re_said(sentence: str) -> bool:
         "directories in a large circle": "its directories lead back to one another",
         "directories in a small circle": "its directories lead back to one another",
         "values that are shared": "its tags hold more than the whole file",
-        "OME SizeC 1000000000": "its OME metadata claim 1000000000 planes, and it has 1 pages",
+        "OME SizeC 1000000000": "its OME metadata claim 1000000000 planes, and it has 1 page",
         "OME SizeC -5": "its OME metadata hold a size below 1",
         "OME SizeT x": "its OME metadata hold no number where one must be",
         "OME PlaneCount 1000000000": "its OME metadata claim 1000000000 planes",

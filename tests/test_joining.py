@@ -85,7 +85,7 @@ def test_images_of_one_name(runs: dict[str, Path], tmp_path: Path) -> None:
         (None, "it cannot be read (No such file or directory); check the path"),
         (b"", "this is no catalog of source-extractor"),
         (b"a\tb\n1\t2\n", "this is no catalog of source-extractor"),
-        (b"\x1f\x8b\x08\x00\xff\xfe", "this is not a table of text"),
+        (b"\x1f\x8b\x08\x00\xff\xfe", "it is not a table of text"),
         (b"label\tx\timage\n1\t2.5\n", "line 2 has 2 fields, the first has 3; the file is damaged"),
         (b"label\tx\timage\n1\t2\ta\n2\t2\ta\t4\n", "line 3 has 4 fields, the first has 3"),
         (b"label\tx\timage\n1\t2\ta\t4\t5\n2\t2\ta\n", "line 2 has 5 fields, the first has 3"),
@@ -205,3 +205,10 @@ def test_a_name_says_nothing_of_the_content(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     Path(name).write_text("label\tx\timage\n1\t2\ta\n")
     assert source_extraction.join_catalogs([name], "out").path.read_text() == Path(name).read_text()
+
+
+def test_one_path_is_no_list_of_catalogs(tmp_path: Path) -> None:
+    """It would be taken apart into letters."""
+    for path in ("catalog.tsv", Path("catalog.tsv")):
+        with pytest.raises(source_extraction.InputError, match=r"catalogs: 'catalog\.tsv' is one path; give a list"):
+            source_extraction.join_catalogs(path, tmp_path)  # type: ignore[arg-type]

@@ -176,6 +176,14 @@ def test_rms_map_is_never_zero_or_less(tmp_path: Path) -> None:
     assert "fell to zero" not in said
 
 
+def test_one_source_where_the_rms_map_is_at_its_floor(tmp_path: Path) -> None:
+    pixels = noise(512, 512)
+    pixels[:, :240] = 0
+    pixels[200:206, 100:106] += 500
+    said = extract(tmp_path, pixels)
+    assert "Warning: 1 source lies where the background RMS map fell to zero or near it" in said
+
+
 @pytest.mark.parametrize("value", [0, -9999])
 def test_sources_where_the_rms_map_is_at_its_floor_are_counted(tmp_path: Path, value: float) -> None:
     pixels = noise(512, 512)
@@ -183,7 +191,7 @@ def test_sources_where_the_rms_map_is_at_its_floor_are_counted(tmp_path: Path, v
     for x in (100, 160, 400):
         pixels[200:206, x : x + 6] += 500
     said = extract(tmp_path, pixels)
-    warned = re.search(r"Warning: (\d+) source\(s\) lie where the background RMS map fell to zero or near it", said)
+    warned = re.search(r"Warning: (\d+) sources lie where the background RMS map fell to zero or near it", said)
     rms = fits.getdata(tmp_path / "background_rms.fits")
     there = np.unique(fits.getdata(tmp_path / "segmentation_map.fits")[rms == rms.min()])
     assert int(warned[1]) == np.count_nonzero(there) >= 2

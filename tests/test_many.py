@@ -15,7 +15,7 @@ import termios
 import time
 from collections.abc import Iterator
 from importlib.util import find_spec
-from itertools import count
+from itertools import count, repeat
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ import pandas as pd
 import pytest
 import tifffile
 from astropy.io import fits
+from astropy.nddata import NDData, StdDevUncertainty
 
 import source_extraction as se
 from source_extraction.core.processes import Workers
@@ -31,7 +32,7 @@ from source_extraction.readers.images import count_planes
 from source_extraction.run import many
 from source_extraction.run.many import COLUMNS, RECORD
 from source_extraction.run.steps import Steps
-from source_extraction.settings import Settings
+from source_extraction.settings import OPTIONS, Settings
 from tests.conftest import SCRIPT, SECONDS_OF_A_HANG, TEST_DATA, read_catalog
 
 SKY = TEST_DATA / "sky.fits"
@@ -201,7 +202,7 @@ def test_names_of_folders(tmp_path: Path) -> None:
 
 def test_names_that_tell_no_images_apart(images: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     run(images["x"], images["x_2"], *CATALOG, "--output_dir", tmp_path)
-    assert "Warning: 1 names are those of several images, as x.fits: " in capfd.readouterr().out
+    assert "Warning: 1 name is that of several images, as x.fits: " in capfd.readouterr().out
 
 
 def test_an_image_that_needs_all_memory(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
@@ -373,6 +374,33 @@ def test_what_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert done_again(*CATALOG, "--thresh", 2) == ["0", "1", "2", "3"]
 
 
+def test_pictures_that_would_look_different_are_made_again(tmp_path: Path) -> None:
+    paths, arguments = [cut(tmp_path / f"{number}.fits", number) for number in range(2)], ("--outputs", "sources.png")
+    for out, draw in (("out", "ellipses"), ("out", "outlines"), ("fresh", "outlines")):
+        assert run(*paths, *arguments, "--draw", draw, "--resume", "--output_dir", tmp_path / out) == 0
+    for name in ("0", "1"):
+        made = (tmp_path / "out" / name / "sources.png").read_bytes()
+        assert made == (tmp_path / "fresh" / name / "sources.png").read_bytes()
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIONS if name not in {"output_dir", "outputs", "threads"}])
+def test_every_option_that_a_product_shows_is_recorded(name: str) -> None:
+    """All but where products go, which of them are made, and in how many processes."""
+    option = OPTIONS[name]
+    one, other = Settings.of(SKY), Settings.of(SKY)
+    for group in vars(other).values():
+        if hasattr(group, name):
+            # Whether such a value could be given is of no matter.
+            object.__setattr__(group, name, TEST_DATA / "mask.fits" if Path in option.kinds else "another")
+    assert many._record_of(other) != many._record_of(one)
+
+
+def test_files_that_change_their_roles_are_recorded(tmp_path: Path) -> None:
+    """The same files, of the same names."""
+    a, b = cut(tmp_path / "a" / "x.fits", 1), cut(tmp_path / "b" / "x.fits", 1)
+    assert many._record_of(Settings.of(a, mask_file=b)) != many._record_of(Settings.of(b, mask_file=a))
+
+
 def test_a_full_disk(tmp_path: Path) -> None:
     """It is no fault of an image: no more are searched, what is whole stays, and the line says so."""
     paths = [cut(tmp_path / f"{number}.fits", number) for number in range(3)]
@@ -485,7 +513,7 @@ def test_planes_of_what_has_none(tmp_path: Path) -> None:
         (("a.fits", "--resume"), "--resume: there is one image only"),
         (("a.fits", "--allow_failures"), "--allow_failures: there is one image only"),
         (("a.fits", "b.fits", "--mask_plane", "1"), "--mask_plane: there is no mask"),
-        (("a.fits", "--plane", "every"), "'every' is out of range"),
+        (("a.fits", "--plane", "every"), "'every' is out of range; give a whole number from 0 to 2147483647, or all"),
     ],
 )
 def test_wrong_options(capsys: pytest.CaptureFixture, arguments: tuple[str, ...], wrong: str) -> None:
@@ -503,6 +531,69 @@ def test_a_list_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture, cont
     assert not (tmp_path / "out").exists()
 
 
+def test_a_list_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert run("--list", tmp_path / "nope", "--output_dir", tmp_path / "out") == 1
+    assert capsys.readouterr().err == (
+        f"error: {tmp_path / 'nope'}: the list of images cannot be read (No such file or directory); "
+        "give a text file with one path per line\n"
+    )
+
+
+def test_what_a_list_has_too_much(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """A fourth field is refused, with the number of the line in the file; an empty one is none."""
+    shutil.copy(SKY, tmp_path / "sky.fits")
+    (tmp_path / "list").write_text("sky.fits\n\nsky.fits\t\tname\tmore\n")
+    assert run("--list", tmp_path / "list", "--output_dir", tmp_path / "out") == 1
+    assert capsys.readouterr().err == (
+        f"error: {tmp_path / 'list'}: line 3 has 4 fields; give 3 at most, with tabs between them\n"
+    )
+    (tmp_path / "list").write_text("sky.fits\t\tname\t \t\n")
+    assert run("--list", tmp_path / "list", *CATALOG, "--output_dir", tmp_path / "out") == 0
+    assert list(table(tmp_path / "out")["image"]) == ["name"]
+
+
+def test_the_warnings_of_images_are_said(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    """As in a run of their own, under their images, and once more where they were done before."""
+    wide = cut(tmp_path / "wide.fits", 1)
+    fits.writeto(tmp_path / "flat.fits", np.full((90, 90), 7.0))
+    own = []
+    for image in (wide, tmp_path / "flat.fits"):
+        assert run(image, "--missing", 3, *CATALOG, "--output_dir", tmp_path / "single") == 0
+        said = re.findall("(?m)^Warning: (.*)$", capfd.readouterr().out)
+        own += [f"Warning: {image.stem}: {warning}" for warning in said]
+    assert len(own) >= 3
+    for seconds in (r" \(\d+\.\d\d s\)", r" \(done before\)"):
+        arguments = (wide, tmp_path / "flat.fits", "--missing", 3, *CATALOG, "--resume")
+        assert run(*arguments, "--output_dir", tmp_path / "out") == 0
+        said = capfd.readouterr().out
+        assert re.findall("(?m)^Warning: .*$", said) == own
+        assert re.search(rf"(?m)^flat: 0 sources{seconds}$", said)
+        assert re.search(rf"(?m)^wide: \d+ sources{seconds}$", said)
+
+
+def test_one_source(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    pixels = np.random.default_rng(1).normal(100, 1, (60, 60))
+    pixels[20:24, 30:34] += 1000
+    fits.writeto(tmp_path / "one.fits", pixels)
+    assert run(tmp_path / "one.fits", SKY, "--thresh", 20, *CATALOG, "--output_dir", tmp_path / "out") == 0
+    assert re.search(r"(?m)^one: 1 source \(", capfd.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("folder", "said"), [(".", "the current folder."), ("..", "../."), ("a.", "a./."), ("a", "a."), ("a/.", "a.")]
+)
+def test_where_the_products_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture, folder: str, said: str
+) -> None:
+    """The full stop of the sentence is no part of the folder's name."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert run(SKY, *CATALOG, "--output_dir", folder) == 0
+    assert f"\n1 file in {said}\n" in capfd.readouterr().out
+    assert run(SKY, SKY, *CATALOG, "--output_dir", folder) == 0
+    assert f" images.tsv and joined_catalog.tsv are in {said}\n" in capfd.readouterr().out
+
+
 def test_nothing_that_is_read_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """The list where the table of images belongs, and an image where a folder does."""
     shutil.copy(SKY, tmp_path / "sky")
@@ -514,6 +605,42 @@ def test_nothing_that_is_read_is_overwritten(tmp_path: Path, capsys: pytest.Capt
     assert run(tmp_path / "sky", TEST_DATA / "blank.fits", *CATALOG, "--output_dir", tmp_path) == 1
     assert "a file stands where the folder of an image belongs" in capsys.readouterr().err
     assert (tmp_path / "sky").read_bytes() == SKY.read_bytes()
+
+
+@pytest.mark.parametrize("role", ["image", "hdu", "link", "mask", "mask_file", "measure_file", "list"])
+@pytest.mark.parametrize("product", ["catalog.tsv", "background_subtracted.fits", RECORD])
+def test_no_product_of_an_image_takes_the_place_of_what_another_one_needs(
+    tmp_path: Path, capsys: pytest.CaptureFixture, role: str, product: str
+) -> None:
+    """Whatever it is needed for, and by whatever name it is given; nothing is written before."""
+    out, listed = tmp_path / "out", tmp_path / "list"
+    victim = out / "sky" / product
+    cut(victim, 1)
+    cut(tmp_path / "sky.fits", 2)
+    other = cut(tmp_path / "other.fits", 3)
+    (tmp_path / "link").symlink_to(victim)
+    (out / "sky" / "kept").write_text("")
+    given = {
+        "image": (victim,),
+        "hdu": (f"{victim}[0]",),
+        "link": (tmp_path / "link",),
+        "mask": ("--list", listed),
+        "mask_file": (other, "--mask_file", victim),
+        "measure_file": (other, "--measure_file", f"{victim}[0]"),
+        "list": ("--list", victim),
+    }
+    listed.write_text(f"other.fits\t{victim}\n")
+    if role == "list":
+        victim.write_text(f"{other}\n")
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.rglob("*") if path.is_file()}
+    products = "catalog.tsv,background_subtracted.fits"
+    assert run(tmp_path / "sky.fits", *given[role], "--outputs", products, "--output_dir", out) == 1
+    called = tmp_path / "link" if role == "link" else victim
+    assert re.match(
+        f"error: {re.escape(str(called))}.*: the product {victim} would overwrite it; choose another --output_dir",
+        capsys.readouterr().err,
+    )
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -538,6 +665,43 @@ def test_python_raises_where_it_is_asked_to(images: dict[str, Path], tmp_path: P
         next(found)
     with pytest.raises(se.InputError, match="on_error"):
         se.extract_many([], on_error="ignore")
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [
+        ({"threads": 0}, "threads: 0 is out of range"),
+        ({"threads": -2}, "threads: -2 is out of range"),
+        ({"threads": 1.5}, "threads: 1.5 is not a whole number"),
+        ({"thresh": -1}, "thresh: -1 is out of range"),
+        ({"filter_case": "file"}, "filter_case file: there is no kernel"),
+        ({"measure_plane": 1}, "measure_plane: there is no image to measure on"),
+        ({"unit": "Jy", "wcs": "sky"}, "wcs: it is a str"),
+        ({"masks": "mask.fits"}, "masks: 'mask.fits' is one path; give a list"),
+        ({"images": "sky.fits"}, "images: 'sky.fits' is one path; give a list"),
+        ({"images": Path("sky.fits")}, "images: 'sky.fits' is one path; give a list"),
+    ],
+)
+def test_what_is_wrong_with_every_image_is_raised_once(options: dict[str, object], wrong: str) -> None:
+    """At the call, before an image is taken, of which there may be no end."""
+    with pytest.raises(se.InputError, match=re.escape(wrong)):
+        se.extract_many(**{"images": repeat(SKY), **options})
+
+
+def test_options_that_do_not_exist_are_refused_at_the_call() -> None:
+    with pytest.raises(TypeError, match="'tresh'; the nearest is 'thresh'"):
+        se.extract_many(repeat(SKY), tresh=3)
+    with pytest.raises(TypeError, match="'mask'; the nearest is 'masks'"):
+        se.extract_many(repeat(SKY), mask="mask.fits")
+
+
+def test_what_images_bring_themselves_is_no_contradiction(images: dict[str, Path]) -> None:
+    """A noise map and a mask with flags, which the options speak of."""
+    pixels, flags = fits.getdata(images["x"]).astype(float), np.zeros((90, 90), np.uint8)
+    flags[:45] = 4
+    image = NDData(pixels, mask=flags, uncertainty=StdDevUncertainty(np.full((90, 90), 9.0)))
+    [found] = se.extract_many([image], err_option="file", mask_bits=(4,))
+    assert found.to_pandas()["y"].min() > 44
 
 
 def test_masks_from_python(images: dict[str, Path]) -> None:

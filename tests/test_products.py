@@ -1,6 +1,7 @@
 """Every product that is not a map or a picture of the nine, read back by an independent reader."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -227,6 +228,13 @@ class TestSummary:
         independent = np.sqrt(np.mean([(overlap.data**2).sum() for overlap in overlaps]))
         assert depth["flux"] == pytest.approx(5 * rms * independent * factor, rel=1e-3)
         assert depth["magnitude"] == pytest.approx(25 - 2.5 * np.log10(depth["flux"]))
+
+    def test_depth_is_said(self, tmp_path: Path) -> None:
+        """With a magnitude where there is one, and as a sentence either way."""
+        for zeropoint, magnitude in (((), ""), (("--zeropoint", "25"), r", magnitude \d+\.\d\d,")):
+            said = succeed(SKY, *zeropoint, "--outputs", "report.html", folder=tmp_path)
+            flux = r"^Depth: a flux of \d+(\.\d+)? adu"
+            assert re.search(rf"(?m){flux}{magnitude} is 5 times the noise in an aperture of 5 pixels", said)
 
     def test_thresholds_of_a_map(self, tmp_path: Path) -> None:
         options = ("--err_option", "array_rms", "--filter_type", "conv")

@@ -247,8 +247,12 @@ def test_the_psf_and_the_completeness(tmp_path: Path) -> None:
 def test_one_source_and_none(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     pixels = np.random.default_rng(1).normal(10, 1, (60, 70)).astype(np.float32)
     pixels[28:33, 38:43] += 500
-    se.extract(pixels, thresh=5).write(tmp_path, "report.html")
-    assert "1 source in image :" in visible_text(parsed((tmp_path / "report.html").read_text("utf-8")))
+    mask = np.zeros(pixels.shape, bool)
+    mask[3, 4] = True
+    se.extract(pixels, mask=mask, thresh=5).write(tmp_path, "report.html")
+    said = visible_text(parsed((tmp_path / "report.html").read_text("utf-8")))
+    assert "1 source in image :" in said
+    assert " 1 pixel was masked." in said
     empty = parsed(make_page("empty", tmp_path_factory).read_text("utf-8"))
     assert "No source in blank.fits , because nothing exceeds" in visible_text(empty)
     # Without any noise there is no depth to speak of.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..errors import counted
 from .artificial_stars import SEED, Stars, StarSearch, faintest_flux
 
 # Width of a bin, in magnitudes.
@@ -80,7 +81,7 @@ class Completeness:
         """The limits, in words; fluxes are in `unit`."""
         if not len(self.curve):
             return "Artificial stars: none, because the image has no noise to be found in"
-        said = [f"Artificial stars: {self.columns['injected'].sum()}, in {self.images} images"]
+        said = [f"Artificial stars: {self.columns['injected'].sum()}, in {counted(self.images, 'image', 'images')}"]
         unit = unit and f" {unit}"
         share = "{:g} % of the point sources are found".format
         unknown = [level for level, limit in self.limits.items() if math.isnan(limit.flux)]

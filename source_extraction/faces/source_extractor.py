@@ -111,7 +111,8 @@ def _converter(option: Option) -> Callable[[str], Any]:
                     raise InputError(option.name, "no product is chosen", f"choose from {', '.join(PRODUCTS)}")
                 chosen_products(value)
         except InputError as problem:
-            raise argparse.ArgumentTypeError(f"{problem.problem}; {problem.remedy}") from problem
+            every = f", or {ALL}" if option.name == "plane" else ""
+            raise argparse.ArgumentTypeError(f"{problem.problem}; {problem.remedy}{every}") from problem
         return value
 
     return convert

@@ -12,7 +12,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ..core.image import Celestial, Image, Partner, Whence
-from ..errors import InputError
+from ..errors import InputError, counted
 from .content import failures_are_said, open_again, size_of
 from .fits_choice import choose_hdu, others_than, uses_beside, versions_of
 from .fits_pixels import Scale, lacks_shift, values_of
@@ -90,12 +90,15 @@ def _read(
     )
 
 
+def _truncated(source: str, missing: int) -> InputError:
+    lost = counted(missing, "byte of its pixels is", "bytes of its pixels are")
+    return InputError(source, f"the FITS file is truncated: {lost} missing", "fetch it again")
+
+
 def _require_whole(file: BinaryIO, hdu: HDU, source: str) -> None:
     missing = hdu.data_start + hdu.data_size - size_of(file)
     if missing > 0:
-        raise InputError(
-            source, f"the FITS file is truncated: {missing} bytes of its pixels are missing", "fetch it again"
-        )
+        raise _truncated(source, missing)
 
 
 def _stored(file: BinaryIO, hdu: HDU, shape: tuple[int, int], plane: int, source: str) -> np.ndarray:
@@ -122,9 +125,7 @@ def _fill(file: BinaryIO, room: memoryview, source: str) -> None:
         read = file.readinto(room[filled : filled + MOST_AT_ONCE])  # type: ignore[attr-defined]
         if not read:
             missing = len(room) - filled
-            raise InputError(
-                source, f"the FITS file is truncated: {missing} bytes of its pixels are missing", "fetch it again"
-            )
+            raise _truncated(source, missing)
         filled += read
 
 

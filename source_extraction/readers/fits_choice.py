@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from .fits_structure import HDU, text_of
 
 # EXTNAMEs by which observatories and programs call what goes with an image, and the options that take it.
@@ -29,7 +29,7 @@ def choose_hdu(hdus: list[HDU], source: str, wanted: str | None, plane: int | No
     images = [hdu for hdu in hdus if _is_image(hdu)]
     if not images:
         raise InputError(
-            source, f"it holds {len(hdus)} HDU(s), none of them an image", "give a FITS file with a 2-D image"
+            source, f"it holds {counted(len(hdus), 'HDU', 'HDUs')} and no image", "give a FITS file with a 2-D image"
         )
     if wanted is not None:
         return _wanted(hdus, images, source, wanted)

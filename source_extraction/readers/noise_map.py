@@ -6,7 +6,7 @@ import numpy as np
 
 from ..core.image import Image, Partner
 from ..core.sky import NoiseMap
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..settings import InMemory, Which
 from .images import read_image
 
@@ -42,8 +42,9 @@ def read_noise_map(which: Which, error_type: str, image: Image) -> NoiseMap:
     absurd = _absurd(values, invalid, NO_NOISE ** (1 / abs(POWERS[error_type])))
     if absurd is None:
         return NoiseMap(noise.source, values, invalid, noise.remarks)
+    absurd_ones = counted(int(np.count_nonzero(absurd)), "pixel", "pixels")
     remark = (
-        f"in {np.count_nonzero(absurd)} pixels the noise is {values[absurd].min():.3g} or more, and that of good ones "
+        f"in {absurd_ones} the noise is {values[absurd].min():.3g} or more, and that of good ones "
         f"{_of_good_pixels(values, invalid):.3g}: they are masked, as pixels without a noise"
     )
     values[absurd] = 1

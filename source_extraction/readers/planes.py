@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ..errors import InputError
+from ..errors import InputError, counted
 
 
 def choose_plane(planes: tuple[int, ...], plane: int | None, source: str, origin: str, size: str) -> tuple[int, ...]:
@@ -35,6 +35,6 @@ def rows_and_columns(shape: tuple[int, ...], source: str, origin: str) -> tuple[
         if len(keep) > 2 and shape[axis] == 1:
             keep.remove(axis)
     if len(keep) < 2:
-        values = f"one axis only ({shape[0]} values)" if shape else "no axes"
+        values = f"one axis only ({counted(shape[0], 'value', 'values')})" if shape else "no axes"
         raise InputError(source, f"{origin} has {values}", "give a 2-D image")
     return keep[:-2], keep[-2:]

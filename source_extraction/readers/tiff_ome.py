@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
-from ..errors import InputError
+from ..errors import InputError, counted
 
 # Planes that the metadata may claim for each page: acquisitions end early, and pages have several samples.
 PLANES_A_PAGE, PLANES_ALLOWED = 100, 10_000
@@ -81,7 +81,7 @@ def _require_few_planes(pixels: ElementTree.Element, pages: int, source: str) ->
     if min(sizes) < 1:
         raise _beyond(source, "hold a size below 1")
     if claimed > max(PLANES_ALLOWED, PLANES_A_PAGE * pages):
-        raise _beyond(source, f"claim {claimed} planes, and it has {pages} pages")
+        raise _beyond(source, f"claim {claimed} planes, and it has {counted(pages, 'page', 'pages')}")
 
 
 def _require_few_labels(along: ElementTree.Element, source: str) -> None:

@@ -91,6 +91,22 @@ def extract(
         raise _in_python(problem) from problem.__cause__
 
 
+def require_usable(threads: int, options: dict[str, Any]) -> None:
+    """Raises as `extract` does where its options can be used with no image at all."""
+    options = dict(options)
+    given = _Given.of("image", options.pop("wcs", None), options.pop("unit", None))
+    # Images may bring their own mask and noise map.
+    error = options.pop("error", None)
+    if error is None and options.get("err_option") == "file":
+        error = "error"
+    measure = options.pop("measure", None)
+    try:
+        OutputOptions(threads=threads)
+        _settings(given, "mask", error, measure, options)
+    except InputError as problem:
+        raise _in_python(problem) from problem.__cause__
+
+
 @dataclass(frozen=True)
 class _Given:
     """An image as it was given, and what came with it."""

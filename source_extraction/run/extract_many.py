@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from ..core.processes import Workers
 from ..errors import InputError
-from .extract import extract
+from .extract import extract, require_usable
+from .lines import require_several
 from .result import Result
 
 # Images that are shared out at a time, for each process: a group begins when the last one has ended.
@@ -66,13 +67,18 @@ def extract_many(
     Raises
     ------
     InputError
-        Where an option is out of its bounds, or `masks` are not as many as images; from `next`, where `on_error` is
-        "raise".
+        Where an option is out of its bounds, or contradicts another; from `next`, where `masks` are not as many as
+        images, and where an image cannot be used and `on_error` is "raise".
     TypeError
         Where there is no such option.
     """
+    require_several("images", images)
+    require_several("masks", masks)
     if on_error not in ("yield", "raise"):
         raise InputError("on_error", f"{on_error!r} is no choice", "choose from yield, raise")
+    if "mask" in options:
+        raise TypeError("there is no option 'mask'; the nearest is 'masks', that of each image")
+    require_usable(threads, options)
     return _results(_pairs(images, masks), on_error, threads, options)
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.columns import NAME_COLUMN, NOT_A_NUMBER
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..writers.staging import staged, writing_to
 from ..writers.whole import whole_text
-from .lines import TextFile, lines_of
+from .lines import TextFile, lines_of, require_several
 from .log import Log
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def join_catalogs(
     InputError
         Where a file is not a whole catalog, or would be overwritten; nothing is written then.
     """
+    require_several("catalogs", catalogs)
     given = [TextFile(Path(path), os.fspath(path)) for path in catalogs]
     return join(given, Path(output_dir), Log(quiet=True))
 
@@ -117,7 +118,7 @@ class _Catalog:
             if len(fields) != own:
                 raise InputError(
                     self.file.name,
-                    f"line {number} has {len(fields)} fields, the first has {own}",
+                    f"line {number} has {counted(len(fields), 'field', 'fields')}, the first has {own}",
                     "the file is damaged: make it again",
                 )
             yield fields

@@ -10,7 +10,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from ..errors import InputError
 
@@ -21,21 +21,38 @@ PATIENCE = 10.0
 
 
 class TextFile(NamedTuple):
-    """A file with a table, and what messages call it."""
+    """A file with a table, what messages call it, and what they say it is."""
 
     path: Path
     name: str
+    what: str = "it"
 
 
-def listed(path: Path, what: str) -> list[list[str]]:
-    """The fields, between tabs, of the lines of a text file that lists `what`; a line without any is none."""
+def require_several(name: str, given: Any) -> None:
+    """Raises InputError where one path was given for many: it would be taken apart into letters."""
+    if isinstance(given, str | bytes | os.PathLike):
+        raise InputError(name, f"{os.fspath(given)!r} is one path", f"give a list: {name}=[...]")
+
+
+def listed(path: Path, what: str, most: int | None = None) -> list[list[str]]:
+    """The fields, between tabs, of the lines of a text file that lists `what`; a line without any is none.
+
+    Raises InputError where the file cannot be read, or a line has more than `most` fields, empty ones aside.
+    """
     try:
-        lines = list(lines_of(TextFile(path, str(path))))
+        lines = list(lines_of(TextFile(path, str(path), f"the list of {what}")))
     except InputError as problem:
-        raise InputError(
-            path, f"the list of {what} cannot be read: {problem.problem}", "give a text file with one path per line"
-        ) from problem
-    return [line.split("\t") for line in lines if line.strip()]
+        raise InputError(path, problem.problem, "give a text file with one path per line") from problem
+    found = []
+    for number, line in enumerate(lines, start=1):
+        fields = line.split("\t")
+        if most is not None and any(field.strip() for field in fields[most:]):
+            raise InputError(
+                path, f"line {number} has {len(fields)} fields", f"give {most} at most, with tabs between them"
+            )
+        if line.strip():
+            found.append(fields)
+    return found
 
 
 def lines_of(file: TextFile, content: bytes | None = None) -> Iterator[str]:
@@ -55,11 +72,11 @@ def lines_of(file: TextFile, content: bytes | None = None) -> Iterator[str]:
         raise _no_table(file) from problem
     except (OSError, ValueError) as problem:
         reason = getattr(problem, "strerror", None) or problem
-        raise InputError(file.name, f"it cannot be read ({reason})", "check the path") from problem
+        raise InputError(file.name, f"{file.what} cannot be read ({reason})", "check the path") from problem
 
 
 def _no_table(file: TextFile) -> InputError:
-    return InputError(file.name, "this is not a table of text", "give files as its catalog.tsv")
+    return InputError(file.name, f"{file.what} is not a table of text", "give files as its catalog.tsv")
 
 
 def _open(path: Path) -> BinaryIO:

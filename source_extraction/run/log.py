@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 # Controls, and formats such as those that turn the direction of writing; halves of pairs, which no encoding has.
@@ -24,6 +26,13 @@ def visible(line: str) -> str:
         c.encode("unicode_escape").decode() if unicodedata.category(c) in HARMFUL and c not in HARMLESS else c
         for c in line
     )
+
+
+def in_a_sentence(folder: Path) -> str:
+    """A folder as the last word of a sentence, whose full stop is no part of its name."""
+    if folder == Path():
+        return "the current folder"
+    return f"{folder}{os.sep}" if str(folder).endswith(".") else str(folder)
 
 
 class Log:
@@ -54,10 +63,13 @@ class Log:
         if self._bar:
             self._bar.set_description_str(doing)
 
-    def tell(self, doing: str, done: str, seconds: float) -> None:
-        """Say that a step is done, and how long it took."""
-        self.seconds[doing] = round(seconds, 3)
-        self.say(f"{done} ({seconds:.2f} s)")
+    def tell(self, doing: str, done: str, seconds: float | None) -> None:
+        """Say that a step is done, and how long it took; None where it was done before."""
+        if seconds is None:
+            self.say(done)
+        else:
+            self.seconds[doing] = round(seconds, 3)
+            self.say(f"{done} ({seconds:.2f} s)")
         if self._bar:
             self._bar.update()
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from .. import __version__, core
 from ..core.columns import NAME_COLUMN, NOT_A_NUMBER
 from ..core.processes import Workers, default_number
-from ..errors import InputError, OutputError
+from ..errors import InputError, OutputError, counted
 from ..readers.images import count_planes
 from ..settings import OutputOptions, Settings, as_cell, taken_apart
 from ..writers.staging import settle, staged, staged_folder, writing_to
@@ -27,7 +27,7 @@ from ..writers.tables import write_lines
 from ..writers.whole import whole_text
 from .joining import IDENTITY, JOINED_CATALOG
 from .lines import listed
-from .log import Log, visible
+from .log import Log, in_a_sentence, visible
 from .pipeline import files_of, make_products, memory_is_said, steps_for, steps_taken
 from .products import Product, chosen_products
 from .steps import Steps
@@ -94,7 +94,7 @@ class Outcome(NamedTuple):
     """
 
     cells: dict[str, str]
-    warnings: int = 0
+    warnings: tuple[str, ...] = ()
     wrong: str = ""
     resumed: bool = False
 
@@ -105,7 +105,7 @@ def given_in(path: Path) -> list[Given]:
     Paths are relative to the folder of the list.
     """
     found = []
-    for image, *more in listed(path, "images"):
+    for image, *more in listed(path, "images", most=3):
         mask, name, *_ = (*(part.strip() for part in more), "", "")
         found.append(Given(path.parent / image, path.parent / mask if mask else None, name))
     if not found:
@@ -136,10 +136,16 @@ def run_many(
     jobs = planned(given, options, workers, all_planes=all_planes)
     log = Log(len(jobs), estimate=True)
     names = [JOINED_CATALOG, IMAGES_TABLE]
-    inputs = {path: str(path) for one in given for path in (one.image, one.mask) if path is not None}
-    inputs |= {path: str(path) for path in lists}
-    with closing(log), staged(output.output_dir, names, inputs) as stage:
-        batch = _Batch(jobs, options, output, stage, workers, log, sentence, resume=resume)
+    # The joined catalog is made of the catalogs.
+    chosen = chosen_products({*(output.outputs or chosen_names()), CATALOG})
+    folders = [job.folder for job in jobs if (output.output_dir / job.folder).is_dir()]
+    for folder in folders:
+        settle(output.output_dir / folder)
+    # No product of an image takes the place of what another one is made of.
+    others = (f"{folder}/{name}" for folder in folders for name in (*(product.name for product in chosen), RECORD))
+    inputs = _inputs(given, options, lists)
+    with closing(log), staged(output.output_dir, names, inputs, others) as stage:
+        batch = _Batch(jobs, options, output.output_dir, chosen, stage, workers, log, sentence, resume=resume)
         with writing_to(output.output_dir):
             with closing(batch.rows()) as rows:
                 write_lines(stage / IMAGES_TABLE, rows)
@@ -147,10 +153,17 @@ def run_many(
     _warn_of_names(jobs, log)
     log.say(
         f"Images: {len(jobs)}, of which {batch.number_failed} could not be used; sources: {batch.sources}. "
-        f"{IMAGES_TABLE} and {JOINED_CATALOG} are in {output.output_dir}."
+        f"{IMAGES_TABLE} and {JOINED_CATALOG} are in {in_a_sentence(output.output_dir)}."
     )
     log.finish()
     return batch.number_failed
+
+
+def _inputs(given: Sequence[Given], options: dict[str, Any], lists: Sequence[Path]) -> dict[Path, str]:
+    """The files that the whole run reads, and what messages call them."""
+    paths = [path for one in given for path in (one.image, one.mask) if path is not None]
+    paths += [path for path in options.values() if isinstance(path, Path)]
+    return {taken_apart(path)[0]: str(path) for path in (*paths, *lists)}
 
 
 def planned(given: Sequence[Given], options: dict[str, Any], workers: Workers, *, all_planes: bool) -> list[Job]:
@@ -208,11 +221,12 @@ def _number_of_planes(given: Given, hdu: str | None) -> int:
 
 
 def _warn_of_names(jobs: list[Job], log: Log) -> None:
-    counted = Counter((job.given.name or job.given.image.name, job.plane) for job in jobs)
-    twice = [name for (name, _), number in counted.items() if number > 1]
+    numbers = Counter((job.given.name or job.given.image.name, job.plane) for job in jobs)
+    twice = [name for (name, _), number in numbers.items() if number > 1]
     if twice:
         log.warn(
-            f"{len(twice)} names are those of several images, as {twice[0]}: image and label do not tell them apart"
+            f"{counted(len(twice), 'name is that', 'names are those')} of several images, as {twice[0]}: "
+            "image and label do not tell them apart"
         )
 
 
@@ -223,7 +237,8 @@ class _Batch:
         self,
         jobs: list[Job],
         options: dict[str, Any],
-        output: OutputOptions,
+        output_dir: Path,
+        chosen: list[Product],
         stage: Path,
         workers: Workers,
         log: Log,
@@ -233,9 +248,7 @@ class _Batch:
     ) -> None:
         self._jobs, self._options, self._stage, self._workers = jobs, options, stage, workers
         self._log, self._sentence, self._resume = log, sentence, resume
-        self._folder = output.output_dir
-        # The joined catalog is made of the catalogs.
-        self._chosen = chosen_products({*(output.outputs or chosen_names()), CATALOG})
+        self._folder, self._chosen = output_dir, chosen
         tables = Product(IMAGES_TABLE, "", STEPS_OF_THE_TABLES, "tables", lambda *_: None)
         self._shown = [*self._chosen, tables]
         # Of every image whether it failed; the headers of the catalogs, hardly ever more than one or two.
@@ -335,7 +348,7 @@ class _Batch:
                     make_products(folder, self._chosen, steps)
                     cells["seconds"] = f"{time.perf_counter() - started:.3f}"
                     _write_record(folder / RECORD, record, names[:-1], cells, log.warnings)
-            return Outcome(cells, len(log.warnings))
+            return Outcome(cells, tuple(log.warnings))
         except OutputError:
             raise
         except Exception as problem:
@@ -364,7 +377,8 @@ class _Batch:
             there = products <= set(found["products"]) and all((place / name).is_file() for name in products)
             cells = {name: str(found["table"][name]) for name in COLUMNS}
             int(cells["sources"])
-            return Outcome(cells, len(found["warnings"]), resumed=True) if same and there else None
+            warnings = tuple(str(warning) for warning in found["warnings"])
+            return Outcome(cells, warnings, resumed=True) if same and there else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -373,11 +387,13 @@ class _Batch:
             return catalog.readline().rstrip("\n")
 
     def _say(self, job: Job, outcome: Outcome) -> None:
-        warned = f", {outcome.warnings} warnings in its {RECORD}" if outcome.warnings else ""
         done = " (done before)" if outcome.resumed else ""
         plane = f", plane {job.plane}" if job.given.name and job.planes > 1 else ""
-        line = f"{job.given.name or job.folder}{plane}: {outcome.cells['sources']} sources{warned}{done}"
-        self._log.tell("Searching the images", line, float(outcome.cells["seconds"]))
+        image = f"{job.given.name or job.folder}{plane}"
+        line = f"{image}: {counted(int(outcome.cells['sources']), 'source', 'sources')}{done}"
+        self._log.tell("Searching the images", line, None if outcome.resumed else float(outcome.cells["seconds"]))
+        for warning in outcome.warnings:
+            self._log.say(f"Warning: {image}: {warning}")
 
 
 def chosen_names() -> list[str]:
@@ -388,10 +404,11 @@ def chosen_names() -> list[str]:
 def _record_of(settings: Settings) -> dict[str, Any]:
     """What the products of an image are made of and with: the same gives the same."""
     files = {}
-    for path in files_of(settings):
-        status = path.stat() if path.exists() else None
-        files[os.path.abspath(path)] = None if status is None else [status.st_size, status.st_mtime_ns]
-    return {"version": __version__, "image": settings.title, "options": settings.parameters(), "files": files}
+    for role, path in vars(settings.files).items():
+        if isinstance(path, Path):
+            status = path.stat() if path.exists() else None
+            files[role] = [os.path.abspath(path), *((status.st_size, status.st_mtime_ns) if status else ())]
+    return {"version": __version__, "image": settings.title, "options": settings.everything(), "files": files}
 
 
 def _write_record(

@@ -9,10 +9,10 @@ from importlib import import_module
 from pathlib import Path
 
 from ..core.processes import Workers, default_number
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..settings import OutputOptions, Settings, as_options
 from ..writers.staging import staged, writing_to
-from .log import Log
+from .log import Log, in_a_sentence
 from .products import Product, chosen_products
 from .steps import Steps
 
@@ -74,7 +74,7 @@ def run(settings: Settings, output: OutputOptions) -> None:
                 steps.release_pixels()
             with writing_to(output.output_dir):
                 make_products(folder, chosen, steps)
-    log.say(f"{len(chosen)} file{'s' if len(chosen) != 1 else ''} in {output.output_dir}.")
+    log.say(f"{counted(len(chosen), 'file', 'files')} in {in_a_sentence(output.output_dir)}.")
     log.finish()
 
 

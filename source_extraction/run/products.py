@@ -269,9 +269,9 @@ def _report_html(path: Path, steps: Steps) -> None:
 
 def _tell_of_the_depth(steps: Steps) -> None:
     depth, unit = steps.depth, steps.measured_image.unit
-    magnitude = "" if depth.magnitude is None else f", magnitude {depth.magnitude:.2f}"
+    magnitude = "" if depth.magnitude is None else f", magnitude {depth.magnitude:.2f},"
     steps.log.say(
-        f"Depth: a flux of {depth.flux:.4g}{unit and ' '}{unit}{magnitude}, is {depth.sigma} times the noise in an "
+        f"Depth: a flux of {depth.flux:.4g}{unit and ' '}{unit}{magnitude} is {depth.sigma} times the noise in an "
         f"aperture of {depth.aperture_diameter:g} pixels in diameter"
     )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..core.image import Image
+from ..errors import counted
 from ..settings import DetectionOptions, as_number, as_options
 from .inputs import Inputs
 
@@ -71,9 +72,10 @@ class Search(Inputs):
             said.append(f"Sources: {len(found)}{nothing}")
         if found.not_deblended:
             labels = ", ".join(map(str, found.not_deblended[:10]))
+            too_large = counted(len(found.not_deblended), "source is", "sources are")
             self.log.warn(
-                f"{len(found.not_deblended)} source(s) are too large to be deblended and stay whole (label {labels}); "
-                "a higher threshold or a smaller background mesh makes them smaller"
+                f"{too_large} too large to be deblended, and kept whole (label {labels}); a higher threshold or a "
+                "smaller background mesh makes such sources smaller"
             )
         return found
 
@@ -101,8 +103,9 @@ class Search(Inputs):
                         "where the mesh follows sources a larger one (--bw, --bh) avoids it"
                     )
                 self.log.warn(
-                    f"{number} source(s) lie where the background RMS map fell to zero or near it and was raised to "
-                    f"{RMS_FLOOR:g} of the global RMS, so that their errors are too small; {cause}"
+                    f"{counted(number, 'source lies', 'sources lie')} where the background RMS map fell to zero or "
+                    f"near it and was raised to {RMS_FLOOR:g} of the global RMS, so that the errors are too small; "
+                    f"{cause}"
                 )
         return numbers
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import counted
 from .stars import Stars
 
 
@@ -37,8 +38,7 @@ class Steps(Stars):
     @property
     def title(self) -> str:
         """What stands above pictures of the sources."""
-        number = len(self.detections)
-        return f"{number} source{'' if number == 1 else 's'} in {self.settings.title}"
+        return f"{counted(len(self.detections), 'source', 'sources')} in {self.settings.title}"
 
     @property
     def draws_outlines(self) -> bool:

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 
 from ..errors import InputError, OutputError
@@ -31,13 +32,15 @@ ATTEMPTS = 100
 
 
 @contextmanager
-def staged(output_dir: Path, names: Sequence[str], inputs: Mapping[Path, str]) -> Iterator[Path]:
+def staged(
+    output_dir: Path, names: Sequence[str], inputs: Mapping[Path, str], others: Iterable[str] = ()
+) -> Iterator[Path]:
     """A folder to write the products of these names to; they move to `output_dir` when the block ends well.
 
     After a failure everything is as before: products of an earlier run stay, and neither a product nor a folder that
     was made for it is left. Raises InputError where the folder cannot be written, and where a product would take the
-    place of one of the `inputs`, of which messages speak by the names given; what is written in the block is wrapped
-    in `writing_to`.
+    place of one of the `inputs`, of which messages speak by the names given; so would the `others`, which are written
+    into folders of `output_dir` in the block. What is written in the block is wrapped in `writing_to`.
     """
     made: list[Path] = []
     stage = None
@@ -45,7 +48,7 @@ def staged(output_dir: Path, names: Sequence[str], inputs: Mapping[Path, str]) -
         with writing_to(output_dir), undisturbed():
             stage = _make_stage(output_dir, made)
         # Not before: what a killed run had moved is in its place again.
-        _refuse_to_overwrite(output_dir, names, inputs)
+        _refuse_to_overwrite(output_dir, chain(names, others), inputs)
         yield stage.path
         with writing_to(output_dir), undisturbed(), alone_in(output_dir):
             _clear_remains(output_dir)
@@ -198,17 +201,20 @@ def _locked_stages(output_dir: Path) -> list[Path]:
 
 def _refuse_to_overwrite(output_dir: Path, names: Iterable[str], inputs: Mapping[Path, str]) -> None:
     """Raises InputError where a product would take the place of an input, by whatever name or link it was given."""
-    places = {}
+    called_by: dict[tuple[int, int], str] = {}
+    for path, called in inputs.items():
+        with suppress(OSError, ValueError):
+            status = os.stat(path)
+            called_by[status.st_dev, status.st_ino] = called
     for name in names:
         with suppress(OSError):
-            status = (output_dir / name).stat()
-            places[status.st_dev, status.st_ino] = output_dir / name
-    for path, called in inputs.items() if places else ():
-        with suppress(OSError):
-            status = path.stat()
-            if place := places.get((status.st_dev, status.st_ino)):
+            place = output_dir / name
+            status = os.stat(place)
+            if (identity := (status.st_dev, status.st_ino)) in called_by:
                 raise InputError(
-                    called, f"the product {place} would overwrite it", "choose another --output_dir, or leave it out"
+                    called_by[identity],
+                    f"the product {place} would overwrite it",
+                    "choose another --output_dir, or leave it out",
                 )
 
 
