@@ -82,7 +82,7 @@ def test_blend_that_fills_the_image(tmp_path: Path) -> None:
         pixels[y : y + 17, x : x + 17] += star
     said = extract(tmp_path, pixels, "--err_option", "none", "--thresh", "1e-3", "--bw", str(side), "--bh", str(side))
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 < 3e9
-    label = int(re.search(r"Warning: 1 source\(s\) are too large .* stay whole \(label (\d+)\)", said)[1])
+    label = int(re.search(r"Warning: 1 source is too large .* kept whole \(label (\d+)\)", said)[1])
     catalog = read_catalog(tmp_path).set_index("label")
     assert catalog.loc[label, "npix"] > 1_500_000
     assert (catalog["flag"] & 1).sum() > 100
