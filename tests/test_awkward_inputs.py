@@ -454,7 +454,7 @@ RANGES = {
     "clean_param": (("0", "-1", "nan", "inf"), "a finite number above 0"),
     "maskthresh": (("nan", "inf"), "a finite number"),
     "fthresh": (("nan", "-inf"), "a finite number"),
-    "plane": (("-1", "x"), f"{INT} from 0 to 2147483647"),
+    "plane": (("-1", "x"), f"{INT} from 0 to 2147483647, or all"),
 }
 OUT_OF_RANGE = [(option, value) for option, (values, _) in RANGES.items() for value in values]
 

@@ -483,7 +483,8 @@ def test_the_next_run_clears_away_what_a_killed_one_left(tmp_path: Path) -> None
 
 
 def test_a_run_at_work_keeps_its_folder(tmp_path: Path) -> None:
-    run = start(tmp_path, "--outputs", "points.tsv")
+    # A picture takes long enough to be stopped before it is there.
+    run = start(tmp_path, "--outputs", "sources.png")
     time.sleep(0.1)  # the folder was not locked yet, maybe
     run.send_signal(signal.SIGSTOP)
     another = run_tool(SKY, "--outputs", "catalog.tsv", folder=tmp_path)
@@ -492,7 +493,7 @@ def test_a_run_at_work_keeps_its_folder(tmp_path: Path) -> None:
     run.send_signal(signal.SIGCONT)
     _, wrong = run.communicate(timeout=60)
     assert (run.returncode, wrong) == (0, "")
-    assert sorted(os.listdir(tmp_path)) == ["catalog.tsv", "points.tsv"]
+    assert sorted(os.listdir(tmp_path)) == ["catalog.tsv", "sources.png"]
 
 
 LEAVE_A_CHILD = """

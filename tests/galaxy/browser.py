@@ -132,6 +132,25 @@ class Visitor:
         self.page.wait_for_function("image => image.complete && image.naturalWidth", arg=picture.element_handle())
         return picture
 
+    def run_workflow(self, workflow: dict, image: int, threshold: float) -> str:
+        """Run a workflow on a dataset of the history, and wait until all of it is made; the id of the invocation."""
+        history = self._history()["id"]
+        contents = self.page.request.get(f"/api/histories/{history}/contents").json()
+        chosen = next(dataset["id"] for dataset in contents if dataset["hid"] == image)
+        post = self.page.request.post
+        made = post("/api/workflows", data={"workflow": workflow}, fail_on_status_code=True).json()["id"]
+        given = {"Image": {"src": "hda", "id": chosen}, "Detection threshold": threshold}
+        asked = {"history_id": history, "inputs": given, "inputs_by": "name"}
+        invocation = post(f"/api/workflows/{made}/invocations", data=asked, fail_on_status_code=True).json()["id"]
+
+        def states() -> list[str]:
+            jobs = self.page.request.get(f"/api/jobs?invocation_id={invocation}", max_retries=3).json()
+            return sorted(job["state"] for job in jobs)
+
+        wait_until(lambda: states() and set(states()) <= {"ok", "error"}, "end of a workflow", states)
+        assert set(states()) == {"ok"}
+        return str(invocation)
+
     def expand(self, number: int) -> "Locator":
         """Show what the history knows of a dataset."""
         self.dataset(number).locator(".content-title").first.click()

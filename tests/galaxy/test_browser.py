@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from run import DEBIAN_PACKAGES
-from tests.conftest import TEST_DATA
+from tests.conftest import REPOSITORY, TEST_DATA
 from tests.galaxy.browser import CHROMIUM, Visitor, visiting
 from tests.galaxy.conftest import Galaxy
 
@@ -152,3 +153,18 @@ def test_a_run_that_fails_says_why(visitor: Visitor, screenshots: Path) -> None:
     sentence = "the mask has 90 x 100 pixels, the image sky.fits 480 x 360; give a mask of the image's shape"
     assert f"error: mask/small_mask.fits: {sentence}" in said
     assert "Traceback" not in said
+
+
+def test_the_report_of_a_workflow_says_the_advice(visitor: Visitor, screenshots: Path) -> None:
+    """And the numbers, beside the picture; at a threshold at which noise is catalogued."""
+    workflow = yaml.safe_load((REPOSITORY / "workflows" / "one_image.gxwf.yml").read_text())
+    invocation = visitor.run_workflow(workflow, image=1, threshold=0.6)
+    visitor.page.goto(f"/workflows/invocations/{invocation}/report")
+    numbers = visitor.page.locator("pre, .embedded-dataset, .galaxy-embedded", has_text='"advice"').first
+    numbers.wait_for()
+    picture = visitor.page.locator("img[src*='display']").first
+    picture.wait_for()
+    visitor.page.screenshot(path=screenshots / "report.png", full_page=True)
+    said = visitor.page.locator("#center").inner_text()
+    assert '"id": "noise_in_catalog"' in said
+    assert '"thresh"' in said
