@@ -148,7 +148,10 @@ class Visitor:
             return sorted(job["state"] for job in jobs)
 
         wait_until(lambda: states() and set(states()) <= {"ok", "error"}, "end of a workflow", states)
-        assert set(states()) == {"ok"}
+        jobs = self.page.request.get(f"/api/jobs?invocation_id={invocation}", max_retries=3).json()
+        for job in jobs:
+            full = self.page.request.get(f"/api/jobs/{job['id']}?full=true", max_retries=3).json()
+            assert full["state"] == "ok", (full["tool_id"], full["tool_stdout"], full["tool_stderr"])
         return str(invocation)
 
     def expand(self, number: int) -> "Locator":
