@@ -18,6 +18,13 @@ MOST_OF_RESAMPLING = 3
 SOURCES_AT_A_TIME = 2000
 
 
+def that_was_asked_for(catalog: Catalog | None) -> Catalog:
+    """A catalog whose values the processes have sent back, as they were told to."""
+    if catalog is None:
+        raise RuntimeError("the values of the catalog were not asked for")
+    return catalog
+
+
 class Apertures(Search):
     """The steps from sources to what is measured of them without a point spread function."""
 
@@ -67,10 +74,7 @@ class Apertures(Search):
 
     @property
     def _catalog_of_apertures(self) -> Catalog:
-        catalog, _ = self._in_apertures
-        if catalog is None:
-            raise RuntimeError("the values of the catalog were not asked for")
-        return catalog
+        return that_was_asked_for(self._in_apertures[0])
 
     @cached_property
     def _in_apertures(self) -> tuple[Catalog | None, list[str] | None]:

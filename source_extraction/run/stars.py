@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..core.windows import Map
-from .apertures import SOURCES_AT_A_TIME, Apertures
+from .apertures import SOURCES_AT_A_TIME, Apertures, that_was_asked_for
 
 if TYPE_CHECKING:
     from ..core.catalog import Catalog
@@ -27,10 +27,7 @@ class Stars(Apertures):
     @property
     def catalog(self) -> Catalog:
         """The catalog: what was measured of every source."""
-        catalog, _ = self.measured
-        if catalog is None:
-            raise RuntimeError("the values of the catalog were not asked for")
-        return catalog
+        return that_was_asked_for(self.measured[0])
 
     @cached_property
     def text(self) -> list[str]:
