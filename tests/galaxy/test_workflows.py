@@ -11,7 +11,7 @@ from tests.test_workflow_files import WORKFLOWS
 
 # This asks the Tool Shed, which a test must not depend on.
 OFFLINE = "tool_ids"
-# Its tools come from the Tool Shed; tests/test_imaging_inputs.py holds what they are given.
+# Its tools come from the Tool Shed; tests/test_imaging_tools.py goes through its steps with scikit-image.
 NOT_RUN = {"voronoi.gxwf.yml"}
 RUN = [workflow for workflow in WORKFLOWS if workflow.name not in NOT_RUN]
 # As planemo calls them.
