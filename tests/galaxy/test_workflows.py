@@ -1,13 +1,20 @@
 """The workflows: linted, and each of their tests run on the server where their tools are there."""
 
+import json
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 from bioblend.galaxy import GalaxyInstance
 
+from tests.conftest import REPOSITORY
 from tests.galaxy.conftest import Galaxy, run_planemo
+from tests.galaxy.forms import expanded
 from tests.test_workflow_files import WORKFLOWS
+
+TRAINING = REPOSITORY / "training" / "astronomy-source-extractor"
 
 # This asks the Tool Shed, which a test must not depend on.
 OFFLINE = "tool_ids"
@@ -40,6 +47,35 @@ def test_runs_as_it_is(server: GalaxyInstance, workflow: Path) -> None:
     form = server.make_get_request(f"{server.url}/workflows/{imported}/download", params=choice).json()
     assert form["has_upgrade_messages"] is False
     assert form["step_version_changes"] == []
+
+
+def test_the_workflow_of_the_training(galaxy_environment: Path) -> None:
+    """It is the one of workflows/ in the form that the Training Network takes."""
+    check = [galaxy_environment / "bin" / "python", TRAINING / "make_workflow.py", "--check"]
+    run = subprocess.run(check, check=False, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_the_workflow_of_the_training_is_taken(server: GalaxyInstance) -> None:
+    """With the tool's identifier on this server, where it does not come from the Tool Shed."""
+    text = (TRAINING / "workflows" / "sort_sources.ga").read_text()
+    imported = server.workflows.import_workflow_dict(
+        json.loads(re.sub(r"toolshed[^\"]*/source_extractor/[^/\"]*", "source_extractor", text))
+    )
+    steps = server.workflows.show_workflow(imported["id"])["steps"].values()
+    tools = [step["tool_id"] for step in steps if step["type"] == "tool"]
+    assert sorted(tools) == ["Filter1"] * 3 + ["source_extractor"] * 2
+    form = server.make_get_request(f"{server.url}/workflows/{imported['id']}/download", params={"style": "run"}).json()
+    assert form["has_upgrade_messages"] is False
+
+
+@pytest.mark.parametrize(("format", "viewer"), [("fits", "aladin"), ("tiff", "tiffviewer")])
+def test_viewers_of_galaxy(server: GalaxyInstance, format: str, viewer: str) -> None:
+    """What Galaxy opens our maps and label maps with, as the help and the tutorial say."""
+    mappings = server.make_get_request(f"{server.url}/datatypes/{format}/visualizations").json()
+    assert [mapping["visualization"] for mapping in mappings] == [viewer]
+    form = expanded("source_extractor.xml")
+    assert form.findall(f"outputs/data[@format='{format}']")
 
 
 @pytest.fixture(scope="module")
