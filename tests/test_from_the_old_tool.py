@@ -8,13 +8,12 @@ import re
 from xml.etree import ElementTree
 
 import numpy as np
-import pytest
 import sep
-from astropy.io import fits
 
 from source_extraction import extract
 from source_extraction.run.products import DEFAULT_PRODUCTS
 from source_extraction.settings import OPTIONS
+from tests.advised_skies import crowded
 from tests.conftest import REPOSITORY, TEST_DATA
 from tests.test_workflow_files import FORM, OUTPUTS
 
@@ -109,10 +108,9 @@ def test_every_output_has_its_successor() -> None:
             assert OUTPUTS[output] == other_file
 
 
-@pytest.fixture(scope="module")
-def old() -> tuple[np.ndarray, np.ndarray]:
+def old(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sources and segmentation map by the calls of SEP that the old tool made with its defaults, in float64."""
-    pixels = fits.getdata(TEST_DATA / "sky.fits").astype(float)
+    pixels = pixels.astype(float)
     background = sep.Background(pixels, maskthresh=0.0, bw=64, bh=64, fw=3, fh=3, fthresh=0.0)
     return sep.extract(
         pixels - background,
@@ -129,14 +127,25 @@ def old() -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def test_the_same_sources_and_numbers(old: tuple[np.ndarray, np.ndarray]) -> None:
-    sources, labels = old
+def test_the_same_sources_and_numbers(sky: np.ndarray) -> None:
+    sources, labels = old(sky)
     result = extract(TEST_DATA / "sky.fits")
     table = result.to_pandas()
     assert names(section("Columns").split("\n\n")[1]) == list(sources.dtype.names)
     np.testing.assert_array_equal(result.segmentation, labels)
     for name in sources.dtype.names:
         np.testing.assert_allclose(table[name], sources[name], rtol=1e-6, err_msg=name)
+
+
+def test_pixels_of_blends_depended_on_the_unit() -> None:
+    """The old tool dealt some of them to another neighbour where the same image had smaller numbers."""
+    pixels = crowded().pixels
+    sources, labels = old(pixels)
+    in_thousands, other_labels = old(pixels / 1000)
+    assert len(in_thousands) == len(sources)
+    assert 0 < (other_labels != labels).sum() < 0.002 * labels.size
+    for unit in (1, 1000):
+        np.testing.assert_array_equal(extract((pixels / unit).astype(np.float32)).segmentation, labels)
 
 
 def test_new_columns_are_there() -> None:

@@ -127,7 +127,17 @@ def test_the_artefacts_are_what_was_put_in(tutorial: ModuleType, done: object) -
     assert max(nearest) < 1
 
 
-def test_a_stack_and_colours_are_refused_without_a_plane(done: object) -> None:
+def test_the_filters_of_the_workflow(tutorial: ModuleType, done: object) -> None:
+    """Galaxy's tool takes as many rows of the shipped sky as the same conditions in pandas."""
+    kinds = tutorial.sort(done.first)
+    (test,) = yaml.safe_load((REPOSITORY / "workflows" / "sort_sources.gxwf-tests.yml").read_text())
+    for output, kind in {"Stars": "star", "Galaxies": "galaxy", "Artefacts": "artefact"}.items():
+        (lines,) = test["outputs"][output]["asserts"]
+        assert lines["has_n_lines"]["n"] == 1 + (kinds == kind).sum()
+    assert f"{(kinds == 'faint').sum()} sources are too faint" in test["doc"]
+
+
+def test_colours_are_refused_without_a_plane(done: object) -> None:
     import source_extraction as se
 
     with pytest.raises(se.InputError, match=r"holds 3 planes .*; choose one with plane K"):

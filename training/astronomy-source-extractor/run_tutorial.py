@@ -34,6 +34,7 @@ from source_extraction import Result, extract, extract_many  # noqa: E402
 NUMBER = re.compile(r"(-?[0-9][0-9,.]*[0-9]|[0-9])<!-- ([a-z0-9_.]+) -->")
 SEED = 20
 SAME_SOURCE = 2.5  # pixels, an arcsecond on the simulated sky
+HOT_PIXELS, TRACKS = 12, 6
 
 # The choices of the text.
 LOW = {"thresh": 0.9, "minarea": 2}
@@ -80,9 +81,6 @@ def write_datasets(folder: Path) -> None:
     tifffile.imwrite(folder / "bands.tiff", bands(pixels), photometric="rgb", planarconfig="separate")
     reference(WCS(header), pixels.shape).to_csv(folder / "reference.tsv", sep="\t", index=False, float_format="%.7f")
     tifffile.imwrite(folder / "nuclei.tiff", nuclei()[0], photometric="minisblack", compression="deflate")
-
-
-HOT_PIXELS, TRACKS = 12, 6
 
 
 def add_artefacts(pixels: np.ndarray) -> np.ndarray:

@@ -75,7 +75,7 @@ def thresholds(done: Run) -> Figure:
 
 
 def second_run(done: Run) -> Figure:
-    figure, panels = side_by_side(2, 3.55)
+    figure, panels = side_by_side(2, 3.66)
     for axes, result, title in zip(panels, (done.first, done.second), ("First run", "Second run"), strict=True):
         plot(axes, result, f"{title}: {len(result)} sources")
     mask = fits.getdata(done.folder / "bright_mask.fits").astype(bool)
