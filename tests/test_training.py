@@ -55,9 +55,6 @@ SNIPPETS = {
 MOST_BYTES = 1_000_000
 
 
-# ---- the numbers
-
-
 @pytest.fixture(scope="module")
 def tutorial() -> Iterator[ModuleType]:
     """The script that does what the tutorial does."""
@@ -142,9 +139,6 @@ def test_colours_are_refused_without_a_plane(done: object) -> None:
 
     with pytest.raises(se.InputError, match=r"holds 3 planes .*; choose one with plane K"):
         se.extract(done.folder / "bands.tiff")
-
-
-# ---- the form
 
 
 def test_front_matter() -> None:
