@@ -66,11 +66,10 @@ def variances_of_windows(
         stamps, others, corner = _stamps(pixels, segmentation, labels[some], at[:, some], half)
         noises = _noises(noise_of, corner, stamps.shape[1:])
         noises[others] = 0
-        windows = [
-            _weights(side, middle, sigma[some]).astype(np.float64)
+        rows, columns = windows = [
+            _weights(np.arange(side, dtype=np.float32), middle, _falls(sigma[some])).astype(np.float64)
             for side, middle in zip(stamps.shape[1:], (at[:, some] - corner)[::-1], strict=True)
         ]
-        rows, columns = windows
         light = (rows[:, :1] @ stamps @ columns[:, :1].transpose(0, 2, 1))[:, 0, 0]
         rows, columns = (window**2 for window in windows)
         of_kinds = [noises.astype(np.float64) ** 2]
@@ -130,37 +129,61 @@ def _search(
     stamps: np.ndarray, start: np.ndarray, sigma: np.ndarray, steps: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Step until sources stay or have left the middle of their stamps: where they are then, steps, which still move."""
-    at, active, moving = start.copy(), np.arange(len(sigma)), np.zeros(len(sigma), dtype=bool)
-    while len(active):
-        there = stamps if len(active) == len(stamps) else stamps[active]
-        step = 2 * _centres(there, at[:, active], sigma[active])
-        at[:, active] += step
-        steps[active] += 1
-        moving[active] = (np.hypot(*step) >= 2 * LEAST_STEP) & (steps[active] < MOST_STEPS)
-        active = active[moving[active] & (np.abs(at - start).max(axis=0)[active] <= DRIFT)]
+    at, steps, moving = start.copy(), steps.copy(), np.zeros(len(sigma), dtype=bool)
+    # Of those that are still at it.
+    active, place, number, falls = np.arange(len(sigma)), start, steps, _falls(sigma)
+    sides = _sides(stamps)
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        while len(active):
+            step = 2 * _centres(stamps, sides, place, falls)
+            place, number = place + step, number + 1
+            moves = (np.hypot(*step) >= 2 * LEAST_STEP) & (number < MOST_STEPS)
+            go_on = moves & (np.abs(place - start) <= DRIFT).all(axis=0)
+            if not go_on.all():
+                at[:, active], steps[active], moving[active] = place, number, moves
+                active, stamps, falls, number = active[go_on], stamps[go_on], falls[go_on], number[go_on]
+                place, start = place[:, go_on], start[:, go_on]
     return at, steps, moving
 
 
-def _centres(stamps: np.ndarray, at: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+def _centres(stamps: np.ndarray, sides: list[np.ndarray], at: np.ndarray, falls: np.ndarray) -> np.ndarray:
     """How far the light in each window lies from its middle, along x and y (2, n); NaN where there is none."""
-    number, height, width = stamps.shape
-    if height == width:
-        both = _weights(width, at[::-1].ravel(), np.concatenate((sigma, sigma)))
-        rows, columns = both[:number], both[number:]
+    if len(sides) == 1:
+        rows, columns = _weights(sides[0], at[::-1], falls)
     else:
-        rows, columns = (_weights(side, middle, sigma) for side, middle in zip((height, width), at[::-1], strict=True))
+        rows, columns = (_weights(side, middle, falls) for side, middle in zip(sides, at[::-1], strict=True))
     # The Gaussian is a product, and so are its moments: (n, order along y, order along x).
-    moments = rows @ stamps @ columns.transpose(0, 2, 1)
-    light = np.where(moments[:, 0, 0] > 0, moments[:, 0, 0], np.nan)
-    with np.errstate(over="ignore"):
-        centres = np.array((moments[:, 0, 1], moments[:, 1, 0])) / light
-    return np.where(np.isfinite(centres), centres, np.nan)
+    moments = rows @ stamps @ columns.swapaxes(1, 2)
+    light = moments[:, 0, 0]
+    centres = np.array((moments[:, 0, 1], moments[:, 1, 0]))
+    centres /= light
+    centres[:, ~(light > 0)] = np.nan
+    centres[~np.isfinite(centres)] = np.nan
+    return centres
 
 
-def _weights(side: int, middle: np.ndarray, sigma: np.ndarray) -> np.ndarray:
-    """The windows along one axis, and the same times the distance from their middle: (n, 2, side)."""
-    distance = np.arange(side, dtype=np.float32) - middle.astype(np.float32)[:, None]
-    weights = np.empty((len(middle), 2, side), dtype=np.float32)
-    np.exp(distance**2 * (-0.5 / sigma**2).astype(np.float32)[:, None], out=weights[:, 0])
-    np.multiply(weights[:, 0], distance, out=weights[:, 1])
+def _sides(stamps: np.ndarray) -> list[np.ndarray]:
+    """The places of the pixels along the rows and columns of stamps, float32; once where they are square."""
+    height, width = stamps.shape[1:]
+    return [np.arange(side, dtype=np.float32) for side in ((height,) if height == width else (height, width))]
+
+
+def _falls(sigma: np.ndarray) -> np.ndarray:
+    """What the logarithm of a window is, over the square of the distance."""
+    falls: np.ndarray = (-0.5 / sigma**2).astype(np.float32)
+    return falls
+
+
+def _weights(side: np.ndarray, middle: np.ndarray, falls: np.ndarray) -> np.ndarray:
+    """The windows along one axis or two, and the same times the distance from their middle: (..., n, 2, side).
+
+    Their `middle` is (..., n).
+    """
+    distance = side - middle.astype(np.float32)[..., np.newaxis]
+    weights = np.empty((*middle.shape, 2, len(side)), dtype=np.float32)
+    window = weights[..., 0, :]
+    np.square(distance, out=window)
+    window *= falls[:, np.newaxis]
+    np.exp(window, out=window)
+    np.multiply(window, distance, out=weights[..., 1, :])
     return weights
