@@ -181,7 +181,8 @@ def _footprints(
     for start in range(whole.top, whole.bottom, ROWS_AT_A_TIME):
         window = whole._replace(top=start, bottom=min(start + ROWS_AT_A_TIME, whole.bottom))
         block = window.of(segmentation)
-        rows, place = np.nonzero((block >= labels[0]) & (block <= labels[-1]))
+        # One axis, which takes a tenth of the time of two.
+        rows, place = np.divmod(np.flatnonzero((block >= labels[0]) & (block <= labels[-1])), block.shape[1])
         number = block[rows, place] - labels[0]
         own = rows, place
 

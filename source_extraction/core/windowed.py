@@ -65,9 +65,9 @@ def variances_of_windows(
     """
     variances = np.zeros((2, 2, len(sigma)))
     for some, half in _groups(np.arange(len(sigma)), np.searchsorted(HALF_SIDES, RADIUS * sigma + DRIFT)):
-        stamps, others, corner = _stamps(pixels, segmentation, labels[some], at[:, some], half)
+        stamps, own, corner = _stamps(pixels, segmentation, labels[some], at[:, some], half)
         noises = _noises(noise_of, corner, stamps.shape[1:])
-        noises[others] = 0
+        noises *= own
         rows, columns = windows = [
             _weights(np.arange(side, dtype=np.float32), middle, _falls(sigma[some])).astype(np.float64)
             for side, middle in zip(stamps.shape[1:], (at[:, some] - corner)[::-1], strict=True)
@@ -111,7 +111,7 @@ def _together(groups: Iterable[tuple[np.ndarray, int]]) -> Iterator[list[tuple[n
 def _stamps(
     pixels: np.ndarray, segmentation: np.ndarray, labels: np.ndarray, at: np.ndarray, half: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The pixels around sources, neighbours' zero, and which are those (n, rows, columns both).
+    """The pixels around sources, neighbours' zero, and which are not those (n, rows, columns both).
 
     And column and row of each stamp's first pixel (2, n). A stamp that would reach over the edge of the image lies at
     it instead.
@@ -122,10 +122,10 @@ def _stamps(
         for middle, whole, side in zip(at, segmentation.shape[::-1], sides[::-1], strict=True)
     )
     owners = _squares(segmentation, sides)[top, left]
-    others = (owners != 0) & (owners != labels[:, None, None])
+    own = (owners == 0) | (owners == labels[:, None, None])
     stamps = _squares(pixels, sides)[top, left]
-    stamps[others] = 0
-    return stamps, others, np.array((left, top))
+    stamps *= own  # which takes a tenth of the time of setting some to zero
+    return stamps, own, np.array((left, top))
 
 
 def _noises(noise_of: Callable[[Window], np.ndarray], corner: np.ndarray, sides: tuple[int, int]) -> np.ndarray:
