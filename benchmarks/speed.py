@@ -3,8 +3,10 @@
 python benchmarks/speed.py [--fields small,many,large,crowded,mosaic,growth,huge] [--repeat 3] [--folder DIR]
 
 Prints a table: medians of the seconds of whole processes, which take turns; ratios to SExtractor (Debian's
-source-extractor, where it is installed), which computes and writes what this tool does; and the peak memory of all its
-processes, shared pages counted once. The fields stay in the folder for the next time.
+source-extractor, where it is installed); the seconds with the default options, and what they are times the first; and
+the peak memory of all its processes, shared pages counted once. SExtractor computes and writes what this tool does but
+for the correlation of the noise and the advice, which are left out of the first seconds. The fields stay in the folder
+for the next time.
 """
 
 import argparse
@@ -41,6 +43,8 @@ FIELDS = {
     "mosaic": (8192, 420_000, {}),
 }
 FAINTEST = 400.0
+# Without what SExtractor has not.
+LIKE_SEXTRACTOR = ("--no-correlated_noise", "--no-advice")
 # What SExtractor's pixel stack has to hold where its default is too small. A larger one than needed takes as long to
 # begin with as a small image to search.
 PIXEL_STACKS = {"large": 10_000_000, "crowded": 10_000_000, "mosaic": 10_000_000}
@@ -79,7 +83,10 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    print(f"{'field':9} {'sources':>8}  {'what':32} {'seconds':>8} {'ratio':>6} {'peak MB':>8} {'bytes/pixel':>11}")
+    print(
+        f"{'field':9} {'sources':>8}  {'what':32} {'seconds':>8} {'ratio':>6} {'defaults':>8} {'times':>6} "
+        f"{'peak MB':>8} {'bytes/pixel':>11}"
+    )
     for name in arguments.fields.split(","):
         if name == "growth":
             growth(arguments.folder)
@@ -103,6 +110,8 @@ def compare(name: str, folder: Path, repeat: int) -> None:
         "all nine, 1 thread": ours(image, out, threads=1),
         "plain SEP": [sys.executable, "-c", PLAIN_SEP, image, out],
     }
+    with_defaults = {f"{what}, defaults": command for what, command in commands.items() if SCRIPT in command}
+    commands = {what: like_sextractor(command) for what, command in commands.items()} | with_defaults
     if name == "small":
         commands |= {f"imports: {what}": [sys.executable, "-c", code] for what, code in IMPORTS.items()}
     if SEXTRACTOR:
@@ -121,12 +130,18 @@ def compare(name: str, folder: Path, repeat: int) -> None:
     print(f"{name:9} {sources:8}  {'report.html adds':32} {more:8.2f}", flush=True)
     pixels = fits.getheader(image)["NAXIS1"] ** 2
     for what, command in commands.items():
+        if what in with_defaults:
+            continue
         reference = f"imports: {what}" if f"imports: {what}" in commands else "SExtractor, catalog and maps"
         ratio = f"{medians[what] / medians[reference]:6.2f}" if reference in medians else "     -"
-        peak = run(command, watch=True)[1]
+        defaults = in_defaults(medians[what], medians.get(f"{what}, defaults"))
+        peak = run(with_defaults.get(f"{what}, defaults", command), watch=True)[1]
         above = (peak - idle_memory(folder, what, out)) / pixels if what in ("catalog and maps", "all nine") else None
         shown = f"{above:11.1f}" if above is not None and name != "small" else f"{'':11}"
-        print(f"{name:9} {sources:8}  {what:32} {medians[what]:8.2f} {ratio} {peak / 1e6:8.0f} {shown}", flush=True)
+        print(
+            f"{name:9} {sources:8}  {what:32} {medians[what]:8.2f} {ratio} {defaults} {peak / 1e6:8.0f} {shown}",
+            flush=True,
+        )
 
 
 def idle_memory(folder: Path, what: str, out: Path) -> int:
@@ -145,7 +160,9 @@ def many(folder: Path, repeat: int) -> None:
             image.hardlink_to(field(f"small{number % DIFFERENT}", folder, (*FIELDS["small"], number % DIFFERENT + 1)))
     (images / "list").write_text("".join(f"{number:04}.fits\n" for number in range(MANY)))
     command = ours(images / "list", out, CATALOG_AND_MAPS, threads=AT_A_TIME)
-    commands = {"catalog and maps, one run": [*command[:2], "--list", *command[2:]]}
+    command = [*command[:2], "--list", *command[2:]]
+    one_run, with_defaults = "catalog and maps, one run", "catalog and maps, one run, defaults"
+    commands = {one_run: like_sextractor(command), with_defaults: command}
     if SEXTRACTOR:
         each = " ".join(map(str, sextractor(images / "{}.fits", folder, out, None))).replace(f"{out}/", f"{out}/{{}}")
         numbers = f"seq -w 0 {MANY - 1:04}"
@@ -158,8 +175,10 @@ def many(folder: Path, repeat: int) -> None:
             seconds[what].append(run(command)[0])
     medians = {what: statistics.median(times) for what, times in seconds.items()}
     for what, median in medians.items():
-        ratio = median / medians.get("SExtractor, a process each", math.nan)
-        print(f"{'many':9} {MANY:8}  {what:32} {median:8.2f} {ratio:6.2f}", flush=True)
+        if what != with_defaults:
+            ratio = median / medians.get("SExtractor, a process each", math.nan)
+            defaults = in_defaults(median, medians[with_defaults] if what == one_run else None)
+            print(f"{'many':9} {MANY:8}  {what:32} {median:8.2f} {ratio:6.2f} {defaults}", flush=True)
 
 
 def growth(folder: Path) -> None:
@@ -209,6 +228,16 @@ def ours(image: Path, out: Path, products: str | None = None, threads: int | Non
     options = ["--outputs", products] if products else []
     options += ["--threads", threads] if threads else []
     return [sys.executable, SCRIPT, image, "--output_dir", out, *options]
+
+
+def like_sextractor(command: list) -> list:
+    """The same command, if it is ours, without what SExtractor does not do."""
+    return [*command, *LIKE_SEXTRACTOR] if SCRIPT in command else command
+
+
+def in_defaults(median: float, with_defaults: float | None) -> str:
+    """The seconds with the default options, and what they are times the others, in two columns."""
+    return f"{'':15}" if with_defaults is None else f"{with_defaults:8.2f} {with_defaults / median:6.2f}"
 
 
 def sextractor(image: Path, folder: Path, out: Path, pixel_stack: int | None) -> list:

@@ -335,6 +335,12 @@ class DetectionOptions(_Checked):
         bounds=Bounds(above=0),
     )
 
+    advice: bool = _option(
+        True,
+        "advice",
+        "judge the run: count the detections on the negated image, and advise where other options suit the image "
+        "better; without, neither is done nor said",
+    )
     follow_advice: bool = _option(
         False,
         "advice",
@@ -343,8 +349,10 @@ class DetectionOptions(_Checked):
     )
 
     def __post_init__(self) -> None:
-        """A width belongs to a Gaussian, and a Gaussian has one."""
+        """A width belongs to a Gaussian, and a Gaussian has one; advice that is followed has to be given."""
         super().__post_init__()
+        if self.follow_advice and not self.advice:
+            raise InputError("follow_advice", "--no-advice gives none to follow", "leave out one of them")
         if self.filter_case == "gauss" and self.filter_fwhm is None:
             raise InputError("filter_case gauss", "its width is not given", "add --filter_fwhm PIXELS")
         if self.filter_case != "gauss" and self.filter_fwhm is not None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -263,6 +264,31 @@ def test_where_there_is_nothing_to_follow(tmp_path: Path) -> None:
     assert fits.getheader(tmp_path / "background.fits")["SEP ADVICE_FOLLOWED"] == ""
     succeed(SKY, "--outputs", "catalog.tsv", folder=tmp_path / "without")
     assert (tmp_path / "catalog.tsv").read_text() == (tmp_path / "without" / "catalog.tsv").read_text()
+
+
+def test_without_advice_the_run_is_not_judged(tmp_path: Path) -> None:
+    """Neither is the negated image looked at; what is found stays the same."""
+    fits.writeto(tmp_path / "noisy.fits", KINDS["noise_in_catalog"].make().pixels)
+    products = ("--outputs", "catalog.tsv,summary.json,report.html")
+    judged = succeed(tmp_path / "noisy.fits", *products, folder=tmp_path / "judged")
+    assert "Advice: " in judged
+    said = succeed(tmp_path / "noisy.fits", *products, "--no-advice", folder=tmp_path / "quick")
+    assert [line for line in said.splitlines() if re.match("Advice|Detections|Judged", line)] == []
+    summary = json.loads((tmp_path / "quick" / "summary.json").read_text())
+    assert summary["advice"] is None
+    assert summary["counts"]["detections_on_the_negated_image"] is None
+    assert "<dt>Advice</dt><dd>not asked for</dd>" in (tmp_path / "quick" / "report.html").read_text()
+    catalogs = [(tmp_path / folder / "catalog.tsv").read_bytes() for folder in ("judged", "quick")]
+    assert catalogs[0] == catalogs[1]
+    assert extract(tmp_path / "noisy.fits", advice=False).advice is None
+
+
+def test_advice_that_is_not_given_cannot_be_followed(tmp_path: Path) -> None:
+    run = run_tool(SKY, "--no-advice", "--follow_advice", folder=tmp_path)
+    assert run.returncode == 2
+    assert "follow_advice: --no-advice gives none to follow; leave out one of them" in run.stderr
+    with pytest.raises(InputError, match="gives none to follow"):
+        extract(SKY, advice=False, follow_advice=True)
 
 
 def test_a_pipe_cannot_be_followed(tmp_path: Path) -> None:

@@ -152,8 +152,8 @@ for name in given["names"]:
             kron_factor="2.5", kron_min_radius="3.5", correlated_noise="",
             gain=name, zeropoint="", saturation="",
         ),
-        psf=Section(psf="--psf", psf_file=dataset(given["image"]), completeness=""), draw="ellipses", follow_advice="",
-        bright=Section(bright_flux="", bright_grow="10"),
+        psf=Section(psf="--psf", psf_file=dataset(given["image"]), completeness=""),
+        draw="ellipses", advice="", follow_advice="", bright=Section(bright_flux="", bright_grow="10"),
     )
     # Galaxy makes one line of it.
     text = str(Template(source=given["command"], searchList=[values]))

@@ -198,11 +198,11 @@ def test_every_option_has_the_name_and_the_default_of_the_command_line(tmp_path:
         "fw": 5, "fh": 1, "fthresh": 0.5, "background_passes": 2, "apertures": (2.5, 7), "kron_factor": 2,
         "kron_min_radius": 3, "correlated_noise": False, "gain": "GAIN",
         "zeropoint": 25.5, "saturation": 3000, "psf": True, "completeness": True, "bright_flux": 5000.0,
-        "bright_grow": 3, "name": "a name", "draw": "outlines", "follow_advice": True,
+        "bright_grow": 3, "name": "a name", "draw": "outlines", "advice": False,
     }  # fmt: skip
     of_files = {f"{prefix}{of}" for prefix in ("mask_", "error_", "measure_") for of in ("file", "hdu", "plane")}
     of_the_run = {"output_dir", "outputs", "threads"}
-    elsewhere = {"plane", "missing", "mask_bits", "filter_fwhm", "psf_file", *of_files, *of_the_run}
+    elsewhere = {"follow_advice", "plane", "missing", "mask_bits", "filter_fwhm", "psf_file", *of_files, *of_the_run}
     assert set(options) == set(OPTIONS) - elsewhere
     typed = [
         f"--{'' if value else 'no-'}{name}"

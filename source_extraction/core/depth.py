@@ -29,9 +29,14 @@ class Depth:
     @classmethod
     def of(cls, sky: Sky, correlation: Correlation, zeropoint: float | None) -> Depth:
         """The depth of an image whose noise has this correlation."""
-        # To sort float32 takes a tenth of the time in which the median is looked for.
-        in_order = np.sort(sky.good_sigma())
-        noise = float(np.median(in_order[(len(in_order) - 1) // 2 : len(in_order) // 2 + 1])) * sky.unit
+        noise = float(_median(sky.good_sigma())) * sky.unit
         radius = DIAMETER / 2
         flux = SIGMA * noise * math.sqrt(math.pi * radius**2 * correlation.in_a_circle(radius))
         return cls(flux, None if zeropoint is None or flux <= 0 else zeropoint - 2.5 * math.log10(flux))
+
+
+def _median(values: np.ndarray) -> np.float32:
+    """As np.median has it, which looks for both values in the middle at once, and takes 15 times as long."""
+    middle = len(values) // 2
+    parted = np.partition(values, middle)
+    return np.median(parted[middle : middle + 1] if len(values) % 2 else [parted[:middle].max(), parted[middle]])

@@ -64,8 +64,9 @@ class Glimpse(NamedTuple):
         last_row, last_column = (np.array([side - 1]) for side in image.shape)
         rows, columns = (np.arange(0, side, stride) for side in image.shape)
         for dy, dx in ((1, 1), (0, BESIDE), (BESIDE, 0), (BESIDE, BESIDE)):
-            beside = np.ix_(np.minimum(rows + dy, last_row), np.minimum(columns + dx, last_column))
-            flat &= pixels[beside] == pixels[::stride, ::stride]
+            # One axis after the other: both at once take four times as long.
+            beside = pixels[np.minimum(rows + dy, last_row)][:, np.minimum(columns + dx, last_column)]
+            flat &= beside == pixels[::stride, ::stride]
         bands = range(0, len(pixels), ROWS_AT_A_TIME)
         highest = [np.fmax.reduce(pixels[first : first + ROWS_AT_A_TIME], axis=None) for first in bands]
         greatest = np.fmax.reduce(highest)

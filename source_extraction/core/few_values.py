@@ -78,9 +78,10 @@ def step_between_values(pixels: np.ndarray, masked: np.ndarray | None) -> float 
 def _share_of_two(values: np.ndarray) -> float:
     """The part of values that the two most frequent ones make up."""
     in_order = np.sort(values, axis=None)
-    last = np.flatnonzero(in_order[1:] != in_order[:-1])
-    if len(last) == len(in_order) - 1:
+    differ = in_order[1:] != in_order[:-1]
+    if differ.all():
         return min(2, len(in_order)) / len(in_order)  # all are different, as noise is that was never rounded
+    last = np.flatnonzero(differ)
     numbers = np.sort(np.diff(last, prepend=-1, append=len(in_order) - 1))
     return float(numbers[-2:].sum() / len(in_order))
 

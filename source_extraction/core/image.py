@@ -32,13 +32,23 @@ class MapProjection:
 class Celestial(NamedTuple):
     """Where an image lies on the sky: a 2-D WCS for pixel positions counted from 0, and the same in FITS.
 
-    `hdus` are header cards and distortion tables. Both are None where the image has no sky coordinates. `remarks` are
-    sentences for the log: what of its header could not be used, or why it has none.
+    `header` has its cards, `tables` are the HDUs of its distortions. Without sky coordinates there is neither.
+    `remarks` are sentences for the log: what of its header could not be used, or why it has none.
     """
 
     wcs: WCS | None = None
-    hdus: fits.HDUList | None = None
+    header: fits.Header | None = None
+    tables: tuple[Any, ...] = ()
     remarks: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, wcs: WCS, remarks: tuple[str, ...] = ()) -> Celestial:
+        """A WCS, and the same in FITS as astropy writes it. Raises what astropy does where it cannot."""
+        if wcs.has_distortion:
+            first, *tables = wcs.to_fits(relax=True)
+            return cls(wcs, first.header, tuple(tables), remarks)
+        # To make an HDU takes five times as long as its cards.
+        return cls(wcs, wcs.to_header(relax=True), (), remarks)
 
 
 class Doubt(str):

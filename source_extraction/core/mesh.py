@@ -6,7 +6,8 @@ the statistics of all valid pixels are taken.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -41,7 +42,7 @@ class Mesh:
     cell: tuple[int, int]
     step: float | None
     pooled: bool = False
-    _rms_map: np.ndarray | None = None  # of a small image, which is asked for many windows
+    _maps: dict[str, np.ndarray] = field(default_factory=dict)  # of a small image, which is asked for many windows
 
     def __post_init__(self) -> None:
         if self.step is None:
@@ -69,15 +70,23 @@ class Mesh:
 
     def background_of(self, window: Window) -> np.ndarray:
         """The background at the pixels of a window, float32."""
-        return np.ascontiguousarray(self._level.of(window), dtype=np.float32)
+        return self._shown("background", self._drawn_background, window)
 
     def rms_of(self, window: Window) -> np.ndarray:
         """The noise at the pixels of a window, float32."""
-        if self.shape[0] * self.shape[1] > SMALL:
-            return self._drawn_rms(window)
-        if self._rms_map is None:
-            self._rms_map = self._drawn_rms(Window(0, self.shape[0], 0, self.shape[1]))
-        return window.of(self._rms_map).copy()
+        return self._shown("rms", self._drawn_rms, window)
+
+    def _shown(self, name: str, draw: Callable[[Window], np.ndarray], window: Window) -> np.ndarray:
+        """A map in a window, which is not drawn twice where it takes little memory."""
+        height, width = self.shape
+        if height * width > SMALL:
+            return draw(window)
+        if name not in self._maps:
+            self._maps[name] = draw(Window(0, height, 0, width))
+        return window.of(self._maps[name]).copy()
+
+    def _drawn_background(self, window: Window) -> np.ndarray:
+        return np.ascontiguousarray(self._level.of(window), dtype=np.float32)
 
     def _drawn_rms(self, window: Window) -> np.ndarray:
         noise = np.ascontiguousarray(self._noise.of(window), dtype=np.float32)

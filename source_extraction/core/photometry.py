@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import sep
@@ -122,9 +123,10 @@ def _measure_usable(
     options: PhotometryOptions,
 ) -> dict[str, np.ndarray]:
     """What is measured in apertures, of sources that have an ellipse; fluxes in working units, and their flags."""
-    shapes = _Shapes.of(sources, labels)
-    auto, auto_flags = _auto(shapes, segmentation, detected_on, measured_on, options)
-    circles, circle_flags = _circles(shapes, segmentation, measured_on, options)
+    shapes, ground = _Shapes.of(sources, labels), _Ground(measured_on, segmentation)
+    auto, auto_flags = _auto(shapes, ground, detected_on, options)
+    circles, circle_flags = _circles(shapes, ground, options)
+    del ground  # copies of pixels
     radius = _half_light(shapes, segmentation, measured_on, auto["flux_auto"])
     windowed, windowed_flags = _windowed(shapes, segmentation, measured_on, radius)
     flags = auto_flags | circle_flags | windowed_flags
@@ -179,7 +181,8 @@ def _footprints(
     for start in range(whole.top, whole.bottom, ROWS_AT_A_TIME):
         window = whole._replace(top=start, bottom=min(start + ROWS_AT_A_TIME, whole.bottom))
         block = window.of(segmentation)
-        rows, place = np.nonzero((block >= labels[0]) & (block <= labels[-1]))
+        # One axis, which takes a tenth of the time of two.
+        rows, place = np.divmod(np.flatnonzero((block >= labels[0]) & (block <= labels[-1])), block.shape[1])
         number = block[rows, place] - labels[0]
         own = rows, place
 
@@ -251,19 +254,16 @@ def gaussian_fwhm(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _auto(
-    shapes: _Shapes,
-    segmentation: np.ndarray,
-    detected_on: Measurable,
-    measured_on: Measurable,
-    options: PhotometryOptions,
+    shapes: _Shapes, ground: _Ground, detected_on: Measurable, options: PhotometryOptions
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """The flux in the Kron ellipse (SExtractor's FLUX_AUTO), its radius in units of a and b; flags."""
-    of_source = {"seg_id": shapes.labels, "segmap": segmentation}
+    measured_on = ground.image
+    of_source = {"seg_id": shapes.labels, "segmap": ground.segmentation}
     kron, kron_flags = sep.kron_radius(detected_on.sky.pixels, *shapes.ellipses, KRON_ELLIPSE, **of_source)
     radius = np.maximum(options.kron_factor * kron, options.kron_min_radius)
     flux, error, masked, inside = np.zeros((4, len(radius)))
     flags = np.zeros(len(radius), dtype=np.int32)
-    for view in _views(shapes, shapes.a * radius, measured_on, segmentation):
+    for view in ground.views(shapes, shapes.a * radius):
         ellipses = view.x, view.y, *(of_all[view.some] for of_all in (shapes.a, shapes.b, shapes.theta, radius))
         flux[view.some], error[view.some], flags[view.some] = sep.sum_ellipse(
             view.pixels, *ellipses, err=view.sigma, subpix=AUTO_SUBPIX, **view.of_source
@@ -283,16 +283,15 @@ def _auto(
     return columns, flags | (kron_flags & PhotometryFlag.NO_KRON)
 
 
-def _circles(
-    shapes: _Shapes, segmentation: np.ndarray, measured_on: Measurable, options: PhotometryOptions
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def _circles(shapes: _Shapes, ground: _Ground, options: PhotometryOptions) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """The flux in circles of the given diameters (SExtractor's FLUX_APER); flags."""
+    measured_on = ground.image
     columns: dict[str, np.ndarray] = {}
     flags = np.zeros(len(shapes.labels), dtype=np.int32)
     for diameter in options.apertures:
         name = aperture_name("flux_aper_D", diameter)
         flux, error = np.zeros((2, len(flags)))
-        for view in _views(shapes, np.full(len(flags), diameter / 2), measured_on, segmentation):
+        for view in ground.views(shapes, np.full(len(flags), diameter / 2)):
             flux[view.some], error[view.some], touched = sep.sum_circle(
                 view.pixels, view.x, view.y, diameter / 2, err=view.sigma, subpix=CIRCLE_SUBPIX, **view.of_source
             )
@@ -333,31 +332,49 @@ class _View:
     of_source: dict[str, np.ndarray]
 
 
-def _views(shapes: _Shapes, reach: np.ndarray, image: Measurable, segmentation: np.ndarray) -> Iterator[_View]:
-    """All sources in windows that have all of what lies within their reach (N) in pixels.
+@dataclass
+class _Ground:
+    """An image to measure on, and whose its pixels are."""
 
-    SEP asks for the noise of every pixel that it is given, so it is given no more than it needs: the usual window of
-    the image to those for which it does, to each of the others one of its own.
-    """
-    height, width = segmentation.shape
-    # Whatever touches a pixel counts; and what has no size reaches nowhere.
-    reach = np.nan_to_num(reach, nan=0, posinf=height + width) + 1
-    top, bottom = np.maximum(shapes.y - reach, 0), np.minimum(shapes.y + reach, height - 1)
-    left, right = np.maximum(shapes.x - reach, 0), np.minimum(shapes.x + reach, width - 1)
-    usual = image.usual[0] if image.usual else Window(0, 0, 0, 0)
-    within = (top >= usual.top) & (bottom < usual.bottom) & (left >= usual.left) & (right < usual.right)
-    windows = [(np.flatnonzero(within), usual)] if within.any() else []
-    for one in np.flatnonzero(~within):
-        window = Window(int(top[one]), math.ceil(bottom[one]) + 1, int(left[one]), math.ceil(right[one]) + 1)
-        windows.append((np.array([one]), window))
-    for some, window in windows:
-        pixels, sigma, owners = (
-            np.ascontiguousarray(each)
-            for each in (window.of(image.sky.pixels), image.sigma_of(window), window.of(segmentation))
-        )
-        masked = None if image.sky.masked is None else np.ascontiguousarray(window.of(image.sky.masked))
+    image: Measurable
+    segmentation: np.ndarray
+
+    def views(self, shapes: _Shapes, reach: np.ndarray) -> Iterator[_View]:
+        """All sources in windows that have all of what lies within their reach (N) in pixels.
+
+        SEP asks for the noise of every pixel that it is given, so it is given no more than it needs: the usual window
+        of the image to those for which it does, to each of the others one of its own.
+        """
+        height, width = self.segmentation.shape
+        # Whatever touches a pixel counts; and what has no size reaches nowhere.
+        reach = np.nan_to_num(reach, nan=0, posinf=height + width) + 1
+        top, bottom = np.maximum(shapes.y - reach, 0), np.minimum(shapes.y + reach, height - 1)
+        left, right = np.maximum(shapes.x - reach, 0), np.minimum(shapes.x + reach, width - 1)
+        usual = self.image.usual[0] if self.image.usual else Window(0, 0, 0, 0)
+        within = (top >= usual.top) & (bottom < usual.bottom) & (left >= usual.left) & (right < usual.right)
+        if within.any():
+            yield self._view(np.flatnonzero(within), shapes, usual, self._of_usual)
+        for one in np.flatnonzero(~within):
+            window = Window(int(top[one]), math.ceil(bottom[one]) + 1, int(left[one]), math.ceil(right[one]) + 1)
+            yield self._view(np.array([one]), shapes, window, self._of(window))
+
+    def _view(self, some: np.ndarray, shapes: _Shapes, window: Window, made: tuple[np.ndarray, ...]) -> _View:
+        pixels, sigma, owners, *masked = made
         of_source = {"seg_id": shapes.labels[some], "segmap": owners}
-        yield _View(some, shapes.x[some] - window.left, shapes.y[some] - window.top, pixels, sigma, masked, of_source)
+        x, y = shapes.x[some] - window.left, shapes.y[some] - window.top
+        return _View(some, x, y, pixels, sigma, masked[0] if masked else None, of_source)
+
+    @cached_property
+    def _of_usual(self) -> tuple[np.ndarray, ...]:
+        """What is in the usual window, for all apertures."""
+        return self._of(self.image.usual[0]) if self.image.usual else ()
+
+    def _of(self, window: Window) -> tuple[np.ndarray, ...]:
+        """Pixels, noise, owners, and what is masked if there is a mask."""
+        sky = self.image.sky
+        found = (window.of(sky.pixels), self.image.sigma_of(window), window.of(self.segmentation))
+        masked = () if sky.masked is None else (window.of(sky.masked),)
+        return tuple(np.ascontiguousarray(each) for each in (*found, *masked))
 
 
 def _error(sky: np.ndarray, scale: np.ndarray, flux: np.ndarray, gain: float | None) -> np.ndarray:

@@ -57,16 +57,16 @@ class Spline:
             first, last = max(piece.first, window.left), min(piece.last, window.right)
             if first >= last:
                 continue
-            out = surface[:, first - window.left : last - window.left]
             some = slice(first - piece.first, last - piece.first)
             left, right = slice(piece.left, piece.left + 1), slice(piece.left + 1, piece.left + 2)
-            np.multiply(curvatures[:, left], piece.of_left_curvature[some], out=out)
-            out += nodes[:, left]
-            out *= piece.of_left[some]
-            other = curvatures[:, right] * piece.of_right_curvature[some]
-            other += nodes[:, right]
-            other *= piece.of_right[some]
-            out += other
+            # In arrays of their own: rows of the surface are too far apart to stay at hand from one line to the next.
+            of_left = curvatures[:, left] * piece.of_left_curvature[some]
+            of_left += nodes[:, left]
+            of_left *= piece.of_left[some]
+            of_right = curvatures[:, right] * piece.of_right_curvature[some]
+            of_right += nodes[:, right]
+            of_right *= piece.of_right[some]
+            np.add(of_left, of_right, out=surface[:, first - window.left : last - window.left])
         return surface
 
     def _between_rows_of_cells(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -69,7 +69,7 @@ def celestial_of(wcs: Any) -> Celestial | None:
         return Celestial(remarks=("Sky coordinates: none, because the wcs has no celestial axes",))
     wcs = wcs if wcs.naxis == 2 else wcs.celestial
     reason = why_no_icrs(wcs)
-    return Celestial(wcs, wcs.to_fits(relax=True), (f"Sky coordinates: none, because {reason}",) if reason else ())
+    return Celestial.of(wcs, (f"Sky coordinates: none, because {reason}",) if reason else ())
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -69,7 +69,7 @@ def celestial_of(hdu: HDU, primary: HDU, tables: fits.HDUList | None, axes: list
             _settle_native_longitudes(wcs, cards)
             _require_sky(wcs, cards)
             remarks += _settle_system(wcs)
-            return Celestial(wcs, wcs.to_fits(relax=True), tuple(remarks))
+            return Celestial.of(wcs, tuple(remarks))
         except NoCoordinatesError as reason:
             return Celestial(remarks=(f"Sky coordinates: none, because {reason}",))
         except Exception:

@@ -147,7 +147,8 @@ class SkyCards:
         """They as a header, of no more axes than up to the image's."""
         sides = self._shape[::-1][: max(self.axes)]
         size = {"NAXIS": len(sides)} | {f"NAXIS{axis}": side for axis, side in enumerate(sides, start=1)}
-        return fits.Header(size) + fits.Header.fromstring("".join(card.ljust(CARD) for card in self._cards.values()))
+        cards = (*(f"{keyword:8}= {value:>20}" for keyword, value in size.items()), *self._cards.values())
+        return fits.Header.fromstring("".join(card.ljust(CARD) for card in cards))
 
     def put(self, keyword: str, value: str, *, quoted: bool = False, first: bool = False) -> None:
         """Give a card a value as FITS spells it, a text without its quotes."""

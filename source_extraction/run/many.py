@@ -433,7 +433,7 @@ def _cells(job: Job, steps: Steps) -> dict[str, str]:
         "threshold": _number(steps.threshold.median),
         "sources": str(len(steps.detections)),
         "depth": _number(depth.flux if depth.magnitude is None else depth.magnitude),
-        "advice": ",".join(advice.id for advice in steps.advice),
+        "advice": ",".join(advice.id for advice in steps.advice or ()),
         "seconds": NOT_A_NUMBER,
         "error": "",
     }

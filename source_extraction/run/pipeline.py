@@ -48,6 +48,8 @@ NEEDS = {
 }
 # Steps that a progress bar counts, one each; reading another image to measure on and its background, too.
 LONG_STEPS = ("image", "sky", "detections", "negated", "advice", "measured", "psf", "fitted", "completeness")
+# What --no-advice does without.
+OF_THE_ADVICE = {"negated", "advice"}
 # The step of a PSF and its fluxes; who wants it has its columns in the catalog.
 WITH_PSF = "fitted"
 
@@ -90,7 +92,7 @@ def steps_for(products: Iterable[Product], settings: Settings | None = None) -> 
         wanted |= _with_their_needs([WITH_PSF])
     if settings is not None and settings.psf.completeness:
         wanted |= _with_their_needs(["completeness"])
-    return wanted
+    return wanted if settings is None or settings.detection.advice else wanted - OF_THE_ADVICE
 
 
 def _with_their_needs(names: Iterable[str]) -> frozenset[str]:
@@ -120,7 +122,7 @@ def steps_taken(
     steps = Steps(settings, workers, log, wanted, meanwhile)
     if follows:
         take_steps(steps, wanted.intersection(ORDER[: ORDER.index("advice") + 1]))
-        changes = {name: value for advice in steps.advice for name, value in advice.change.items()}
+        changes = {name: value for advice in steps.advice or () for name, value in advice.change.items()}
         if changes:
             log.say(f"Following the advice, once more with {as_options(changes)}")
             log.warnings.clear()

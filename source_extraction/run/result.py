@@ -48,9 +48,9 @@ class Result:
         The celestial WCS of the image, 2-D, for pixel positions counted from 0.
     warnings : list of str
         What one should act on, a sentence each.
-    advice : list of Advice
+    advice : list of Advice or None
         What is wrong with the run, the most important first: `id`, `seen`, `evidence` in numbers, and `change`, the
-        options that cure it.
+        options that cure it. None with `advice=False`.
     summary : dict
         The run in numbers, as summary.json has them.
     """
@@ -94,8 +94,8 @@ class Result:
         return list(self._steps.log.warnings)
 
     @property
-    def advice(self) -> list[Advice]:
-        return list(self._steps.advice)
+    def advice(self) -> list[Advice] | None:
+        return None if self._steps.advice is None else list(self._steps.advice)
 
     @property
     def summary(self) -> dict[str, Any]:

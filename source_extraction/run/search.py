@@ -113,8 +113,11 @@ class Search(Inputs):
     def negated(self) -> int | None:
         """The number of detections on the negated image, None where its noise is not symmetric (`is_symmetric`).
 
-        Of a large image it is that of a part, times what the part is of the whole. It needs the pixels of `sky`.
+        And where no advice is wanted. Of a large image it is that of a part, times what the part is of the whole. It
+        needs the pixels of `sky`.
         """
+        if not self.settings.detection.advice:
+            return None
         from ..core.detection import count_negated, is_counted_in_part
         from ..core.evidence import is_symmetric, noise_of
 
@@ -130,8 +133,13 @@ class Search(Inputs):
         return number
 
     @cached_property
-    def advice(self) -> list[Advice]:
-        """What is wrong with the run, and what to change, the most important first. It needs the pixels of `sky`."""
+    def advice(self) -> list[Advice] | None:
+        """What is wrong with the run, and what to change, the most important first; None where that is not wanted.
+
+        It needs the pixels of `sky`.
+        """
+        if not self.settings.detection.advice:
+            return None
         from ..core.evidence import Evidence
         from ..core.judging import advise
 

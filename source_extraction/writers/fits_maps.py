@@ -39,12 +39,13 @@ def write_map(
     `unit` is the map's BUNIT; `settings` made it. Where it is `still_the_image`, and no map of something else, it keeps
     the other cards of its header. Tables that a distorted WCS refers to follow as extensions.
     """
-    wcs_hdus = image.celestial.hdus or [fits.PrimaryHDU()]
+    celestial = image.celestial
+    of_the_sky = fits.Header() if celestial.header is None else celestial.header
     pixels = data if isinstance(data, Map) else Map.showing(data)
     if still_the_image:
-        header = _header_of_the_image(pixels, image, wcs_hdus[0].header, provenance(settings, unit))
+        header = _header_of_the_image(pixels, image, of_the_sky, provenance(settings, unit))
     else:
-        parts = (_structure(pixels.shape, pixels.dtype.str), _coordinates(wcs_hdus[0].header))
+        parts = (_structure(pixels.shape, pixels.dtype.str), _coordinates(of_the_sky))
         made_by = (_written(tuple(_made_of(settings, unit))), _written(tuple(_made_with(settings))))
         header = _ended("".join((*parts, *made_by)))
     with whole(path) as file:
@@ -53,7 +54,7 @@ def write_map(
         for window in strips(pixels.shape):
             file.write(_most_significant_first(pixels.of(window)))
         file.write(bytes(-math.prod(pixels.shape) * pixels.dtype.itemsize % FITS_BLOCK))
-        for hdu in wcs_hdus[1:]:
+        for hdu in celestial.tables:
             file.write(_as_extension(hdu))
 
 

@@ -68,7 +68,7 @@ def write_report(
     path: Path,
     *,
     summary: dict[str, Any],
-    advice: list[Advice],
+    advice: list[Advice] | None,
     catalog: Catalog,
     image: Image,
     pictures: list[Layer],
@@ -76,7 +76,7 @@ def write_report(
 ) -> None:
     """Write the page of a run.
 
-    `summary` is that of summary.json, `diagnostics` a PNG file.
+    `summary` is that of summary.json, `diagnostics` a PNG file; `advice` None says that the run was not judged.
     """
     orientation = Orientation.of(image)
     sources = Sources.of(catalog, orientation.pixel if orientation else None)
@@ -113,7 +113,9 @@ def write_report(
         file.write(text.encode("utf-8", "backslashreplace"))
 
 
-def for_a_notebook(summary: dict[str, Any], advice: list[Advice], catalog: Catalog, picture: bytes, rows: int) -> str:
+def for_a_notebook(
+    summary: dict[str, Any], advice: list[Advice] | None, catalog: Catalog, picture: bytes, rows: int
+) -> str:
     """The words, a picture (PNG) and the first rows of the catalog, as a part of a page."""
     header = [column for column in catalog.columns if column.name in SHOWN]
     return (

@@ -49,15 +49,15 @@ def summarize(
     psf: Psf | None,
     stars: StarsOfPsf | None,
     completeness: Completeness | None,
-    advice: list[Advice],
+    advice: list[Advice] | None,
     warnings: list[str],
     seconds: dict[str, float],
 ) -> dict[str, Any]:
     """What was run, on what, and what came out; a number that is none is None. Fluxes are in the image's units.
 
     `noise_factors` are those of the errors by the diameter of an aperture in pixels, `negated` is the number of
-    detections on the negated image, None where that says nothing. `psf` and the `stars` that it was made of, and
-    `completeness`, are None where they were not asked for; so is a PSF that the image does not show.
+    detections on the negated image, None where that says nothing. `psf` and the `stars` that it was made of,
+    `completeness` and `advice` are None where they were not asked for; so is a PSF that the image does not show.
     """
     flags = catalog["flag_phot"]
     facts = {
@@ -101,7 +101,7 @@ def summarize(
         },
         "psf": None if psf is None else _facts_of(psf, stars),
         "completeness": None if completeness is None else _limits(completeness, negated),
-        "advice": [asdict(each) for each in advice],
+        "advice": None if advice is None else [asdict(each) for each in advice],
         "advice_followed": {name: settings.parameters()[name] for name in settings.followed},
         "warnings": list(warnings),
         "seconds": dict(seconds),

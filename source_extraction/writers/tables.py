@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,25 +38,48 @@ def table_rows(
     catalog: Catalog, beginning: str, between: str, end: str, spelled: Callable[[str], str]
 ) -> Iterator[str]:
     """A line per source, with `spelled` names and numbers as catalog.tsv has them, in whatever stands around them."""
-    formats, cells = zip(
-        *(_as_text(catalog[column.name], column.exact, spelled) for column in catalog.columns), strict=True
-    )
+    columns = [(catalog[column.name], column.exact) for column in catalog.columns]
+    formats, cells = zip(*_as_text(columns, spelled), strict=True)
     return _rows(beginning + between.join(formats) + end, cells)
 
 
-def _as_text(values: np.ndarray, exact: bool, spelled: Callable[[str], str]) -> tuple[str, np.ndarray]:
-    """The format of a column, and its values for it: as numbers where that is enough, which is fast."""
-    if values.dtype.kind in "iu":
-        return "%d", values
-    if values.dtype.kind == "U":
-        return "%s", np.array([spelled(text) for text in values.tolist()], dtype=object)
-    number = "%r" if exact else "%.9g"
+def _as_text(
+    columns: Sequence[tuple[np.ndarray, bool]], spelled: Callable[[str], str]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """The format of each column, and its values for it: as numbers where that is enough, which is fast.
+
+    Of each there are its values, and whether floats are to have every digit.
+    """
+    plain = iter(_are_plain([(values, exact) for values, exact in columns if values.dtype.kind == "f"]))
+    for values, exact in columns:
+        if values.dtype.kind in "iu":
+            yield "%d", values
+        elif values.dtype.kind == "U":
+            yield "%s", np.array([spelled(text) for text in values.tolist()], dtype=object)
+        elif next(plain):
+            yield "%r" if exact else "%.9g", values
+        else:
+            yield "%s", np.array(_as_floats(values, exact), dtype=object)
+
+
+def _are_plain(columns: Sequence[tuple[np.ndarray, bool]]) -> np.ndarray:
+    """Whether all values of a column are finite, and none seems whole where 9 digits show no fraction (N).
+
+    Of all columns at once: one by one they would take as long as to write the rows of a small catalog.
+    """
+    if not columns:
+        return np.zeros(0, dtype=bool)
+    values = np.array([values for values, _ in columns], dtype=np.float64)
+    exact = np.array([exact for _, exact in columns])[:, np.newaxis]
     with np.errstate(invalid="ignore"):
-        # Where 9 digits show no fraction.
-        seem_whole = not exact and bool((np.abs(values - np.rint(values)) <= 1e-8 * np.abs(values)).any())
-    if not seem_whole and np.isfinite(values).all():
-        return number, values
-    return "%s", np.array([_as_float(number % value) for value in values.tolist()], dtype=object)
+        seem_whole = ~exact & (np.abs(values - np.rint(values)) <= 1e-8 * np.abs(values))
+    return np.asarray((np.isfinite(values) & ~seem_whole).all(axis=1))
+
+
+def _as_floats(values: np.ndarray, exact: bool) -> list[str]:
+    """The texts of numbers as no program mistakes them for integers or words."""
+    texts = ("%r " if exact else "%.9g ") * len(values) % tuple(values.tolist())
+    return [_as_float(text) for text in texts.split()]
 
 
 def _as_float(text: str) -> str:
@@ -94,7 +117,7 @@ def write_regions(path: Path, catalog: Catalog, wcs: WCS | None) -> None:
 
 def write_columns(path: Path, columns: Mapping[str, np.ndarray]) -> None:
     """Write columns of numbers under their names, spelled as those of catalog.tsv."""
-    formats, cells = zip(*(_as_text(values, False, as_cell) for values in columns.values()), strict=True)
+    formats, cells = zip(*_as_text([(values, False) for values in columns.values()], as_cell), strict=True)
     write_lines(path, ["\t".join(columns) + "\n", *_rows("\t".join(formats) + "\n", cells)])
 
 
