@@ -18,7 +18,7 @@ import numpy as np
 from .columns import PhotometryFlag
 from .correlation import LEAST_SHARE, Correlation
 from .photometry import Measurable
-from .processes import Workers, shared_array
+from .processes import Workers
 from .psf import Psf
 from .sky import Sky
 from .spread import spreads
@@ -149,7 +149,7 @@ def columns_of(fitted: Fitted, unit: float) -> tuple[dict[str, np.ndarray], np.n
 def model_of(fitted: Fitted, psf: Psf | None, sky: Sky, workers: Workers) -> np.ndarray:
     """The light of all sources that were fitted to the pixels of a sky (height, width), float32, in working units."""
     shape = sky.pixels.shape
-    model = shared_array(shape, np.float32)
+    model = workers.room.shared(shape, np.float32)
     if psf is None:
         return model
     noise = max(sky.rms / sky.unit, LEAST_NOISE)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..core.image import Doubt, Image, Partner
+from ..core.room import Room
 from ..errors import InputError
 from ..settings import Which
 from .images import read_image
@@ -30,7 +31,9 @@ class Mask(NamedTuple):
     remarks: tuple[str, ...]
 
 
-def read_mask(which: Which, maskthresh: float | None, bits: tuple[int | str, ...] | None, image: Image) -> Mask:
+def read_mask(
+    which: Which, maskthresh: float | None, bits: tuple[int | str, ...] | None, image: Image, room: Room | None = None
+) -> Mask:
     """Read the mask of an image.
 
     Masked are the pixels of a boolean mask that are True; of a numeric one those that have one of `bits` (values, or
@@ -40,7 +43,7 @@ def read_mask(which: Which, maskthresh: float | None, bits: tuple[int | str, ...
     partner = Partner(
         image, "mask", "give a mask of the image's shape", which.prefix, may_be_itself=maskthresh is not None
     )
-    mask = read_image(which.given, which.name, which.hdu, which.plane, partner=partner)
+    mask = read_image(which.given, which.name, which.hdu, which.plane, partner=partner, room=room)
     remarks = mask.remarks
     if bits is not None:
         masked, rule = _has_one_of(mask, bits), "that have one of --mask_bits"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..core.image import Image, Partner
+from ..core.room import Room
 from ..core.sky import NoiseMap
 from ..errors import InputError, counted
 from ..settings import InMemory, Which
@@ -18,7 +19,7 @@ POWERS = {"rms": 1, "variance": 2, "weight": -2}
 NO_NOISE, OF_GOOD_PIXELS = 1e12, 1
 
 
-def read_noise_map(which: Which, error_type: str, image: Image) -> NoiseMap:
+def read_noise_map(which: Which, error_type: str, image: Image, room: Room | None = None) -> NoiseMap:
     """Read the noise of every pixel of `image`.
 
     `error_type` "rms": standard deviations; "variance": their squares; "weight": inverse variances, as
@@ -27,7 +28,7 @@ def read_noise_map(which: Which, error_type: str, image: Image) -> NoiseMap:
     Raises InputError where the shape differs or no pixel is valid.
     """
     partner = Partner(image, "noise map", "give a noise map of the image's shape", which.prefix)
-    noise = read_image(which.given, which.name, which.hdu, which.plane, partner=partner)
+    noise = read_image(which.given, which.name, which.hdu, which.plane, partner=partner, room=room)
     values = noise.pixels.astype(np.float64)
     if isinstance(which.given, InMemory):
         values *= _in_unit_of(image, noise, error_type)

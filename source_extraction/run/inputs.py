@@ -10,6 +10,7 @@ import numpy as np
 
 from ..core.image import Celestial, Doubt, Image, Partner
 from ..core.processes import Workers
+from ..core.room import Room
 from ..errors import InputError
 from ..readers.images import read_image
 from ..settings import Settings
@@ -46,9 +47,16 @@ class Inputs:
         self.settings, self.workers, self.log = settings, workers, log
         self._wanted, self._meanwhile = frozenset(wanted), meanwhile
 
+    @property
+    def room(self) -> Room:
+        """Where what is as large as the image has its place."""
+        return self.workers.room
+
     def __getstate__(self) -> dict[str, Any]:
         """What another process is sent, which works alone; it finds the coordinates for itself, as the image does."""
         state = self.__dict__ | {"workers": Workers(1), "_meanwhile": ()}
+        # It may be in a file of this process, and is made of the catalog again.
+        state.pop("text", None)
         return state | ({"celestial": None} if "celestial" in state else {})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -63,6 +71,8 @@ class Inputs:
         with self.log.step("Reading the image") as said:
             image = self._read()
             said.append(f"Image: {image.describe()}")
+        if where := self.room.describe():
+            self.log.say(where)
         if image.others:
             self.log.say(f"Also there: {image.describe_others()}")
         if self._take(image) == 0:
@@ -152,7 +162,7 @@ class Inputs:
         which = files.which("mask_file")
         if which is None:
             return None
-        mask = read_mask(which, files.maskthresh, files.mask_bits, self.image)
+        mask = read_mask(which, files.maskthresh, files.mask_bits, self.image, self.room)
         self._say_all(mask.remarks, which.name)
         left = 1 - np.count_nonzero(mask.masked) / mask.masked.size
         if left < LEAST_LEFT:
@@ -168,7 +178,7 @@ class Inputs:
         which = self.settings.files.which("error_file")
         if which is None:
             return None
-        noise_map = read_noise_map(which, self.settings.files.error_type, self.image)
+        noise_map = read_noise_map(which, self.settings.files.error_type, self.image, self.room)
         self._say_all(noise_map.remarks, which.name)
         return noise_map
 
@@ -186,7 +196,7 @@ class Inputs:
         with self.log.step("Reading the image to measure on") as said:
             remedy = "give an image of the same shape, aligned pixel by pixel"
             partner = Partner(self.image, "image to measure on", remedy, which.prefix, picture=True)
-            image = read_image(which.given, which.name, which.hdu, which.plane, partner=partner)
+            image = read_image(which.given, which.name, which.hdu, which.plane, partner=partner, room=self.room)
             said.append(f"Image to measure on: {image.describe()}")
         self._take(image)
         return image
@@ -216,7 +226,7 @@ class Inputs:
 
     def _read(self) -> Image:
         files = self.settings.files
-        return read_image(files.image, self.settings.source, files.hdu, files.plane)
+        return read_image(files.image, self.settings.source, files.hdu, files.plane, room=self.room)
 
     def _take(self, image: Image) -> int | None:
         """Say how an image was read, and leave out the pixels of --missing; how many, None without that option."""

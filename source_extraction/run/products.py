@@ -52,9 +52,7 @@ def chosen_products(names: Iterable[str]) -> list[Product]:
 
 
 def _catalog_tsv(path: Path, steps: Steps) -> None:
-    from ..writers.tables import write_lines
-
-    write_lines(path, steps.text)
+    steps.text.write_to(path)
 
 
 def _background_fits(path: Path, steps: Steps) -> None:
