@@ -90,7 +90,7 @@ def _read(
         source=source,
         origin=layout.origin,
         stored_type=str(layout.dtype),
-        pixels=brightness(layout.plane_of(pixels), gaps, layout.meaning),
+        pixels=brightness(layout.plane_of(pixels), gaps, layout.meaning, room),
         rows_from_top=True,
         others=layout.others,
         whence=Whence(plane=plane or 0),

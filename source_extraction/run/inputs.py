@@ -11,6 +11,7 @@ import numpy as np
 from ..core.image import Celestial, Doubt, Image, Partner
 from ..core.processes import Workers
 from ..core.room import Room
+from ..core.windows import strips
 from ..errors import InputError
 from ..readers.images import read_image
 from ..settings import Settings
@@ -109,8 +110,8 @@ class Inputs:
         if not hasattr(image, "pixels"):
             image = self._read()
             if missing is not None:
-                image.leave_out(missing)
-        return greys(image.pixels, self.thumbnail)
+                image.leave_out(missing, self.room)
+        return greys(image.pixels, self.thumbnail, self.room)
 
     @cached_property
     def kernel(self) -> np.ndarray | None:
@@ -215,7 +216,11 @@ class Inputs:
     def saturated(self) -> np.ndarray | None:
         """Flat indices of the saturated pixels of the image that is measured. To be asked for before its sky."""
         level = self.calibration.saturation
-        return None if level is None else np.flatnonzero(self.measured_image.pixels >= level)
+        if level is None:
+            return None
+        pixels, width = self.measured_image.pixels, self.measured_image.shape[1]
+        found = [np.flatnonzero(window.of(pixels) >= level) + window.top * width for window in strips(pixels.shape)]
+        return np.concatenate(found)
 
     @cached_property
     def glimpse(self) -> Glimpse:
@@ -234,7 +239,7 @@ class Inputs:
         value = self.settings.files.missing
         if value is None:
             return None
-        number = image.leave_out(value)
+        number = image.leave_out(value, self.room)
         if number:
             self.log.say(f"Pixels of exactly {value:g}, which have no value (--missing): {number}")
         return number
@@ -262,11 +267,15 @@ class Inputs:
         mask = self.settings.files.which("mask_file")
         reasons = {
             f"by {'' if mask is None else mask.name}": self.mask,
-            "without a value (NaN or infinite)": missing_pixels(image.pixels),
+            "without a value (NaN or infinite)": missing_pixels(image.pixels, self.room),
             "without a noise in the noise map": noise_map.invalid if noise_map and noise_map.invalid.any() else None,
         }
         given = {reason: masked for reason, masked in reasons.items() if masked is not None}
-        masked = np.logical_or.reduce(list(given.values())) if given else None
+        masked = next(iter(given.values()), None)
+        if len(given) > 1:
+            masked = self.room.shared(image.shape, bool)
+            for some in given.values():
+                masked |= some
         number = int(np.count_nonzero(masked)) if masked is not None else 0
         if number == image.pixels.size:
             raise InputError(
