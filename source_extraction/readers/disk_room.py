@@ -38,8 +38,8 @@ class RoomOnDisk(Room):
 
     The files are in `folder`, or where the system has its temporary ones. They have no name and vanish with the last
     process; the system writes their pages to the disk, and takes the memory for others, whenever it needs it. `memory`
-    is what all of the `processes` may take together, in bytes, None for what there is. `called` is how messages call
-    the folder, `remedy` what is to be done where nothing can be written into it.
+    is what all of the `processes` may take together, in bytes, None for what there is. Of what cannot be written,
+    messages say `what`, where (`called`), and what is to be done (`remedy`).
     """
 
     def __init__(
@@ -48,11 +48,12 @@ class RoomOnDisk(Room):
         memory: int | None = None,
         processes: int = 1,
         *,
+        what: str = "the working files",
         called: object = None,
         remedy: str = "choose another --scratch or make room",
     ) -> None:
         self._folder, self._memory, self._processes = folder, memory, processes
-        self._called, self._remedy = called, remedy
+        self._what, self._called, self._remedy = what, called, remedy
         self.is_used, self._why = False, ""
 
     def require(self, source: str, origin: str, pixels: int, bytes_stored: int) -> None:
@@ -62,7 +63,8 @@ class RoomOnDisk(Room):
         have = self._memory_left()
         if need <= have:
             return
-        disk = shutil.disk_usage(self._place).free
+        with self.failures_are_said():
+            disk = shutil.disk_usage(self._place).free
         if pixels * (bytes_stored + BYTES_A_PIXEL_ON_DISK) > min(disk, of_the_address_space()):
             raise InputError(
                 source,
@@ -109,7 +111,7 @@ class RoomOnDisk(Room):
             yield
         except OSError as problem:
             reason = problem.strerror or str(problem)
-            raise OutputError(self._name, f"the products cannot be written ({reason})", self._remedy) from problem
+            raise OutputError(self._name, f"{self._what} cannot be written ({reason})", self._remedy) from problem
 
     def _unnamed(self) -> BinaryIO:
         return cast(BinaryIO, tempfile.TemporaryFile(dir=self._place))

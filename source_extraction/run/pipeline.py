@@ -84,8 +84,8 @@ def room_for(output: OutputOptions, folder: Path, processes: int, images: int = 
     memory = None if output.memory is None else output.memory // images
     if output.scratch is not None:
         return RoomOnDisk(output.scratch, memory, processes)
-    remedy = "choose another --output_dir or make room"
-    return RoomOnDisk(folder, memory, processes, called=output.output_dir, remedy=remedy)
+    what, remedy = "the products", "choose another --output_dir or make room"
+    return RoomOnDisk(folder, memory, processes, what=what, called=output.output_dir, remedy=remedy)
 
 
 def files_of(settings: Settings) -> dict[Path, str]:
