@@ -14,6 +14,7 @@ The map of the house, from the bottom up; what is below knows nothing of what is
 
     core/       arrays in, arrays out: no file, no log
         image          an Image: pixels, and what is known about them
+        room           where arrays as large as an image have their place (in_order: medians of what is not in memory)
         sky            an Image -> the Sky: background, noise, working pixels
         mesh           background and noise in the cells of an image: SEP's (sep_mesh), or those of few_values; and at
                        its pixels (surfaces)
@@ -38,7 +39,8 @@ The map of the house, from the bottom up; what is below knows nothing of what is
         bright_mask    the segmentation map -> a mask of the brightest sources
 
     readers/    files and arrays -> images, and what comes with them: mask, noise_map, kernels, calibration, psf_files
-        images         which reader an image needs: fits, tiff, arrays (content, planes and memory serve them)
+        images         which reader an image needs: fits, tiff, arrays (content and planes serve them)
+        disk_room      room on the disk for what memory (which `memory` asks for) does not hold
         fits           is helped by fits_structure (where the HDUs lie), fits_choice (which is meant), fits_tiles
                        (compressed pixels), fits_pixels (what the numbers mean), fits_sky (coordinates; fits_sky_cards:
                        what headers say of them, fits_sky_conventions and fits_sky_iraf: what they mean by it)

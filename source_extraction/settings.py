@@ -63,6 +63,7 @@ class Option:
     help: str
     bounds: Bounds | None = None
     choices: tuple[str, ...] = ()
+    is_size: bool = False  # a number of bytes, which may be given as 4G
 
     @property
     def kinds(self) -> tuple[Any, ...]:
@@ -82,6 +83,8 @@ class Option:
             return None
         if self.is_list:
             return self._check_list(value)
+        if self.is_size and isinstance(value, str):
+            value = self._number_from(value)
         if self.choices:
             if not isinstance(value, str) or value not in self.choices:
                 raise InputError(self.name, f"{shown} is no choice", f"choose from {', '.join(self.choices)}")
@@ -112,11 +115,15 @@ class Option:
     @property
     def range(self) -> str:
         """Its bounds in words."""
+        if self.is_size:
+            return "a number of bytes, as 500M or 4G (K, M and G are powers of 1024)"
         return str(self.bounds).replace("a number", "a whole number" if self.whole else "a number")
 
     def _number_from(self, text: str) -> float | str:
         """The number that a text is; the text itself where it is none and the option takes texts."""
         try:
+            if self.is_size:
+                return _bytes_in(text)
             return int(text) if self.whole else float(text)
         except ValueError as problem:
             if str in self.kinds:
@@ -187,6 +194,14 @@ class Option:
         if self.bounds is not None:
             wanted = f"{self.range}, or a header keyword"
         raise InputError(self.name, f"{shown} is not what it takes", f"give {wanted}")
+
+
+def _bytes_in(text: str) -> int:
+    """The number of bytes that a text says, K, M and G being powers of 1024; ValueError where it says none."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if found is None:
+        raise ValueError(text)
+    return int(float(found[1]) * 1024 ** " KMG".index(found[2].upper() or " "))
 
 
 def _alternatives(kind: Any) -> tuple[Any, ...]:
@@ -267,6 +282,21 @@ class OutputOptions(_Checked):
         "output",
         "processes that share the work; the result does not depend on it (default: GALAXY_SLOTS, else the cores)",
         bounds=Bounds(least=1, most=1024),
+    )
+    memory: int | None = _option(
+        None,
+        "output",
+        "memory that all processes together may take, as 500M or 4G (K, M and G are powers of 1024); an image that "
+        "needs more is worked on in files; the result does not depend on it (default: what the machine, control groups "
+        "and ulimit leave)",
+        bounds=Bounds(least=1),
+        is_size=True,
+    )
+    scratch: Path | None = _option(
+        None,
+        "output",
+        "folder on a disk for the files that take the place of memory, which have no name there (default: the disk of "
+        "the products)",
     )
 
 

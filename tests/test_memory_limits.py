@@ -8,6 +8,7 @@ import pytest
 
 from source_extraction.errors import InputError
 from source_extraction.readers import memory
+from source_extraction.readers.disk_room import RoomOnDisk
 from tests.hostile import in_child
 
 GB = 10**9
@@ -107,8 +108,15 @@ def test_never_less_than_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert memory.available_memory() == 0
 
 
-def test_refused_before_anything_is_allocated(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_memory_does_not_hold_is_on_the_disk_or_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Before anything is allocated."""
     monkeypatch.setattr(memory, "of_the_control_groups", lambda: GB)
-    memory.require_memory("image", "HDU 0", 50_000_000, 4)
-    with pytest.raises(InputError, match=r"claims 70000000 pixels, which need 1\.1 GB of memory; there are 1\.0 GB"):
-        memory.require_memory("image", "HDU 0", 70_000_000, 4)
+    room = RoomOnDisk(tmp_path)
+    room.require("image", "HDU 0", 50_000_000, 4)
+    assert room.describe() == ""
+    room.require("image", "HDU 0", 70_000_000, 4)
+    assert "the image needs 1.1 GB of memory, and there are 1.0" in room.describe()
+    with pytest.raises(
+        InputError, match=r"claims 10{12} pixels, which need 16000\.0 GB of memory; there are 1\.0 GB, and"
+    ):
+        room.require("image", "HDU 0", 10**12, 4)

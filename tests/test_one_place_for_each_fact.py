@@ -34,8 +34,8 @@ README = (REPOSITORY / "README.md").read_text()
 TOKENS = {token.get("name"): token.text for token in MACROS.iter("token")}
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 
-# The form sets these itself.
-NOT_IN_THE_FORM = {"output_dir", "name", "threads"}
+# The form sets these itself, or Galaxy does.
+NOT_IN_THE_FORM = {"output_dir", "name", "threads", "memory", "scratch"}
 OPTIONS = {name: option for name, option in ALL_OPTIONS.items() if name not in NOT_IN_THE_FORM}
 PARAMETERS = {
     parameter.get("argument").removeprefix("--"): parameter
@@ -52,6 +52,15 @@ NAMES_ON_PYPI = {"matplotlib-base": "matplotlib"}
 
 def pinned(file: Path) -> dict[str, str]:
     return dict(line.split("==") for line in file.read_text().splitlines() if "==" in line)
+
+
+def test_a_job_takes_the_memory_that_galaxy_gives_it() -> None:
+    """And where Galaxy gives none, as `sh` reads the words: none at all."""
+    for form in (FORM, MANY_FORM):
+        words = re.search(r"\\(\$\{GALAXY_MEMORY_MB.*)\n", form.find("command").text)[1].replace("\\$", "$")
+        for given, expected in (({"GALAXY_MEMORY_MB": "4096"}, ["--memory", "4096M"]), ({}, [])):
+            command = ["sh", "-c", f"printf '%s\\n' {words}"]
+            assert subprocess.check_output(command, env=given, text=True).split() == expected
 
 
 def test_the_form_has_every_option() -> None:

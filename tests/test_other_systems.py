@@ -95,7 +95,7 @@ def test_the_same_products(system: str, threads: int | None, image: Path, expect
 
 def test_a_failure_of_ours_is_not_the_file_s(image: Path, tmp_path: Path) -> None:
     """It is a sentence that asks to report it, and no advice to fetch the file again."""
-    broken = 'import source_extraction.readers.fits as f\nf.require_memory = lambda *_: {}["ours"]\n'
+    broken = 'import source_extraction.readers.disk_room as r\nr.RoomOnDisk.require = lambda *_: {}["ours"]\n'
     program = [sys.executable, "-c", LIBRARIES + broken + RUN, str(image), "--output_dir", str(tmp_path / "out")]
     run = subprocess.run(program, cwd=REPOSITORY, check=False, capture_output=True, text=True)
     assert run.returncode == 70

@@ -201,7 +201,7 @@ def test_every_option_has_the_name_and_the_default_of_the_command_line(tmp_path:
         "bright_grow": 3, "name": "a name", "draw": "outlines", "advice": False,
     }  # fmt: skip
     of_files = {f"{prefix}{of}" for prefix in ("mask_", "error_", "measure_") for of in ("file", "hdu", "plane")}
-    of_the_run = {"output_dir", "outputs", "threads"}
+    of_the_run = {"output_dir", "outputs", "threads", "memory", "scratch"}
     elsewhere = {"follow_advice", "plane", "missing", "mask_bits", "filter_fwhm", "psf_file", *of_files, *of_the_run}
     assert set(options) == set(OPTIONS) - elsewhere
     typed = [

@@ -19,7 +19,8 @@ from source_extraction.core import tiles
 from source_extraction.core.bright_mask import dilate_disc
 from source_extraction.core.columns import DETECTION_COLUMNS
 from source_extraction.core.detection import detect
-from source_extraction.core.processes import Workers, default_number, shared_array
+from source_extraction.core.processes import Workers, default_number
+from source_extraction.core.room import shared_array
 from source_extraction.core.sky import estimate_background
 from source_extraction.core.threshold import Threshold
 from source_extraction.readers.images import read_image

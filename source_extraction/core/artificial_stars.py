@@ -92,7 +92,8 @@ class StarSearch:
             images.append((image, x, y, some))
         # A large image is shared out in tiles: an image for each process would take too much memory.
         tiled = is_tiled(self.sky.pixels.shape)
-        inner, outer = (self.workers, Workers(1)) if tiled else (Workers(1), self.workers)
+        alone = Workers(1, self.workers.room)
+        inner, outer = (self.workers, alone) if tiled else (alone, self.workers)
         parts = []
         for found in outer.map(lambda image: self._find(*image, inner), images):
             parts.append(found)
@@ -108,7 +109,8 @@ class StarSearch:
         """
         there = np.empty(len(x))
         with_stars = copy.copy(self.sky)
-        with_stars.pixels = self.sky.pixels.copy()
+        with_stars.pixels = self.workers.room.empty(self.sky.pixels.shape, self.sky.pixels.dtype)
+        with_stars.pixels[:] = self.sky.pixels
         random = np.random.default_rng((SEED, image))
         for star, stamp in enumerate(self.psf.stamps(x, y)):
             window, own = overlap(x[star], y[star], stamp, self.sky)

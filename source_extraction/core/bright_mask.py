@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from .detections import Detections, labels_of
+from .room import Room
 
 # Where no flux is given: the brightest hundredth of the sources.
 PERCENTILE = 99
@@ -22,13 +23,17 @@ def brightest(sources: np.ndarray, flux: float | None) -> tuple[np.ndarray, floa
     return np.flatnonzero(sources["flux"] > flux), flux
 
 
-def bright_mask(detections: Detections, flux: float | None, radius: int, masked: np.ndarray | None) -> np.ndarray:
+def bright_mask(
+    detections: Detections, flux: float | None, radius: int, masked: np.ndarray | None, room: Room
+) -> np.ndarray:
     """1 in the pixels of the brightest sources and at most `radius` pixels around them, else 0 (uint8).
 
     What this run left out (`masked`) is 1 too: a run with this mask leaves out both. All arrays are (height, width).
     """
     shape = detections.segmentation.shape
-    mask = np.zeros(shape, dtype=np.uint8) if masked is None else masked.astype(np.uint8)
+    mask = room.shared(shape, np.uint8)
+    if masked is not None:
+        mask[:] = masked
     chosen, _ = brightest(detections.sources, flux)
     for source, label in zip(detections.sources[chosen], labels_of(chosen), strict=True):
         box = tuple(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,11 +36,25 @@ class Catalog:
         """Rows from `first` to before `end`."""
         return Catalog(self.columns, {name: values[first:end] for name, values in self.values.items()})
 
+    def without(self, names: Collection[str]) -> Catalog:
+        """Without the values of these columns, which whoever joins the parts has."""
+        return Catalog(self.columns, {name: some for name, some in self.values.items() if name not in names})
+
     @classmethod
-    def joined(cls, parts: Sequence[Catalog]) -> Catalog:
-        """One catalog of several with the same columns."""
-        names = parts[0].values
-        return cls(parts[0].columns, {name: np.concatenate([part[name] for part in parts]) for name in names})
+    def joined(cls, parts: Iterable[Catalog], known: dict[str, np.ndarray]) -> Catalog:
+        """One catalog of several with the same columns, but `known` ones, of which all values are there.
+
+        Parts are given up as they come, so that nothing is in memory twice.
+        """
+        values, columns, row = dict[str, np.ndarray](), list[Column](), 0
+        number = len(known["label"])
+        for part in parts:
+            columns, first = part.columns, row
+            for name, some in part.values.items():
+                values.setdefault(name, np.empty(number, some.dtype))[first : first + len(some)] = some
+                row = first + len(some)
+        values |= known
+        return cls(columns, {column.name: values[column.name] for column in columns})
 
 
 def detected_columns(sources: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .windows import blocks, grown
+from .windows import Map, Window, blocks, grown
 
 # An image has few values where two of them make up more than this share of the pixels of most blocks that are not
 # constant. Of rounded Gaussian noise they do up to 1.35 steps; above, SEP's RMS is within 3 % of the truth.
@@ -136,23 +136,24 @@ def pooled_statistics(pixels: np.ndarray, masked: np.ndarray | None, step: float
     return float(level[0]), float(noise[0])
 
 
-def too_bright(pixels: np.ndarray, tops: np.ndarray, cell: tuple[int, int]) -> np.ndarray:
-    """The pixels above the largest value that their cell kept, and those beside: True where a source is."""
+def too_bright(pixels: np.ndarray, tops: np.ndarray, cell: tuple[int, int], window: Window) -> np.ndarray:
+    """The pixels of a window above the largest value that their cell kept, and those beside: True where a source is."""
     height, width = pixels.shape
-    limits = np.repeat(np.repeat(tops, cell[0], axis=0)[:height], cell[1], axis=1)[:, :width]
-    return grown(pixels > limits, PIXELS_BESIDE_SOURCES)
+    around = window.grown(PIXELS_BESIDE_SOURCES, (height, width))
+    rows, columns = np.arange(around.top, around.bottom) // cell[0], np.arange(around.left, around.right) // cell[1]
+    bright = grown(around.of(pixels) > tops[np.ix_(rows, columns)], PIXELS_BESIDE_SOURCES)
+    return window.moved(-around.top, -around.left).of(bright)
 
 
-def statistics_of_cells(
-    pixels: np.ndarray, left_out: np.ndarray | None, step: float, cell: tuple[int, int]
-) -> CellStatistics:
+def statistics_of_cells(pixels: Map, left_out: Map | None, step: float, cell: tuple[int, int]) -> CellStatistics:
     """Of each `cell` (height, width), without the pixels that are left out (True); `step` is that between values."""
     height, width = cell
     rows = []
-    for y in range(0, len(pixels), height):
-        band = pixels[y : y + height].astype(np.float64)
+    for y in range(0, pixels.shape[0], height):
+        window = Window(y, min(y + height, pixels.shape[0]), 0, pixels.shape[1])
+        band = pixels.of(window).astype(np.float64)
         if left_out is not None:
-            band[left_out[y : y + height]] = np.nan
+            band[left_out.of(window)] = np.nan
         rows.append(_clipped(*_cells_of(band, width), step))
     levels, noises, tops = (np.stack(values) for values in zip(*rows, strict=True))
     return CellStatistics(levels, noises, tops)

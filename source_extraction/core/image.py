@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..errors import InputError
+from .room import Room
+from .windows import strips
 
 if TYPE_CHECKING:
     from astropy.io import fits
@@ -109,20 +111,28 @@ class Image:
         """The celestial WCS, 2-D, for pixel positions counted from 0; None without."""
         return self.celestial.wcs
 
-    def leave_out(self, value: float) -> int:
-        """Have no value (NaN) where the pixels are exactly this one, as their type rounds it; in how many."""
+    def leave_out(self, value: float, room: Room) -> int:
+        """Have no value (NaN) where the pixels are exactly this one, as their type rounds it; in how many.
+
+        Where they are of a type without NaN, others take their place, in a room.
+        """
         kind = self.pixels.dtype
         if kind.kind != "f" and not (float(value).is_integer() and _within(kind, value)):
             return 0
         with np.errstate(over="ignore"):
-            found = self.pixels == kind.type(value)
-        number = int(np.count_nonzero(found))
+            sought = kind.type(value)
+        number = sum(int(np.count_nonzero(window.of(self.pixels) == sought)) for window in strips(self.shape))
         if number:
             # float64 holds all of 32 bits; of 64, it holds what the sky is computed with.
             holding = kind if kind.kind == "f" else np.float32 if kind.itemsize <= 2 else np.float64
             if self.borrowed or kind != holding:
-                self.pixels, self.borrowed = self.pixels.astype(holding), False
-            self.pixels[found] = np.nan
+                own = room.empty(self.shape, holding)
+                own[:] = self.pixels
+            else:
+                own = self.pixels
+            for window in strips(self.shape):
+                window.of(own)[window.of(self.pixels) == sought] = np.nan
+            self.pixels, self.borrowed = own, False
         return number
 
     def release_pixels(self) -> None:

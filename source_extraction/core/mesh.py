@@ -16,7 +16,7 @@ from .few_values import VALID_SHARE, pooled_statistics, statistics_of_cells, ste
 from .processes import Workers
 from .sep_mesh import evened_out, filled, modes_of_cells
 from .surfaces import Bilinear, Spline
-from .windows import Window, strips
+from .windows import Map, Window, strips
 
 # Of few values, in steps between them: the noise of a photon in 400 pixels. Where there are fewer, any photon is many
 # standard deviations above the background, and with the filter as large as a source.
@@ -129,14 +129,23 @@ def _mesh_of_few_values(
     them and the first: where a smooth background is stored in steps, its noise is that of the rounding.
     """
     cell = cell_of(pixels.shape, options)
-    first = statistics_of_cells(pixels, masked, step, cell)
+    left_out = None if masked is None else Map.showing(masked)
+    first = statistics_of_cells(Map.showing(pixels), left_out, step, cell)
     if np.isnan(first.levels).all():
         return _pooled(pixels, masked, step, cell)
     levels, _ = _filtered(_filled(first.levels), _filled(first.noises), options, fthresh)
-    residuals = pixels.copy()
-    Mesh(levels, first.noises, _shape(pixels), cell, step).subtract_from(residuals)
-    sources = too_bright(pixels, first.tops, cell)
-    rest = statistics_of_cells(residuals, sources if masked is None else sources | masked, step, cell)
+    smooth = Mesh(levels, first.noises, _shape(pixels), cell, step)
+
+    def residuals(window: Window) -> np.ndarray:
+        return window.of(pixels) - smooth.background_of(window)
+
+    def without_sky(window: Window) -> np.ndarray:
+        sources = too_bright(pixels, first.tops, cell, window)
+        return sources if left_out is None else sources | left_out.of(window)
+
+    shape = _shape(pixels)
+    of_rest = Map(shape, pixels.dtype, residuals), Map(shape, np.dtype(bool), without_sky)
+    rest = statistics_of_cells(*of_rest, step, cell)
     # Where the sources leave too little, they are part of it.
     crowded = np.isnan(rest.levels)
     levels = levels + np.where(crowded, 0, rest.levels)

@@ -1,8 +1,8 @@
 """Work shared among processes that see this one's memory: SEP holds Python's lock, so threads could not.
 
 A process is forked for each call, with everything that is in memory then, at no cost; only results are sent back. What
-all are to write into is a `shared_array`, which has no name and vanishes with the last process. Where the system cannot
-fork (Windows), one process does all.
+all are to write into is a shared array (`room`), which has no name and vanishes with the last process. Where the system
+cannot fork (Windows), one process does all.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import math
-import mmap
 import multiprocessing
 import os
 import signal
@@ -22,9 +21,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, NoReturn, TypeVar, cast
 
-import numpy as np
-
 from ..errors import InputError
+from .room import Room
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 # Results of each process that may wait for those before them, where items have nothing to do with each other.
@@ -35,10 +33,11 @@ Result = TypeVar("Result")
 
 
 class Workers:
-    """Up to `number` processes at a time; one means this one."""
+    """Up to `number` processes at a time; one means this one. What they make for each other has its place in `room`."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, room: Room | None = None) -> None:
         self.number = number if can_fork() else 1
+        self.room = room or Room()
 
     def map(
         self,
@@ -168,7 +167,7 @@ class _AtWork(Generic[Item, Result]):
 def isolated(function: Callable[[], Result], died: Callable[[int], Exception], seconds: float | None = None) -> Result:
     """The result of a function that runs in a process of its own, which it may bring down.
 
-    What the function does to memory stays there, but for a `shared_array` that was made before. Raises what the
+    What the function does to memory stays there, but for a shared array that was made before. Raises what the
     function raises, and what `died` makes of the number of the signal that ended the process: SIGXCPU where it took
     more than `seconds` of computing. Where the system cannot fork, the function runs here.
     """
@@ -297,14 +296,3 @@ def default_number() -> int:
         return int(slots)
     # Not every system says which cores a process may use.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def shared_array(shape: tuple[int, ...], dtype: type) -> np.ndarray:
-    """Zeros that every process forked from now on reads and writes."""
-    number = math.prod(shape)
-    size = max(number * np.dtype(dtype).itemsize, 1)
-    try:
-        memory = mmap.mmap(-1, size)
-    except OSError as problem:
-        raise MemoryError(f"no {size} bytes to share") from problem
-    return np.frombuffer(memory, dtype=dtype, count=number).reshape(shape)

@@ -59,7 +59,8 @@ def psf_from_stars(
     most = max(FEWEST, MOST_PIXELS // (2 * half + 1) ** 2)
     rows = np.sort(rows[np.argsort(-catalog["snr"][rows], kind="stable")[:most]])
     shape, unit = segmentation.shape, image.sky.unit
-    sigma = np.where(unusable_pixels(image), 0, image.sky.whole_sigma())
+    sigma = image.sky.whole_sigma(workers.room)
+    sigma[unusable_pixels(image, workers.room)] = 0
     x, y, flux = catalog["x_win"].copy(), catalog["y_win"].copy(), catalog["flux_auto"] / unit
     places = x[rows], y[rows]
     own = cut_out(segmentation, *places, half)
@@ -78,7 +79,7 @@ def psf_from_stars(
     if len(rows) < FEWEST:
         return None, None
     places, flux = (x[rows], y[rows]), fitted.flux[ours]
-    pixels = cut_out(image.sky.pixels - light, *places, half)
+    pixels = cut_out(image.sky.pixels, *places, half) - cut_out(light, *places, half)
     pixels += flux.astype(np.float32)[:, np.newaxis, np.newaxis] * first.stamps(*places)
     stars = Stars(pixels, cut_out(sigma, *places, half), x[rows].copy(), y[rows].copy(), flux.copy())
     psf, left = make_psf(stars, first.fwhm, shape)

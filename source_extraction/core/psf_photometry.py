@@ -18,8 +18,9 @@ import numpy as np
 from .columns import PhotometryFlag
 from .correlation import LEAST_SHARE, Correlation
 from .photometry import Measurable
-from .processes import Workers, shared_array
+from .processes import Workers
 from .psf import Psf
+from .room import Room
 from .sky import Sky
 from .spread import spreads
 from .windows import Window
@@ -91,7 +92,7 @@ def fit_sources(
     image.
     """
     shape = image.sky.pixels.shape
-    unusable = unusable_pixels(image)
+    unusable = unusable_pixels(image, workers.room)
     scale = noise_factor(psf, image.correlation) ** 2
     known = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
     column, row = _pixels_of(x[known], y[known], shape)
@@ -149,7 +150,7 @@ def columns_of(fitted: Fitted, unit: float) -> tuple[dict[str, np.ndarray], np.n
 def model_of(fitted: Fitted, psf: Psf | None, sky: Sky, workers: Workers) -> np.ndarray:
     """The light of all sources that were fitted to the pixels of a sky (height, width), float32, in working units."""
     shape = sky.pixels.shape
-    model = shared_array(shape, np.float32)
+    model = workers.room.shared(shape, np.float32)
     if psf is None:
         return model
     noise = max(sky.rms / sky.unit, LEAST_NOISE)
@@ -188,10 +189,11 @@ def noise_factor(psf: Psf, correlation: Correlation) -> float:
     return float(np.sqrt(correlation.level * max(1 + excess, LEAST_SHARE)))
 
 
-def unusable_pixels(image: Measurable) -> np.ndarray:
+def unusable_pixels(image: Measurable, room: Room) -> np.ndarray:
     """The pixels (height, width) that no star is fitted to: masked and saturated ones."""
-    masked = image.sky.masked
-    unusable = np.zeros(image.sky.pixels.shape, bool) if masked is None else masked.copy()
+    masked, unusable = image.sky.masked, room.shared(image.sky.pixels.shape, bool)
+    if masked is not None:
+        unusable[:] = masked
     if image.saturated is not None:
         unusable.ravel()[image.saturated] = True
     return unusable

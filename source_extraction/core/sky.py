@@ -9,14 +9,17 @@ change no digit, and every result is scaled back, so a run does not depend on th
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..settings import BackgroundOptions
 from .image import Image
+from .in_order import in_the_middle
 from .mesh import Mesh, estimate_mesh
 from .processes import Workers
+from .room import Room
 from .windows import Map, Window, strips
 
 # The pedestal of an image is removed in float64 where float32 would keep less of the noise than this: at a
@@ -115,21 +118,34 @@ class Sky:
         rms *= np.float32(self._mesh_unit / self.unit)
         return np.maximum(rms, self._rms_floor, out=rms)
 
-    def whole_sigma(self) -> np.ndarray:
-        """The noise of every pixel (height, width), as `sigma_of` has it."""
-        return Map(self._mesh.shape, np.dtype(np.float32), self.sigma_of).whole()
+    def whole_sigma(self, room: Room) -> np.ndarray:
+        """The noise of every pixel (height, width), as `sigma_of` has it, with its place in a room."""
+        return Map(self._mesh.shape, np.dtype(np.float32), self.sigma_of).whole(room)
 
-    def good_sigma(self) -> np.ndarray:
-        """The noise of all good pixels (N), float32, in working units."""
-        sigma = self.whole_sigma()
-        return sigma.ravel() if self.masked is None else sigma[~self.masked]
+    @property
+    def number_of_good(self) -> int:
+        """How many pixels are good."""
+        height, width = self._mesh.shape
+        return height * width - (0 if self.masked is None else int(np.count_nonzero(self.masked)))
+
+    def good_sigma(self) -> Iterator[np.ndarray]:
+        """The noise of all good pixels, float32, in working units, some at a time."""
+        return (self._good(window, self.sigma_of(window)) for window in strips(self._mesh.shape))
 
     def background_rms_over_noise(self) -> float:
         """The background RMS in units of the noise map: the median of their ratio over the good pixels."""
         if self.noise_map is None:
             return 1.0
-        ratio = self.rms_map.whole() / self.noise_map.rms
-        return float(np.median(ratio if self.masked is None else ratio[~self.masked]))
+        noise, rms = self.noise_map.rms, self.rms_map
+
+        def ratios() -> Iterator[np.ndarray]:
+            return (self._good(window, rms.of(window) / window.of(noise)) for window in strips(self._mesh.shape))
+
+        return float(np.median(in_the_middle(ratios, self.number_of_good)))
+
+    def _good(self, window: Window, values: np.ndarray) -> np.ndarray:
+        """Those of the values of a window that good pixels have."""
+        return values.ravel() if self.masked is None else values[~window.of(self.masked)]
 
     def _subtracted_of(self, window: Window) -> np.ndarray:
         pixels = window.of(self.pixels) * np.float32(self.unit)
@@ -196,12 +212,15 @@ def estimate_background(
     # First a scale from the spread of the pixels, so that SEP's own estimate cannot under- or overflow ...
     exponent = _exponent_to_one(spread)
     keep_pixels = keep_pixels or image.borrowed
-    pixels = _working_pixels(image.pixels, pedestal, exponent, in_place=not keep_pixels)
+    workers = workers or Workers(1)
+    pixels = _working_pixels(image.pixels, pedestal, exponent, workers.room, in_place=not keep_pixels)
     if not keep_pixels:
         image.release_pixels()
     mesh_unit = math.ldexp(1.0, -exponent)
-    left_out = masked if without is None else without if masked is None else masked | without
-    mesh = estimate_mesh(pixels, left_out, options, math.ldexp(options.fthresh, exponent), workers or Workers(1))
+    left_out = masked if without is None else without
+    if masked is not None and without is not None:
+        left_out = np.logical_or(masked, without, out=workers.room.empty(masked.shape, bool))
+    mesh = estimate_mesh(pixels, left_out, options, math.ldexp(options.fthresh, exponent), workers)
     if options.subtract_background:
         mesh.subtract_from(pixels)
     # ... then the scale that the estimate asks for.
@@ -240,14 +259,15 @@ def _remarks(mesh: Mesh, unit: float) -> tuple[str, ...]:
     return tuple(said)
 
 
-def missing_pixels(pixels: np.ndarray) -> np.ndarray | None:
-    """True where a pixel is NaN or infinite; None where none is."""
+def missing_pixels(pixels: np.ndarray, room: Room) -> np.ndarray | None:
+    """True where a pixel is NaN or infinite, with its place in a room; None where none is."""
     if pixels.dtype.kind != "f":
         return None
     blocks = range(0, len(pixels), ROWS_AT_A_TIME)
     if all(np.isfinite(pixels[start : start + ROWS_AT_A_TIME]).all() for start in blocks):
         return None
-    return ~np.isfinite(pixels)
+    missing = np.isfinite(pixels, out=room.empty(pixels.shape, bool))
+    return np.logical_not(missing, out=missing)
 
 
 def _centre_and_spread(pixels: np.ndarray, masked: np.ndarray | None) -> tuple[float, float]:
@@ -290,10 +310,10 @@ def _float32_spacing(value: float) -> float:
     return math.ldexp(1.0, math.frexp(value)[1] - 24) if value else 0.0
 
 
-def _working_pixels(pixels: np.ndarray, pedestal: float, exponent: int, in_place: bool) -> np.ndarray:
+def _working_pixels(pixels: np.ndarray, pedestal: float, exponent: int, room: Room, *, in_place: bool) -> np.ndarray:
     """(pixels - pedestal) * 2^exponent as float32 in C order, rounded once, within `BRIGHTEST`."""
     in_place = in_place and pixels.dtype == np.float32 and pixels.dtype.isnative and pixels.flags.carray
-    working = pixels if in_place else np.empty(pixels.shape, dtype=np.float32)
+    working = pixels if in_place else room.empty(pixels.shape, np.float32)
     # float32 holds these values, and a power of two changes no digit of them.
     exact = pixels.dtype in EXACT_IN_FLOAT32 and not pedestal and abs(exponent) < FLOAT32_EXPONENTS
     for start in range(0, len(pixels), ROWS_AT_A_TIME):

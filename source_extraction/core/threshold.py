@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..settings import DetectionOptions
+from .in_order import values_at
 from .sky import Sky
 from .windows import Window
 
@@ -62,7 +63,10 @@ class Threshold:
         """The threshold of an image for these options."""
         unit = UNITS[options.err_option]
         if unit.varies:
-            least, median, greatest = np.percentile(sky.good_sigma(), (0, 50, 100)) * (options.thresh * sky.unit)
+            last = sky.number_of_good - 1
+            # What the percentiles of all are made of.
+            noises = values_at(sky.good_sigma, (0, last // 2, (last + 1) // 2, last))
+            least, median, greatest = np.percentile(noises, (0, 50, 100)) * (options.thresh * sky.unit)
         else:
             least = median = greatest = options.thresh * (sky.rms if unit.from_image else 1)
         return cls(options.thresh, unit, is_matched(options), float(least), float(median), float(greatest))

@@ -21,7 +21,7 @@ import numpy as np
 
 from .detections import Detections, new_labels
 from .parents import ExtractWindow, Parents, ParentSearch
-from .processes import Workers, shared_array
+from .processes import Workers
 from .windows import Window
 
 TILE = 1024
@@ -100,7 +100,7 @@ class Tiling:
         tiles = self.grid.tiles
         if len(tiles) == 1:
             return self.extract_window(tiles[0])
-        segmentation = shared_array(self.grid.shape, np.int32)
+        segmentation = self.workers.room.shared(self.grid.shape, np.int32)
         parts = self._extract_tiles(segmentation, alongside)
         offsets = np.cumsum([0, *(len(part.sources) for part in parts)]).tolist()
 

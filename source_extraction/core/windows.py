@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .room import Room
+
 ROWS_OF_STRIP = 256
 
 
@@ -70,9 +72,9 @@ class Map:
         height, width = pixels.shape
         return cls((height, width), pixels.dtype, lambda window: window.of(pixels))
 
-    def whole(self) -> np.ndarray:
-        """All of it, as an array."""
-        pixels = np.empty(self.shape, self.dtype)
+    def whole(self, room: Room | None = None) -> np.ndarray:
+        """All of it, as an array that has its place in a room."""
+        pixels = (room or Room()).empty(self.shape, self.dtype)
         for window in strips(self.shape):
             window.of(pixels)[:] = self.of(window)
         return pixels

@@ -92,10 +92,12 @@ def _metavar(option: Option) -> str:
     """What stands for a value in the help."""
     if option.is_list:
         return "LIST" if str in option.kinds else "D,D,..."
+    if option.is_size:
+        return "SIZE"
     if option.bounds is not None:
         return "X|KEYWORD" if str in option.kinds else "N" if option.whole else "X"
     if Path in option.kinds:
-        return "DIR" if option.name.endswith("dir") else "FILE"
+        return "DIR" if option.name.endswith(("dir", "scratch")) else "FILE"
     # "HDU" of mask_hdu too.
     return option.name.rpartition("_")[2].upper()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ..core.image import Celestial, Image, Partner, Whence
+from ..core.room import Room
 from ..errors import InputError, counted
 from .content import failures_are_said, open_again, size_of
 from .fits_choice import choose_hdu, others_than, uses_beside, versions_of
@@ -19,21 +21,25 @@ from .fits_pixels import Scale, lacks_shift, values_of
 from .fits_sky import celestial_of, distortion_tables, needs_tables
 from .fits_structure import HDU, STORED_TYPES, Keywords, hdus_of, text_of
 from .fits_tiles import decoded, image_header
-from .memory import require_memory
 from .planes import choose_plane, rows_and_columns
 
 # What decompressing takes besides the pixels: a band of them as the decoder has it (fits_tiles).
 BYTES_A_COMPRESSED_PIXEL = 8
-MOST_AT_ONCE = 2**28  # bytes read by one call
+MOST_AT_ONCE = 2**22  # bytes read by one call: what is done with them next finds them in the processor's cache
 
 
 def read_fits(
-    content: Path | io.BytesIO, source: str, hdu: str | None, plane: int | None, partner: Partner | None
+    content: Path | io.BytesIO,
+    source: str,
+    hdu: str | None,
+    plane: int | None,
+    partner: Partner | None,
+    room: Room,
 ) -> Image:
     """Read one 2-D image of what `content.opened` gave; see `readers.images.read_image`."""
     with failures_are_said(source), open_again(content) as file:
         hdus = hdus_of(file, source)
-        return _read(file, hdus, choose_hdu(hdus, source, hdu, plane), source, plane, partner)
+        return _read(file, hdus, choose_hdu(hdus, source, hdu, plane), source, plane, partner, room)
 
 
 def count_planes(content: Path | io.BytesIO, source: str, hdu: str | None) -> int:
@@ -46,7 +52,13 @@ def count_planes(content: Path | io.BytesIO, source: str, hdu: str | None) -> in
 
 
 def _read(
-    file: BinaryIO, hdus: list[HDU], chosen: HDU, source: str, plane: int | None, partner: Partner | None
+    file: BinaryIO,
+    hdus: list[HDU],
+    chosen: HDU,
+    source: str,
+    plane: int | None,
+    partner: Partner | None,
+    room: Room,
 ) -> Image:
     shape, origin = chosen.shape, chosen.label
     planes, rest = rows_and_columns(shape, source, origin)
@@ -64,10 +76,10 @@ def _read(
         of_table = Scale.of(chosen.header, chosen.bits, source, ("BLANK", "ZBLANK"))
         scale = scale._replace(blanks=scale.blanks | of_table.blanks)
     bytes_needed = scale.bytes_needed + (BYTES_A_COMPRESSED_PIXEL if chosen.compressed else 0)
-    require_memory(source, origin, height * width, bytes_needed)
+    room.require(source, origin, height * width, bytes_needed)
     _require_whole(file, chosen, source)
     if chosen.compressed:
-        stored = decoded(chosen, _bytes(file, chosen, source), index, source)
+        stored = decoded(chosen, _bytes(file, chosen, source), index, source, room)
         if lacks_shift(stored, scale):
             raise InputError(
                 source,
@@ -75,12 +87,12 @@ def _read(
                 "save it without compression, or as int32",
             )
     else:
-        stored = _stored(file, chosen, (height, width), plane or 0, source)
+        stored = _stored(file, chosen, (height, width), plane or 0, source, room)
     return Image(
         source=source,
         origin=origin,
         stored_type=scale.described,
-        pixels=values_of(stored, scale),
+        pixels=values_of(stored, scale, room),
         unit=text_of(header, "BUNIT"),
         find_celestial=_find_celestial(file, hdus, chosen, [len(shape) - axis for axis in reversed(rest)]),
         headers=(Keywords(header), Keywords(hdus[0].header)),
@@ -101,13 +113,18 @@ def _require_whole(file: BinaryIO, hdu: HDU, source: str) -> None:
         raise _truncated(source, missing)
 
 
-def _stored(file: BinaryIO, hdu: HDU, shape: tuple[int, int], plane: int, source: str) -> np.ndarray:
+def _stored(file: BinaryIO, hdu: HDU, shape: tuple[int, int], plane: int, source: str, room: Room) -> np.ndarray:
     """The numbers of one plane as they stand in the file; the planes lie one behind the other, rows within them."""
-    numbers = np.empty(shape, np.dtype(STORED_TYPES[hdu.bits]).newbyteorder(">"))
+    numbers = room.empty(shape, STORED_TYPES[hdu.bits])
+    in_order = numbers.reshape(-1)
     file.seek(hdu.data_start + plane * numbers.nbytes)
-    _fill(file, numbers.reshape(-1).view(np.uint8).data, source)
-    # FITS is big-endian; whatever reads other than this machine's order is slow at every step.
-    return numbers if numbers.dtype.isnative else numbers.byteswap(inplace=True).view(numbers.dtype.newbyteorder("="))
+    some = MOST_AT_ONCE // numbers.itemsize
+    for first in range(0, numbers.size, some):
+        part = in_order[first : first + some]
+        _fill(file, part.view(np.uint8).data, source, behind=(numbers.size - first - len(part)) * numbers.itemsize)
+        if sys.byteorder == "little":  # FITS is big-endian
+            part.byteswap(inplace=True)
+    return numbers
 
 
 def _bytes(file: BinaryIO, hdu: HDU, source: str) -> bytes:
@@ -118,13 +135,16 @@ def _bytes(file: BinaryIO, hdu: HDU, source: str) -> bytes:
     return bytes(content)
 
 
-def _fill(file: BinaryIO, room: memoryview, source: str) -> None:
-    """Read as many bytes as there is room for. Not through a map: where a file is cut meanwhile, that is the end."""
+def _fill(file: BinaryIO, into: memoryview, source: str, behind: int = 0) -> None:
+    """Read as many bytes as there is room for, of which so many come `behind`.
+
+    Not through a map: where a file is cut meanwhile, that is the end.
+    """
     filled = 0
-    while filled < len(room):
-        read = file.readinto(room[filled : filled + MOST_AT_ONCE])  # type: ignore[attr-defined]
+    while filled < len(into):
+        read = file.readinto(into[filled : filled + MOST_AT_ONCE])  # type: ignore[attr-defined]
         if not read:
-            missing = len(room) - filled
+            missing = len(into) - filled + behind
             raise _truncated(source, missing)
         filled += read
 

@@ -11,12 +11,14 @@ from typing import NamedTuple
 import numpy as np
 from astropy.io import fits
 
+from ..core.room import Room
 from ..errors import InputError
 from .fits_structure import STORED_TYPES, number_of, whole_number_of
 
 # FITS standard 4.0, 5.2.5 and 4.4.2.5: the BZERO by which integers of these bits are unsigned, those of 8 bits signed.
 OTHER_SIGN = {8: -128.0, 16: 2.0**15, 32: 2.0**31, 64: 2.0**63}
 OTHER_TYPES = {8: "int8", 16: "uint16", 32: "uint32", 64: "uint64"}
+ROWS_AT_A_TIME = 256
 
 
 class Scale(NamedTuple):
@@ -67,26 +69,34 @@ class Scale(NamedTuple):
         return stored + max(scaled, missing)
 
 
-def values_of(stored: np.ndarray, scale: Scale) -> np.ndarray:
-    """The values of pixels as they are stored, which are overwritten; NaN where there is none."""
-    missing = _missing(stored, scale.blanks)
-    if scale.has_other_sign:
-        # In two's complement, adding or taking away half the range turns the highest bit over.
-        unsigned = stored.view(f"u{stored.itemsize}")
-        np.bitwise_xor(unsigned, unsigned.dtype.type(1 << (scale.bits - 1)), out=unsigned)
-        values = unsigned.view(OTHER_TYPES[scale.bits])
-    elif scale.is_none:
-        values = stored
-    else:
-        with np.errstate(all="ignore"):
-            values = stored.astype(np.float64)
-            values *= scale.scale
-            values += scale.zero
-    if missing is not None:
-        if values.dtype.kind != "f":
-            values = values.astype(np.float32 if values.itemsize <= 2 else np.float64)
-        values[missing] = np.nan
+def values_of(stored: np.ndarray, scale: Scale, room: Room) -> np.ndarray:
+    """The values of pixels (height, width) as they are stored, which are overwritten; NaN where there is none."""
+    blocks = [slice(first, first + ROWS_AT_A_TIME) for first in range(0, len(stored), ROWS_AT_A_TIME)]
+    has_missing = any(_missing(stored[rows], scale.blanks) is not None for rows in blocks)
+    as_stored = scale.is_none or scale.has_other_sign
+    if as_stored and not has_missing:
+        return _with_its_sign(stored, scale)
+    values = room.empty(stored.shape, np.float32 if as_stored and stored.itemsize <= 2 else np.float64)
+    for rows in blocks:
+        missing = _missing(stored[rows], scale.blanks)
+        values[rows] = _with_its_sign(stored[rows], scale)
+        if not as_stored:
+            with np.errstate(all="ignore"):
+                values[rows] *= scale.scale
+                values[rows] += scale.zero
+        if missing is not None:
+            values[rows][missing] = np.nan
     return values
+
+
+def _with_its_sign(stored: np.ndarray, scale: Scale) -> np.ndarray:
+    """Integers with the other sign where BZERO says so; they are overwritten."""
+    if not scale.has_other_sign:
+        return stored
+    # In two's complement, adding or taking away half the range turns the highest bit over.
+    unsigned = stored.view(f"u{stored.itemsize}")
+    np.bitwise_xor(unsigned, unsigned.dtype.type(1 << (scale.bits - 1)), out=unsigned)
+    return unsigned.view(OTHER_TYPES[scale.bits])
 
 
 def lacks_shift(stored: np.ndarray, scale: Scale) -> bool:

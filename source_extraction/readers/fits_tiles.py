@@ -18,7 +18,8 @@ from typing import NamedTuple
 import numpy as np
 from astropy.io import fits
 
-from ..core.processes import isolated, shared_array
+from ..core.processes import isolated
+from ..core.room import Room
 from ..errors import InputError
 from .fits_structure import BLOCK, CARD, HDU, STORED_TYPES, number_of, quiet
 from .memory import of_the_process
@@ -57,14 +58,14 @@ def image_header(hdu: HDU, source: str) -> fits.Header:
             raise _undecodable(source) from problem
 
 
-def decoded(hdu: HDU, data: bytes, index: tuple[int | slice, ...], source: str) -> np.ndarray:
+def decoded(hdu: HDU, data: bytes, index: tuple[int | slice, ...], source: str, room: Room) -> np.ndarray:
     """One plane of a compressed image, as integers or floats before BSCALE and BZERO.
 
     `data` is all behind the HDU's header. Raises InputError where it cannot be decompressed.
     """
     tile_shape = _checked(hdu, data, source)
     shape = tuple(side for side, place in zip(hdu.shape, index, strict=True) if isinstance(place, slice))
-    pixels = shared_array(shape, np.dtype(STORED_TYPES[hdu.bits]).type)
+    pixels = room.shared(shape, STORED_TYPES[hdu.bits])
     tiles = math.prod(-(-side // tile) for side, tile in zip(hdu.shape, tile_shape, strict=True))
     seconds = SECONDS + SECONDS_A_PIXEL * pixels.size + SECONDS_A_TILE * tiles
     band = min(_rows_at_a_time(shape, tile_shape[_axis_of_rows(index)]), shape[0])

@@ -7,10 +7,12 @@ from collections.abc import Hashable
 from pathlib import Path
 
 from ..core.image import Image, Partner
+from ..core.room import Room
 from ..errors import InputError
 from ..settings import InMemory
 from .arrays import read_array
 from .content import FITS_BEGINNING, TIFF_BEGINNINGS, beginning_of, kind_of, opened
+from .disk_room import RoomOnDisk
 
 # A header of a few bytes may claim any number.
 MOST_PLANES = 1_000_000
@@ -23,12 +25,13 @@ def read_image(
     plane: int | None = None,
     *,
     partner: Partner | None = None,
+    room: Room | None = None,
 ) -> Image:
     """Read the 2-D image of a FITS or TIFF file, or of an array.
 
     `source` is what messages call it (default: its path or name); `hdu` a FITS HDU by number, EXTNAME or
     EXTNAME,EXTVER, `plane` the index (from 0) of one plane where there are several; `partner` is the image that it
-    goes with, as its mask for example.
+    goes with, as its mask for example; `room` is where its pixels will be.
     Raises InputError where it holds no such image, one of another shape than its partner's, or its partner itself
     where another is there and none was chosen.
     """
@@ -38,7 +41,7 @@ def read_image(
                 raise InputError(given.name, f"an array has no HDU {hdu!r}", "leave out --hdu")
             image = read_array(given, plane, partner)
         else:
-            image = _read_file(given, source or str(given), hdu, plane, partner)
+            image = _read_file(given, source or str(given), hdu, plane, partner, room or RoomOnDisk())
     except InputError as problem:
         raise (problem if partner is None else partner.in_its_options(problem)) from problem.__cause__
     image.whence = image.whence._replace(file=_identity(given))
@@ -73,19 +76,21 @@ def count_planes(path: Path, source: str = "", hdu: str | None = None) -> int:
     return number
 
 
-def _read_file(path: Path, source: str, hdu: str | None, plane: int | None, partner: Partner | None) -> Image:
+def _read_file(
+    path: Path, source: str, hdu: str | None, plane: int | None, partner: Partner | None, room: Room
+) -> Image:
     content = opened(path, source)
     beginning = beginning_of(content, source)
     if beginning.startswith(FITS_BEGINNING):
         from .fits import read_fits
 
-        return read_fits(content, source, hdu, plane, partner)
+        return read_fits(content, source, hdu, plane, partner, room)
     if beginning[:4] in TIFF_BEGINNINGS:
         from .tiff import read_tiff
 
         if hdu is not None:
             raise InputError(source, f"a TIFF file has no HDU {hdu!r}", "leave out --hdu")
-        return read_tiff(content, source, plane, partner)
+        return read_tiff(content, source, plane, partner, room)
     raise InputError(source, f"this is {kind_of(beginning)}, not a FITS or TIFF image", "convert it to one of these")
 
 

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..core.image import Doubt, Image, Partner
+from ..core.room import Room
+from ..core.windows import strips
 from ..errors import InputError
 from ..settings import Which
 from .images import read_image
@@ -20,7 +22,6 @@ JWST, DO_NOT_USE = "JWST", 1
 MOST_BITS = 64
 # Values from 1 to a number above this, all of them there, are labels.
 MOST_IN_A_ROW = 4
-ROWS_AT_A_TIME = 256
 
 
 class Mask(NamedTuple):
@@ -30,7 +31,9 @@ class Mask(NamedTuple):
     remarks: tuple[str, ...]
 
 
-def read_mask(which: Which, maskthresh: float | None, bits: tuple[int | str, ...] | None, image: Image) -> Mask:
+def read_mask(
+    which: Which, maskthresh: float | None, bits: tuple[int | str, ...] | None, image: Image, room: Room | None = None
+) -> Mask:
     """Read the mask of an image.
 
     Masked are the pixels of a boolean mask that are True; of a numeric one those that have one of `bits` (values, or
@@ -40,44 +43,53 @@ def read_mask(which: Which, maskthresh: float | None, bits: tuple[int | str, ...
     partner = Partner(
         image, "mask", "give a mask of the image's shape", which.prefix, may_be_itself=maskthresh is not None
     )
-    mask = read_image(which.given, which.name, which.hdu, which.plane, partner=partner)
+    room = room or Room()
+    mask = read_image(which.given, which.name, which.hdu, which.plane, partner=partner, room=room)
     remarks = mask.remarks
     if bits is not None:
-        masked, rule = _has_one_of(mask, bits), "that have one of --mask_bits"
+        masked, rule = _has_one_of(mask, bits, room), "that have one of --mask_bits"
         if not masked.any():
             remarks += (Doubt("no pixel has one of --mask_bits: nothing is masked"),)
     else:
-        masked, rule = _is_above(mask.pixels, maskthresh or 0.0), "above --maskthresh"
+        masked, rule = _is_above(mask.pixels, maskthresh or 0.0, room), "above --maskthresh"
         remarks += _flags_are_said(mask)
     if masked.all():
         raise InputError(mask.source, "the mask leaves no pixel of the image", f"check it: pixels {rule} are masked")
     return Mask(masked, remarks)
 
 
-def _is_above(values: np.ndarray, threshold: float) -> np.ndarray:
+def _is_above(values: np.ndarray, threshold: float, room: Room) -> np.ndarray:
     if values.dtype == bool:
         return values
+    above = room.empty(values.shape, bool)
     if values.dtype.kind in "iu":
         # Between whole numbers: numpy would compare in float64, which does not hold those of 64 bits.
-        return values > math.floor(threshold)
+        return np.greater(values, math.floor(threshold), out=above)
     # "not (value <= threshold)" rather than ">": NaN marks a pixel too.
-    return ~(values <= threshold)
+    np.less_equal(values, threshold, out=above)
+    return np.logical_not(above, out=above)
 
 
-def _has_one_of(mask: Image, bits: tuple[int | str, ...]) -> np.ndarray:
+def _has_one_of(mask: Image, bits: tuple[int | str, ...], room: Room) -> np.ndarray:
     wanted = 0
     for bit in bits:
         wanted |= _value_of(bit, mask) if isinstance(bit, str) else bit
-    missing = np.isnan(mask.pixels) if mask.pixels.dtype.kind == "f" else None
-    flags = _as_flags(np.where(missing, 0, mask.pixels) if missing is not None else mask.pixels)
-    if flags is None:
-        raise InputError(
-            mask.source,
-            "its values are no whole numbers, which bit flags are",
-            "leave out --mask_bits; --maskthresh compares values",
-        )
-    found: np.ndarray = (flags & flags.dtype.type(wanted & int(np.iinfo(flags.dtype).max))) != 0
-    return found if missing is None else found | missing
+    found = room.empty(mask.shape, bool)
+    for window in strips(mask.shape):
+        values = window.of(mask.pixels)
+        missing = np.isnan(values) if values.dtype.kind == "f" else None
+        flags = _as_flags(np.where(missing, 0, values) if missing is not None else values)
+        if flags is None:
+            raise InputError(
+                mask.source,
+                "its values are no whole numbers, which bit flags are",
+                "leave out --mask_bits; --maskthresh compares values",
+            )
+        of_window = window.of(found)
+        of_window[:] = (flags & flags.dtype.type(wanted & int(np.iinfo(flags.dtype).max))) != 0
+        if missing is not None:
+            of_window |= missing
+    return found
 
 
 def _as_flags(values: np.ndarray) -> np.ndarray | None:
@@ -117,15 +129,16 @@ def _flags_are_said(mask: Image) -> tuple[str, ...]:
     flags = _as_flags(mask.pixels) if mask.pixels.dtype.kind in "iu" else None
     if flags is None:
         return ()
-    blocks = (flags[start : start + ROWS_AT_A_TIME] for start in range(0, len(flags), ROWS_AT_A_TIME))
-    values = sorted(set[int]().union(*(np.unique(block).tolist() for block in blocks)) - {0})
+    values = sorted(set[int]().union(*(np.unique(window.of(flags)).tolist() for window in strips(mask.shape))) - {0})
     powers = [value for value in values if value.bit_count() == 1]
     together = sum(powers)
     are_labels = len(values) > MOST_IN_A_ROW and values == list(range(1, len(values) + 1))
     if len(powers) < 2 or are_labels or any(value & ~together for value in values):
         return ()
     names = {value: f" ({keyword})" for keyword, value in _named_bits(mask).items()}
-    counted = ", ".join(
-        f"{value}{names.get(value, '')} in {np.count_nonzero(flags & flags.dtype.type(value))}" for value in powers
-    )
+    numbers = dict.fromkeys(powers, 0)
+    for window in strips(mask.shape):
+        for value in powers:
+            numbers[value] += int(np.count_nonzero(window.of(flags) & flags.dtype.type(value)))
+    counted = ", ".join(f"{value}{names.get(value, '')} in {number}" for value, number in numbers.items())
     return (f"the values look like bit flags, in so many pixels: {counted}; --mask_bits says which of them mask",)

@@ -1,4 +1,4 @@
-"""Whether an image fits into memory, before any of it is allocated."""
+"""How much memory there is: of the machine, of control groups, of the process's own limits."""
 
 from __future__ import annotations
 
@@ -8,27 +8,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import InputError
-
-# Besides the pixels as stored: working pixels, segmentation map and one map more, 4 bytes each.
-BYTES_A_PIXEL = 12
 UNLIMITED = 2**63
-# So little is there, or nothing is: what one asks takes longer than reading such an image.
-NOT_WORTH_ASKING = 2**24
 # Where Linux says which control groups a process is in, and shows them.
 OWN_GROUPS, ALL_GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 STATUS = Path("/proc/self/status")
-
-
-def require_memory(source: str, origin: str, pixels: int, bytes_stored: int) -> None:
-    """Refuse an image of that many pixels, stored in that many bytes each, that memory cannot hold."""
-    need = pixels * (bytes_stored + BYTES_A_PIXEL)
-    if need > NOT_WORTH_ASKING and need > (have := available_memory()):
-        raise InputError(
-            source,
-            f"{origin} claims {pixels} pixels, which need {need / 1e9:.1f} GB of memory; there are {have / 1e9:.1f} GB",
-            "use a machine with more memory or cut the image",
-        )
 
 
 def available_memory() -> int:
@@ -115,16 +98,26 @@ def _statistic(path: Path, name: str) -> int:
 
 def of_the_process() -> int:
     """What is left of its limits of address space and of data."""
+    return min(of_the_address_space(), _left_of_the_process("RLIMIT_DATA", "VmData"))
+
+
+def of_the_address_space() -> int:
+    """What is left of its limit of address space, which the files that are mapped into it take too."""
+    return _left_of_the_process("RLIMIT_AS", "VmSize")
+
+
+def _left_of_the_process(limit: str, used: str) -> int:
     if sys.platform == "win32":
         return UNLIMITED
     import resource
 
-    left = [UNLIMITED]
-    for limit, used in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
-        soft, _ = resource.getrlimit(limit)
-        if soft != resource.RLIM_INFINITY:
-            left.append(soft - _in_use(used))
-    return min(left)
+    soft, _ = resource.getrlimit(getattr(resource, limit))
+    return UNLIMITED if soft == resource.RLIM_INFINITY else soft - _in_use(used)
+
+
+def in_use() -> int:
+    """Bytes of memory that this process has and that are of no file, those that it shares with others included."""
+    return _in_use("RssAnon") + _in_use("RssShmem")
 
 
 def _in_use(name: str) -> int:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
 import numpy as np
 
 from ..core.image import Image, Partner
+from ..core.in_order import percentile
+from ..core.room import Room
 from ..core.sky import NoiseMap
+from ..core.windows import strips
 from ..errors import InputError, counted
 from ..settings import InMemory, Which
 from .images import read_image
@@ -18,7 +25,7 @@ POWERS = {"rms": 1, "variance": 2, "weight": -2}
 NO_NOISE, OF_GOOD_PIXELS = 1e12, 1
 
 
-def read_noise_map(which: Which, error_type: str, image: Image) -> NoiseMap:
+def read_noise_map(which: Which, error_type: str, image: Image, room: Room | None = None) -> NoiseMap:
     """Read the noise of every pixel of `image`.
 
     `error_type` "rms": standard deviations; "variance": their squares; "weight": inverse variances, as
@@ -27,40 +34,52 @@ def read_noise_map(which: Which, error_type: str, image: Image) -> NoiseMap:
     Raises InputError where the shape differs or no pixel is valid.
     """
     partner = Partner(image, "noise map", "give a noise map of the image's shape", which.prefix)
-    noise = read_image(which.given, which.name, which.hdu, which.plane, partner=partner)
-    values = noise.pixels.astype(np.float64)
-    if isinstance(which.given, InMemory):
-        values *= _in_unit_of(image, noise, error_type)
-    invalid = ~((values > 0) & np.isfinite(values))
+    room = room or Room()
+    noise = read_image(which.given, which.name, which.hdu, which.plane, partner=partner, room=room)
+    factor = _in_unit_of(image, noise, error_type) if isinstance(which.given, InMemory) else 1.0
+    values, invalid = room.empty(noise.shape, np.float64), room.empty(noise.shape, bool)
+    for window in strips(noise.shape):
+        some = window.of(noise.pixels).astype(np.float64)
+        some *= factor
+        none = ~((some > 0) & np.isfinite(some))
+        some[none] = 1
+        if error_type != "rms":
+            np.sqrt(some, out=some)
+        if error_type == "weight":
+            np.reciprocal(some, out=some)
+        window.of(values)[:], window.of(invalid)[:] = some, none
     if invalid.all():
         raise InputError(noise.source, "no pixel of the noise map is above 0", "check the file and --error_type")
-    values[invalid] = 1
-    if error_type != "rms":
-        np.sqrt(values, out=values)
-    if error_type == "weight":
-        np.reciprocal(values, out=values)
-    absurd = _absurd(values, invalid, NO_NOISE ** (1 / abs(POWERS[error_type])))
-    if absurd is None:
-        return NoiseMap(noise.source, values, invalid, noise.remarks)
-    absurd_ones = counted(int(np.count_nonzero(absurd)), "pixel", "pixels")
+    found = NoiseMap(noise.source, values, invalid, noise.remarks)
+    return _without_absurd(found, NO_NOISE ** (1 / abs(POWERS[error_type])))
+
+
+def _without_absurd(noise: NoiseMap, times: float) -> NoiseMap:
+    """A map in which pixels whose noise is so many times that of the good ones have none."""
+    windows = list(strips((noise.rms.shape[0], noise.rms.shape[1])))
+
+    def good() -> Iterator[np.ndarray]:
+        return (window.of(noise.rms)[~window.of(noise.invalid)] for window in windows)
+
+    least = min(float(some.min()) for some in good() if some.size)
+    greatest = max(float(some.max()) for some in good() if some.size)
+    if greatest <= times * least:
+        return noise
+    usual = percentile(good, noise.invalid.size - int(np.count_nonzero(noise.invalid)), OF_GOOD_PIXELS)
+    number, lowest = 0, math.inf
+    for window in windows:
+        some, none = window.of(noise.rms), window.of(noise.invalid)
+        absurd = ~none & (some > times * usual)
+        if absurd.any():
+            number, lowest = number + int(np.count_nonzero(absurd)), min(lowest, float(some[absurd].min()))
+            some[absurd], none[absurd] = 1, True
+    if not number:
+        return noise
     remark = (
-        f"in {absurd_ones} the noise is {values[absurd].min():.3g} or more, and that of good ones "
-        f"{_of_good_pixels(values, invalid):.3g}: they are masked, as pixels without a noise"
+        f"in {counted(number, 'pixel', 'pixels')} the noise is {lowest:.3g} or more, and that of good ones "
+        f"{usual:.3g}: they are masked, as pixels without a noise"
     )
-    values[absurd] = 1
-    return NoiseMap(noise.source, values, invalid | absurd, (*noise.remarks, remark))
-
-
-def _absurd(noise: np.ndarray, invalid: np.ndarray, times: float) -> np.ndarray | None:
-    """Where a noise is so many times that of the good pixels; None where none is."""
-    if noise.max(where=~invalid, initial=0) <= times * noise.min(where=~invalid, initial=np.inf):
-        return None
-    absurd = ~invalid & (noise > times * _of_good_pixels(noise, invalid))
-    return absurd if absurd.any() else None
-
-
-def _of_good_pixels(noise: np.ndarray, invalid: np.ndarray) -> float:
-    return float(np.percentile(noise[~invalid], OF_GOOD_PIXELS))
+    return replace(noise, remarks=(*noise.remarks, remark))
 
 
 def _in_unit_of(image: Image, noise: Image, error_type: str) -> float:

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from ..core.image import Image, Partner, Whence
-from ..core.processes import can_fork, default_number, isolated, shared_array
+from ..core.processes import can_fork, default_number, isolated
+from ..core.room import Room
 from ..errors import InputError
-from .memory import require_memory
 from .tiff_ome import plain
 from .tiff_series import DAMAGED, Layout, decode, examine, planes_in
 from .tiff_values import brightness
@@ -39,7 +39,9 @@ COMPLAINTS_KEPT = 1000
 Result = TypeVar("Result")
 
 
-def read_tiff(given: Path | BinaryIO, source: str, plane: int | None, partner: Partner | None = None) -> Image:
+def read_tiff(
+    given: Path | BinaryIO, source: str, plane: int | None, partner: Partner | None = None, room: Room | None = None
+) -> Image:
     """Read one 2-D image, of a file or of what a file holds; see `readers.images.read_image`."""
     with given.open("rb") if isinstance(given, Path) else contextlib.nullcontext(given) as file:
         size = file.seek(0, io.SEEK_END)
@@ -48,7 +50,7 @@ def read_tiff(given: Path | BinaryIO, source: str, plane: int | None, partner: P
             partner.require_same_shape(source, layout.shape)
         if partner is not None and not partner.picture:
             layout = dataclasses.replace(layout, meaning=layout.meaning.of_numbers)
-        return _read(file, size, source, plane, layout, remarks)
+        return _read(file, size, source, plane, layout, remarks, room or Room())
 
 
 def count_planes(given: Path | BinaryIO, source: str) -> int:
@@ -59,13 +61,21 @@ def count_planes(given: Path | BinaryIO, source: str) -> int:
     return number
 
 
-def _read(file: BinaryIO, size: int, source: str, plane: int | None, layout: Layout, remarks: tuple[str, ...]) -> Image:
-    require_memory(source, "the TIFF image", layout.decoded, layout.dtype.itemsize + layout.meaning.bytes_more)
+def _read(
+    file: BinaryIO,
+    size: int,
+    source: str,
+    plane: int | None,
+    layout: Layout,
+    remarks: tuple[str, ...],
+    room: Room,
+) -> Image:
+    room.require(source, "the TIFF image", layout.decoded, layout.dtype.itemsize + layout.meaning.bytes_more)
     workers = max(min(default_number(), WORKERS, size // BYTES_A_WORKER), 1)
     try:
-        pixels = shared_array((layout.decoded,), layout.dtype.type)
+        pixels = room.shared((layout.decoded,), layout.dtype)
         # Nothing is written to it where nothing is missing, and then it takes no memory.
-        missing = shared_array((layout.decoded,), bool)
+        missing = room.shared((layout.decoded,), bool)
     except OSError as problem:
         raise MemoryError(f"reading {source}") from problem
     (lacking, segments), _ = _apart(
@@ -80,7 +90,7 @@ def _read(file: BinaryIO, size: int, source: str, plane: int | None, layout: Lay
         source=source,
         origin=layout.origin,
         stored_type=str(layout.dtype),
-        pixels=brightness(layout.plane_of(pixels), gaps, layout.meaning),
+        pixels=brightness(layout.plane_of(pixels), gaps, layout.meaning, room),
         rows_from_top=True,
         others=layout.others,
         whence=Whence(plane=plane or 0),

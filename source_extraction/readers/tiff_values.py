@@ -11,6 +11,9 @@ from xml.etree import ElementTree
 import numpy as np
 import tifffile
 
+from ..core.room import Room
+from ..core.windows import Window, strips
+
 # PhotometricInterpretation (TIFF 6.0) and the tags of these things; GDAL's own are text.
 MIN_IS_WHITE, PALETTE = 0, 3
 PHOTOMETRIC, COLOR_MAP = 262, 320
@@ -76,36 +79,60 @@ def meaning_of(page: tifffile.TiffPage, sample: int) -> Meaning:
     )
 
 
-def brightness(stored: np.ndarray, missing: np.ndarray | None, meaning: Meaning) -> np.ndarray:
+def brightness(stored: np.ndarray, missing: np.ndarray | None, meaning: Meaning, room: Room) -> np.ndarray:
     """Bright as large, NaN where `missing` is set or the value says so. May change `stored`."""
-    if meaning.nodata is not None:
+    windows = list(strips((stored.shape[0], stored.shape[1])))
+
+    def absent_in(window: Window) -> np.ndarray | None:
+        absent = None if missing is None else window.of(missing)
+        if meaning.nodata is None:
+            return absent
         # Of what is stored: inverted or scaled, it is another value.
-        absent = stored == meaning.nodata
-        missing = absent if missing is None else missing | absent
-    pixels = stored if meaning.greys is None else _grey(stored, meaning.greys)
-    if meaning.is_scaled:
-        pixels = pixels.astype(np.float64) * meaning.scale + meaning.offset
-    if meaning.inverted_from is not None:
-        pixels = _inverted(pixels, missing, meaning.inverted_from)
-    if missing is None or not missing.any():
-        return pixels
-    if pixels.dtype.kind != "f":
-        return np.where(missing, np.nan, pixels)
-    pixels[missing] = np.nan
+        without = window.of(stored) == meaning.nodata
+        return without if absent is None else absent | without
+
+    lacking = any(absent is not None and absent.any() for absent in map(absent_in, windows))
+    kind = np.result_type(_unscaled(windows[0].of(stored), meaning), *([np.float64] if meaning.is_scaled else []))
+    highest = -np.inf
+    if meaning.inverted_from is not None and kind.kind == "f":
+        highest = max(_greatest(_scaled(window.of(stored), meaning), absent_in(window)) for window in windows)
+    holding = np.dtype(np.float64) if lacking and kind.kind in "biu" else kind
+    changed = meaning.greys is not None or meaning.is_scaled or meaning.inverted_from is not None
+    pixels = stored if not changed and holding == stored.dtype else room.empty(stored.shape, holding)
+    for window in windows if changed or lacking else ():
+        absent, some = absent_in(window), _scaled(window.of(stored), meaning)
+        if meaning.inverted_from is not None:
+            some = _inverted(some, highest, meaning.inverted_from)
+        window.of(pixels)[:] = some
+        if absent is not None and lacking:
+            window.of(pixels)[absent] = np.nan
     return pixels
 
 
-def _inverted(pixels: np.ndarray, missing: np.ndarray | None, bits: int) -> np.ndarray:
-    """The same differences with the other sign, in the same type."""
+def _unscaled(stored: np.ndarray, meaning: Meaning) -> np.ndarray:
+    return stored if meaning.greys is None else _grey(stored, meaning.greys)
+
+
+def _scaled(stored: np.ndarray, meaning: Meaning) -> np.ndarray:
+    pixels = _unscaled(stored, meaning)
+    return pixels.astype(np.float64) * meaning.scale + meaning.offset if meaning.is_scaled else pixels
+
+
+def _greatest(pixels: np.ndarray, missing: np.ndarray | None) -> float:
+    good = np.isfinite(pixels) if missing is None else np.isfinite(pixels) & ~missing
+    return pixels.max(where=good, initial=-np.inf)
+
+
+def _inverted(pixels: np.ndarray, highest: float, bits: int) -> np.ndarray:
+    """The same differences with the other sign, in the same type; `highest` is the greatest of all floats."""
     kind = pixels.dtype.kind
     if kind in ("b", "i"):
         # -1 - value: no number overflows.
         return ~pixels
     if kind == "u":
-        highest = np.iinfo(pixels.dtype).max if not 0 < bits < 8 * pixels.dtype.itemsize else 2**bits - 1
-        return pixels.dtype.type(highest) - pixels
-    good = np.isfinite(pixels) if missing is None else np.isfinite(pixels) & ~missing
-    return pixels[good].max(initial=-np.inf) - pixels if good.any() else pixels
+        most = np.iinfo(pixels.dtype).max if not 0 < bits < 8 * pixels.dtype.itemsize else 2**bits - 1
+        return pixels.dtype.type(most) - pixels
+    return highest - pixels if np.isfinite(highest) else pixels
 
 
 def _grey(stored: np.ndarray, greys: np.ndarray) -> np.ndarray:

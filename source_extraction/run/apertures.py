@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,11 @@ if TYPE_CHECKING:
     from ..core.correlation import Correlation
     from ..core.depth import Depth
     from ..core.photometry import Measurable
+    from ..writers.tables import Text
 
 # Errors that are more than so many times those of independent pixels have another cause than resampled pixels.
 MOST_OF_RESAMPLING = 3
-SOURCES_AT_A_TIME = 2000
+SOURCES_AT_A_TIME = 1000
 
 
 def that_was_asked_for(catalog: Catalog | None) -> Catalog:
@@ -77,14 +79,14 @@ class Apertures(Search):
         return that_was_asked_for(self._in_apertures[0])
 
     @cached_property
-    def _in_apertures(self) -> tuple[Catalog | None, list[str] | None]:
+    def _in_apertures(self) -> tuple[Catalog | None, Text | None]:
         """The catalog without what a PSF tells, and its text, as far as each is wanted.
 
-        The processes measure some sources at a time, write their rows, and send back only what is wanted.
+        The processes measure some sources at a time, write their rows, and send back only what is wanted and not known.
         """
         from ..core.catalog import Catalog, build_catalog, detected_columns
         from ..core.photometry import measure
-        from ..writers.tables import tsv_header, tsv_rows
+        from ..writers.tables import Text, tsv_header, tsv_rows
 
         detections, options, title = self.detections, self.settings.photometry, self.settings.title
         detected_on, measured_on = self._measurables()
@@ -95,6 +97,7 @@ class Apertures(Search):
         wants_values = "catalog" in self._wanted or self.settings.with_psf
         # Made once, before the processes begin.
         _ = self.noise_factors, self.celestial
+        known = detected_columns(detections.sources, detections.labels)
 
         def measure_some(number: int) -> tuple[Catalog | None, str]:
             some = parts[number]
@@ -108,15 +111,22 @@ class Apertures(Search):
                 apertures=options.apertures,
                 zeropoint=zeropoint,
             )
-            text = ("" if number else tsv_header(catalog)) + tsv_rows(catalog) if wants_text else ""
-            return catalog if wants_values else None, text
+            rows = ("" if number else tsv_header(catalog)) + tsv_rows(catalog) if wants_text else ""
+            return catalog.without(known) if wants_values else None, rows
+
+        text = Text(self.room) if wants_text else None
+
+        def catalogs() -> Iterator[Catalog]:
+            for catalog, rows in self.workers.map(measure_some, range(len(parts))):
+                if text is not None:
+                    text.add(rows)
+                if catalog is not None:
+                    yield catalog
 
         with self.log.step("Measuring the sources") as said:
-            measured = list(self.workers.map(measure_some, range(len(parts))))
-            catalogs = [catalog for catalog, _ in measured if catalog is not None]
+            joined = Catalog.joined(catalogs(), known)
             said.append("Measured the sources")
-        joined = Catalog.joined(catalogs) if catalogs else None
-        return joined, [text for _, text in measured] if wants_text else None
+        return joined if wants_values else None, text
 
     def _measurables(self) -> tuple[Measurable, Measurable]:
         """What the sources were detected on, and what they are measured on."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.processes import Workers
 from ..errors import InputError
+from ..readers.disk_room import RoomOnDisk
 from ..settings import OPTIONS, InMemory, OutputOptions, Settings
 from .log import Log
 from .pipeline import memory_is_said, steps_for, steps_taken
@@ -38,6 +39,8 @@ def extract(
     wcs: WCS | None = None,
     unit: Any = None,
     threads: int = 1,
+    memory: int | str | None = None,
+    scratch: Any = None,
     **options: Any,
 ) -> Result:
     """Find and measure the sources in an image.
@@ -66,6 +69,11 @@ def extract(
         The unit of the pixels.
     threads : int
         Processes that share the work; the result does not depend on it.
+    memory : int or str, optional
+        Memory that all of them may take together, in bytes or as ``"4G"``; an image that needs more, or more than there
+        is, is worked on in files.
+    scratch : path, optional
+        The folder for these, which have no name there; by default that of the system's temporary files.
     **options
         The options of the command line by the same names: ``thresh=3, gain="GAIN", apertures=(5, 10)``.
 
@@ -84,7 +92,9 @@ def extract(
     """
     try:
         settings = _settings(_Given.of(image, wcs, unit), mask, error, measure, options)
-        workers = Workers(OutputOptions(threads=threads).threads or 1)
+        how = OutputOptions(threads=threads, memory=memory, scratch=scratch)  # type: ignore[arg-type]  # checked there
+        number = how.threads or 1
+        workers = Workers(number, RoomOnDisk(how.scratch, how.memory, number))
         with memory_is_said(settings):
             return Result(steps_taken(settings, workers, Log(quiet=True), steps_for(PREPARED, settings)))
     except InputError as problem:
@@ -94,6 +104,7 @@ def extract(
 def require_usable(threads: int, options: dict[str, Any]) -> None:
     """Raises as `extract` does where its options can be used with no image at all."""
     options = dict(options)
+    memory, scratch = options.pop("memory", None), options.pop("scratch", None)
     given = _Given.of("image", options.pop("wcs", None), options.pop("unit", None))
     # Images may bring their own mask and noise map.
     error = options.pop("error", None)
@@ -101,7 +112,7 @@ def require_usable(threads: int, options: dict[str, Any]) -> None:
         error = "error"
     measure = options.pop("measure", None)
     try:
-        OutputOptions(threads=threads)
+        OutputOptions(threads=threads, memory=memory, scratch=scratch)
         _settings(given, "mask", error, measure, options)
     except InputError as problem:
         raise _in_python(problem) from problem.__cause__

@@ -10,6 +10,8 @@ import numpy as np
 
 from ..core.image import Celestial, Doubt, Image, Partner
 from ..core.processes import Workers
+from ..core.room import Room
+from ..core.windows import strips
 from ..errors import InputError
 from ..readers.images import read_image
 from ..settings import Settings
@@ -46,9 +48,16 @@ class Inputs:
         self.settings, self.workers, self.log = settings, workers, log
         self._wanted, self._meanwhile = frozenset(wanted), meanwhile
 
+    @property
+    def room(self) -> Room:
+        """Where what is as large as the image has its place."""
+        return self.workers.room
+
     def __getstate__(self) -> dict[str, Any]:
         """What another process is sent, which works alone; it finds the coordinates for itself, as the image does."""
         state = self.__dict__ | {"workers": Workers(1), "_meanwhile": ()}
+        # It may be in a file of this process, and is made of the catalog again.
+        state.pop("text", None)
         return state | ({"celestial": None} if "celestial" in state else {})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -63,6 +72,8 @@ class Inputs:
         with self.log.step("Reading the image") as said:
             image = self._read()
             said.append(f"Image: {image.describe()}")
+        if where := self.room.describe():
+            self.log.say(where)
         if image.others:
             self.log.say(f"Also there: {image.describe_others()}")
         if self._take(image) == 0:
@@ -99,8 +110,8 @@ class Inputs:
         if not hasattr(image, "pixels"):
             image = self._read()
             if missing is not None:
-                image.leave_out(missing)
-        return greys(image.pixels, self.thumbnail)
+                image.leave_out(missing, self.room)
+        return greys(image.pixels, self.thumbnail, self.room)
 
     @cached_property
     def kernel(self) -> np.ndarray | None:
@@ -152,7 +163,7 @@ class Inputs:
         which = files.which("mask_file")
         if which is None:
             return None
-        mask = read_mask(which, files.maskthresh, files.mask_bits, self.image)
+        mask = read_mask(which, files.maskthresh, files.mask_bits, self.image, self.room)
         self._say_all(mask.remarks, which.name)
         left = 1 - np.count_nonzero(mask.masked) / mask.masked.size
         if left < LEAST_LEFT:
@@ -168,7 +179,7 @@ class Inputs:
         which = self.settings.files.which("error_file")
         if which is None:
             return None
-        noise_map = read_noise_map(which, self.settings.files.error_type, self.image)
+        noise_map = read_noise_map(which, self.settings.files.error_type, self.image, self.room)
         self._say_all(noise_map.remarks, which.name)
         return noise_map
 
@@ -186,7 +197,7 @@ class Inputs:
         with self.log.step("Reading the image to measure on") as said:
             remedy = "give an image of the same shape, aligned pixel by pixel"
             partner = Partner(self.image, "image to measure on", remedy, which.prefix, picture=True)
-            image = read_image(which.given, which.name, which.hdu, which.plane, partner=partner)
+            image = read_image(which.given, which.name, which.hdu, which.plane, partner=partner, room=self.room)
             said.append(f"Image to measure on: {image.describe()}")
         self._take(image)
         return image
@@ -205,7 +216,11 @@ class Inputs:
     def saturated(self) -> np.ndarray | None:
         """Flat indices of the saturated pixels of the image that is measured. To be asked for before its sky."""
         level = self.calibration.saturation
-        return None if level is None else np.flatnonzero(self.measured_image.pixels >= level)
+        if level is None:
+            return None
+        pixels, width = self.measured_image.pixels, self.measured_image.shape[1]
+        found = [np.flatnonzero(window.of(pixels) >= level) + window.top * width for window in strips(pixels.shape)]
+        return np.concatenate(found)
 
     @cached_property
     def glimpse(self) -> Glimpse:
@@ -216,7 +231,7 @@ class Inputs:
 
     def _read(self) -> Image:
         files = self.settings.files
-        return read_image(files.image, self.settings.source, files.hdu, files.plane)
+        return read_image(files.image, self.settings.source, files.hdu, files.plane, room=self.room)
 
     def _take(self, image: Image) -> int | None:
         """Say how an image was read, and leave out the pixels of --missing; how many, None without that option."""
@@ -224,7 +239,7 @@ class Inputs:
         value = self.settings.files.missing
         if value is None:
             return None
-        number = image.leave_out(value)
+        number = image.leave_out(value, self.room)
         if number:
             self.log.say(f"Pixels of exactly {value:g}, which have no value (--missing): {number}")
         return number
@@ -252,11 +267,15 @@ class Inputs:
         mask = self.settings.files.which("mask_file")
         reasons = {
             f"by {'' if mask is None else mask.name}": self.mask,
-            "without a value (NaN or infinite)": missing_pixels(image.pixels),
+            "without a value (NaN or infinite)": missing_pixels(image.pixels, self.room),
             "without a noise in the noise map": noise_map.invalid if noise_map and noise_map.invalid.any() else None,
         }
         given = {reason: masked for reason, masked in reasons.items() if masked is not None}
-        masked = np.logical_or.reduce(list(given.values())) if given else None
+        masked = next(iter(given.values()), None)
+        if len(given) > 1:
+            masked = self.room.shared(image.shape, bool)
+            for some in given.values():
+                masked |= some
         number = int(np.count_nonzero(masked)) if masked is not None else 0
         if number == image.pixels.size:
             raise InputError(

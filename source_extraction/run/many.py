@@ -28,7 +28,7 @@ from ..writers.whole import whole_text
 from .joining import IDENTITY, JOINED_CATALOG
 from .lines import listed
 from .log import Log, in_a_sentence, visible
-from .pipeline import files_of, make_products, memory_is_said, steps_for, steps_taken
+from .pipeline import files_of, make_products, memory_is_said, room_for, steps_for, steps_taken
 from .products import Product, chosen_products
 from .steps import Steps
 
@@ -145,7 +145,7 @@ def run_many(
     others = (f"{folder}/{name}" for folder in folders for name in (*(product.name for product in chosen), RECORD))
     inputs = _inputs(given, options, lists)
     with closing(log), staged(output.output_dir, names, inputs, others) as stage:
-        batch = _Batch(jobs, options, output.output_dir, chosen, stage, workers, log, sentence, resume=resume)
+        batch = _Batch(jobs, options, output, chosen, stage, workers, log, sentence, resume=resume)
         with writing_to(output.output_dir):
             with closing(batch.rows()) as rows:
                 write_lines(stage / IMAGES_TABLE, rows)
@@ -237,7 +237,7 @@ class _Batch:
         self,
         jobs: list[Job],
         options: dict[str, Any],
-        output_dir: Path,
+        output: OutputOptions,
         chosen: list[Product],
         stage: Path,
         workers: Workers,
@@ -248,7 +248,7 @@ class _Batch:
     ) -> None:
         self._jobs, self._options, self._stage, self._workers = jobs, options, stage, workers
         self._log, self._sentence, self._resume = log, sentence, resume
-        self._folder, self._chosen = output_dir, chosen
+        self._output, self._folder, self._chosen = output, output.output_dir, chosen
         tables = Product(IMAGES_TABLE, "", STEPS_OF_THE_TABLES, "tables", lambda *_: None)
         self._shown = [*self._chosen, tables]
         # Of every image whether it failed; the headers of the catalogs, hardly ever more than one or two.
@@ -340,7 +340,9 @@ class _Batch:
                 memory_is_said(settings),
                 staged_folder(place, self._stage, names, files_of(settings)) as folder,
             ):
-                steps = steps_taken(settings, workers, log, wanted)
+                at_a_time = self._workers.number if workers.number == 1 else 1
+                own = Workers(workers.number, room_for(self._output, folder, workers.number, at_a_time))
+                steps = steps_taken(settings, own, log, wanted)
                 cells = _cells(job, steps)
                 if "pixels" not in wanted:
                     steps.release_pixels()

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from ..core.processes import Workers, default_number
+from ..core.processes import Workers, can_fork, default_number
 from ..errors import InputError, counted
+from ..readers.disk_room import RoomOnDisk
 from ..settings import OutputOptions, Settings, as_options
 from ..writers.staging import staged, writing_to
 from .log import Log, in_a_sentence
@@ -63,13 +64,13 @@ def run(settings: Settings, output: OutputOptions) -> None:
     wanted = steps_for(chosen, settings)
     settings = settings.asking_for(wanted)
     asked = output.threads or default_number()
-    workers = Workers(asked)
     log = Log(_number_of_long_steps(wanted, settings) + len(chosen))
     with contextlib.closing(log), memory_is_said(settings):
-        if asked > workers.number:
+        if asked > 1 and not can_fork():
             log.say("Processes: 1, because this system cannot fork")
         names = [product.name for product in chosen]
         with staged(output.output_dir, names, files_of(settings)) as folder:
+            workers = Workers(asked, room_for(output, folder, asked))
             # What is alongside comes when the image is there.
             steps = steps_taken(settings, workers, log, wanted, [lambda steps: import_modules(chosen, steps)])
             if "sky" in wanted and "pixels" not in wanted:
@@ -78,6 +79,15 @@ def run(settings: Settings, output: OutputOptions) -> None:
                 make_products(folder, chosen, steps)
     log.say(f"{counted(len(chosen), 'file', 'files')} in {in_a_sentence(output.output_dir)}.")
     log.finish()
+
+
+def room_for(output: OutputOptions, folder: Path, processes: int, images: int = 1) -> RoomOnDisk:
+    """The room of an image whose products are made in a folder, by so many processes; one of so many at a time."""
+    memory = None if output.memory is None else output.memory // images
+    if output.scratch is not None:
+        return RoomOnDisk(output.scratch, memory, processes)
+    what, remedy = "the products", "choose another --output_dir or make room"
+    return RoomOnDisk(folder, memory, processes, what=what, called=output.output_dir, remedy=remedy)
 
 
 def files_of(settings: Settings) -> dict[Path, str]:

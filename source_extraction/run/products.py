@@ -52,9 +52,7 @@ def chosen_products(names: Iterable[str]) -> list[Product]:
 
 
 def _catalog_tsv(path: Path, steps: Steps) -> None:
-    from ..writers.tables import write_lines
-
-    write_lines(path, steps.text)
+    steps.text.write_to(path)
 
 
 def _background_fits(path: Path, steps: Steps) -> None:
@@ -164,7 +162,7 @@ def _bright_mask_fits(path: Path, steps: Steps) -> None:
     from ..writers.fits_maps import write_map
 
     options = steps.settings.bright
-    mask = bright_mask(steps.detections, options.bright_flux, options.bright_grow, steps.sky.masked)
+    mask = bright_mask(steps.detections, options.bright_flux, options.bright_grow, steps.sky.masked, steps.room)
     write_map(path, mask, steps.image, steps.settings)
 
 

@@ -242,7 +242,7 @@ class Search(Inputs):
         with self.log.step("Extracting the sources above the first background") as said:
             found = detect(sky, self.kernel, Threshold.of(sky, options), options, self.workers)
             said.append(f"Sources above the first background: {len(found)}")
-        left_out = around_sources(found, sky.masked, cell_of(sky.pixels.shape, self.settings.background))
+        left_out = around_sources(found, sky.masked, cell_of(sky.pixels.shape, self.settings.background), self.room)
         if left_out is None:
             self.log.say("Background: the first one stays, since sources leave less than half of its mesh")
         return left_out

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..core.psf_photometry import Fitted
     from ..core.windows import Window
     from ..settings import Settings
+    from ..writers.tables import Text
 
 
 class Stars(Apertures):
@@ -30,22 +31,22 @@ class Stars(Apertures):
         return that_was_asked_for(self.measured[0])
 
     @cached_property
-    def text(self) -> list[str]:
-        """The text of catalog.tsv, in parts."""
-        from ..writers.tables import tsv_header
+    def text(self) -> Text:
+        """The text of catalog.tsv."""
+        from ..writers.tables import Text, tsv_header, tsv_rows
 
         _, text = self.measured
-        return text or [tsv_header(self.catalog), *self._rows_of_text()]
-
-    def _rows_of_text(self) -> list[str]:
-        from ..writers.tables import tsv_rows
-
-        firsts = range(0, len(self.catalog), SOURCES_AT_A_TIME)
-        parts = [self.catalog.part(first, first + SOURCES_AT_A_TIME) for first in firsts]
-        return list(self.workers.map(tsv_rows, parts))
+        if text is None:
+            firsts = range(0, len(self.catalog), SOURCES_AT_A_TIME)
+            parts = [self.catalog.part(first, first + SOURCES_AT_A_TIME) for first in firsts]
+            text = Text(self.room)
+            text.add(tsv_header(self.catalog))
+            for rows in self.workers.map(tsv_rows, parts):
+                text.add(rows)
+        return text
 
     @cached_property
-    def measured(self) -> tuple[Catalog | None, list[str] | None]:
+    def measured(self) -> tuple[Catalog | None, Text | None]:
         """The catalog and its text, as far as each is wanted."""
         catalog, text = self._in_apertures
         if self.settings.with_psf:

@@ -8,11 +8,11 @@ from typing import cast
 import numpy as np
 import tifffile
 
+from ..core.windows import Map, Window, strips
 from .whole import whole
 
 MOST_UINT16 = 2**16 - 1
 SEED = 255
-ROWS_AT_A_TIME = 256
 
 
 def write_label_map(path: Path, segmentation: np.ndarray) -> None:
@@ -28,25 +28,31 @@ def write_greys(path: Path, greys: np.ndarray) -> None:
 
 def write_seeds(path: Path, x: np.ndarray, y: np.ndarray, shape: tuple[int, int]) -> None:
     """Write an image of `shape` (height, width) that is `SEED` in the pixel of every position and 0 elsewhere."""
-    seeds = np.zeros(shape, dtype=np.uint8)
     rows, columns = (
         np.clip(np.rint(position), 0, side - 1).astype(int) for position, side in zip((y, x), shape, strict=True)
     )
-    seeds[rows, columns] = SEED
-    _write_image(path, seeds, np.uint8)
+
+    def seeds(window: Window) -> np.ndarray:
+        marked = np.zeros((window.bottom - window.top, window.right - window.left), dtype=np.uint8)
+        here = window.holds(columns, rows)
+        marked[rows[here] - window.top, columns[here] - window.left] = SEED
+        return marked
+
+    _write_image(path, Map(shape, np.dtype(np.uint8), seeds), np.uint8)
 
 
-def _write_image(path: Path, pixels: np.ndarray, dtype: type) -> None:
+def _write_image(path: Path, image: np.ndarray | Map, dtype: type) -> None:
     """Write pixels (height, width) as one of `dtype`.
 
     tifffile leaves room for them, and they follow some rows at a time: it would take a copy of all to write them to
     anything but a file of C's.
     """
+    pixels = image if isinstance(image, Map) else Map.showing(image)
     with whole(path) as file:
         place = tifffile.imwrite(
             file, shape=pixels.shape, dtype=dtype, photometric="minisblack", metadata=None, returnoffset=True
         )
         offset, _ = cast(tuple[int, int], place)
         file.seek(offset)
-        for first in range(0, len(pixels), ROWS_AT_A_TIME):
-            file.write(np.ascontiguousarray(pixels[first : first + ROWS_AT_A_TIME], dtype).data)
+        for window in strips(pixels.shape):
+            file.write(np.ascontiguousarray(pixels.of(window), dtype).data)

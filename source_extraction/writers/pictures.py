@@ -38,6 +38,7 @@ from PIL.ImageChops import invert
 
 from ..core.detections import Detections
 from ..core.image import Image
+from ..core.room import Room
 from .thumbnails import LONGEST_SIDE_IN_PIXELS, downsample_labels
 from .whole import whole
 
@@ -230,13 +231,13 @@ def _show(axes: Axes, pixels: np.ndarray, image: Image) -> None:
 
 
 @own_style()
-def greys(pixels: np.ndarray, thumbnail: np.ndarray) -> np.ndarray:
+def greys(pixels: np.ndarray, thumbnail: np.ndarray, room: Room | None = None) -> np.ndarray:
     """All pixels (height, width) in the greys of the picture that shows their `thumbnail`, as uint8.
 
     Pixels without a value are black.
     """
     sky, norm = _greys_for(thumbnail)
-    levels = np.empty(pixels.shape, np.uint8)
+    levels = (room or Room()).empty(pixels.shape, np.uint8)
     for first in range(0, len(pixels), ROWS_AT_A_TIME):
         rows = np.asarray(pixels[first : first + ROWS_AT_A_TIME], np.float32)
         with np.errstate(invalid="ignore", over="ignore"):

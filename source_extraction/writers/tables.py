@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,11 +13,36 @@ from ..core.catalog import Catalog
 from ..core.columns import NOT_A_NUMBER
 from ..core.coordinates import sky_ellipses
 from ..core.detections import Detections
+from ..core.room import Room
 from ..settings import as_cell
-from .whole import whole_text
+from .whole import whole, whole_text
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
+
+COPIED_AT_A_TIME = 2**20  # bytes
+
+
+class Text:
+    """Text that is made in parts, before the file that it belongs into has its place."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        with room.failures_are_said():
+            self._file = room.file()
+
+    def add(self, part: str) -> None:
+        """Put a part behind the others. Raises OutputError where there is no room for it."""
+        with self._room.failures_are_said():
+            self._file.write(part.encode("utf-8"))
+            # Nothing is left that a process which is forked would write once more.
+            self._file.flush()
+
+    def write_to(self, path: Path) -> None:
+        """Write all of it as a file."""
+        self._file.seek(0)
+        with whole(path) as file:
+            shutil.copyfileobj(self._file, file, COPIED_AT_A_TIME)
 
 
 def tsv_header(catalog: Catalog) -> str:
