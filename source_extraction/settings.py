@@ -1,6 +1,6 @@
 """What a user can ask for: every option with its default, bounds and help, each stated once, and checked here.
 
-The command line and the tables in README and form are made from this; a test holds the form's parameters to it. Every
+The command line and the tables of the documents are made from this; a test holds the form's parameters to it. Every
 face makes a `Settings`, so none can run with options that another would refuse.
 """
 

@@ -5,7 +5,6 @@ be the same, digit for digit.
 """
 
 import os
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +19,8 @@ import source_extraction as se
 from source_extraction.faces.source_extractor import parse
 from source_extraction.readers.images import read_image
 from source_extraction.settings import taken_apart
-from tests.conftest import REPOSITORY, TEST_DATA, read_catalog
+from tests.conftest import TEST_DATA, read_catalog
+from tests.documents import PAGES, commands
 from tests.simulated_sky import simulate
 from tests.test_awkward_inputs import run
 
@@ -657,9 +657,8 @@ def test_every_face_refuses_the_same(tmp_path: Path) -> None:
 def test_examples_of_the_tutorial(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Each is a command line that is taken, and its files are named apart from their HDUs."""
     monkeypatch.chdir(tmp_path)
-    text = (REPOSITORY / "docs" / "tutorial.md").read_text().replace("\\\n", " ")
-    examples = [shlex.split(line)[1:] for line in text.splitlines() if line.startswith("    source-extraction ")]
-    files = [parse(example)[0].files for example in examples]
+    typed = [command for command, _ in commands(PAGES["docs/tutorial.md"].read_text())]
+    files = [parse(arguments)[0].files for _, *arguments in typed]
     assert [(one.hdu, one.mask_hdu, one.error_hdu, one.mask_bits, one.error_type) for one in files] == [
         ("SCI", "DQ", "ERR", ("jwst",), "rms"),
         (None, None, None, (2, 4096), "weight"),

@@ -32,7 +32,21 @@ FIELDS_AT_A_TIME = 500_000
 
 
 class JoinedCatalog(NamedTuple):
-    """What was joined: the file, the numbers of its sources and catalogs, its columns, and what one should know."""
+    """What `join_catalogs` made.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The joined catalog.
+    sources : int
+        The number of its rows.
+    catalogs : int
+        The number of catalogs that it was made of.
+    columns : list of str
+        The names of its columns.
+    warnings : list of str
+        What to act on, one sentence each.
+    """
 
     path: Path
     sources: int

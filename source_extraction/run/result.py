@@ -33,6 +33,11 @@ class Result:
 
     Made by `extract`. Maps are made when they are asked for, in the unit of the image.
 
+    Parameters
+    ----------
+    steps : Steps
+        The steps of the run, with what each has made.
+
     Attributes
     ----------
     segmentation : numpy.ndarray
@@ -144,8 +149,8 @@ class Result:
         Raises
         ------
         InputError
-            Where there is no such product, the folder cannot be written, or a product would overwrite a file that the
-            result was made of. What was there before stays then.
+            If there is no such product, the folder cannot be written, or a product would overwrite a file that the
+            result was made of. What was there before then stays.
         """
         from ..writers.staging import staged, writing_to
 
