@@ -137,8 +137,8 @@ def test_keywords(plain: pd.DataFrame, tmp_path: Path) -> None:
     ("options", "complaint"),
     [
         (("--gain", "CCDSPEED"), "its header has no keyword 'CCDSPEED' for --gain; give the number or another keyword"),
-        (("--zeropoint", "OBJECT"), "its keyword OBJECT = 'simulated sky' is no value for --zeropoint"),
-        (("--gain", "CD1_1"), "is no value for --gain, a finite number above 0"),
+        (("--zeropoint", "OBJECT"), "its keyword OBJECT = 'simulated sky' is not a value for --zeropoint"),
+        (("--gain", "CD1_1"), "is not a value for --gain, a finite number above 0"),
     ],
 )
 def test_keywords_that_do_not_serve(tmp_path: Path, options: tuple[str, ...], complaint: str) -> None:

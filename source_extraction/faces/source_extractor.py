@@ -131,7 +131,7 @@ def asked_for(arguments: Sequence[str] | None = None) -> Asked:
     given["plane"] = None if all_planes else given["plane"]
     asked = Asked(images, given, output, listed, all_planes, resume, allow_failures)
     if asked.many and given["name"]:
-        parser.error("--name: it is the name of one image; write those of many into the --list")
+        parser.error("--name: it names one image; put the names of several into the --list")
     if not asked.many and (resume or allow_failures):
         parser.error(f"--{'resume' if resume else 'allow_failures'}: there is one image only; leave it out")
     try:
@@ -162,7 +162,7 @@ def _run(asked: Asked) -> bool:
     if (left := of_the_process()) < LEAST_MEMORY:
         raise InputError(
             asked.images[0] if asked.images else asked.listed,
-            f"the limits of this process leave {left / 1e6:.0f} MB of memory, which no image is small enough for",
+            f"the limits of this process leave {left / 1e6:.0f} MB of memory, which is too little for any image",
             "raise the limit (ulimit -v)",
         )
     # Late, so that --help and a wrong option are answered at once.

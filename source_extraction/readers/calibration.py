@@ -39,7 +39,7 @@ def _number(options: PhotometryOptions, name: str, image: Image) -> float | None
     if option.bounds is None or number not in option.bounds:
         raise InputError(
             image.source,
-            f"its keyword {asked} = {value!r} is no value for --{name}, {option.range}",
+            f"its keyword {asked} = {value!r} is not a value for --{name}, {option.range}",
             "give the number",
         )
     return number

@@ -29,12 +29,12 @@ class Scale(NamedTuple):
 
     @classmethod
     def of(cls, header: fits.Header, bits: int, source: str, blanks: Collection[str] = ("BLANK",)) -> Scale:
-        """What a header says. Raises InputError where that is no number."""
+        """What a header says. Raises InputError where that is not a number."""
         factors = {}
         for keyword, default in (("BSCALE", 1.0), ("BZERO", 0.0)):
             number = number_of(header, keyword, default)
             if number is None:
-                raise InputError(source, f"its keyword {keyword} is no number", "correct it or remove it")
+                raise InputError(source, f"its keyword {keyword} is not a number", "correct it or remove it")
             factors[keyword] = number
         values = {whole_number_of(header, keyword) for keyword in blanks} if bits > 0 else set()
         whole = frozenset(value for value in values if value is not None)

@@ -225,7 +225,7 @@ def _understood(number: int, text: str, data_start: int, source: str) -> HDU:
         elif not groups and (number == 0 or kind in ("IMAGE", "IUEIMAGE")):
             shape = tuple(reversed(sides))
         if shape and bits not in STORED_TYPES:
-            raise _DamagedError(f"BITPIX = {bits} is no type of pixels")
+            raise _DamagedError(f"BITPIX = {bits} is not a type of pixels")
         if max(data_size, math.prod(shape)) > LARGEST:
             raise _DamagedError("it claims more bytes than any file has")
         name = _name_of(header, number, compressed)
@@ -260,7 +260,7 @@ class _Claims:
         # What is a number to astropy as well, not a text.
         value = values[0]
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= LARGEST:
-            raise _DamagedError(f"{keyword} = {value} is no size")
+            raise _DamagedError(f"{keyword} = {value} is not a size")
         return value
 
     def _values(self, keyword: str) -> list[Any]:

@@ -73,7 +73,7 @@ def _has_one_of(mask: Image, bits: tuple[int | str, ...]) -> np.ndarray:
     if flags is None:
         raise InputError(
             mask.source,
-            "its values are no whole numbers, which bit flags are",
+            "its values are not whole numbers, as bit flags are",
             "leave out --mask_bits; --maskthresh compares values",
         )
     found: np.ndarray = (flags & flags.dtype.type(wanted & int(np.iinfo(flags.dtype).max))) != 0
@@ -98,7 +98,7 @@ def _value_of(name: str, mask: Image) -> int:
         if spelled in named:
             return named[spelled]
     known = f"names of this mask are {', '.join(named)}" if named else "its header names no bits"
-    raise InputError(mask.source, f"it has no bit {name!r} for --mask_bits; {known}", "give values, as 1,4,512")
+    raise InputError(mask.source, f"it has no bit {name!r} for --mask_bits; {known}", "give values, such as 1,4,512")
 
 
 def _named_bits(mask: Image) -> dict[str, int]:
@@ -128,4 +128,4 @@ def _flags_are_said(mask: Image) -> tuple[str, ...]:
     counted = ", ".join(
         f"{value}{names.get(value, '')} in {np.count_nonzero(flags & flags.dtype.type(value))}" for value in powers
     )
-    return (f"the values look like bit flags, in so many pixels: {counted}; --mask_bits says which of them mask",)
+    return (f"the values look like bit flags: {counted} pixels; choose those that mask with --mask_bits",)

@@ -100,7 +100,7 @@ def _own(file: BinaryIO, hdu: HDU, shape: tuple[int, int], source: str) -> Psf:
     header = hdu.header
     oversampling = _whole(header, OVERSAMPLING, 1, MOST_OVERSAMPLING, source)
     if len(hdu.shape) != 3 or hdu.shape[1] != hdu.shape[2] or (hdu.shape[1] - 1) % (2 * oversampling):
-        raise _refused(source, "its PSF is no square around a pixel")
+        raise _refused(source, "its PSF is not a square centred on a pixel")
     number = _whole(header, TERMS, 1, (MOST_DEGREE + 1) * (MOST_DEGREE + 2) // 2, source)
     if number != hdu.shape[0]:
         raise _refused(source, "its PSF has not the size that its header says")
@@ -178,7 +178,7 @@ def _powers(text: str, source: str) -> tuple[int, int]:
     """Of a term such as 'x^1 y^0'."""
     parts = [part.partition("^") for part in text.split()]
     if [name for name, _, _ in parts] != ["x", "y"] or not all(power.isdecimal() for _, _, power in parts):
-        raise _refused(source, f"{text!r} is no term of its PSF")
+        raise _refused(source, f"{text!r} is not a term of its PSF")
     i, j = (int(power) for _, _, power in parts)
     if i + j > MOST_DEGREE:
         raise _refused(source, f"its PSF varies with the place to the power {i + j}")
@@ -200,7 +200,7 @@ def _whole(header: fits.Header, keyword: str, least: int, most: int, source: str
         return default
     number = whole_number_of(header, keyword)
     if number is None or not least <= number <= most:
-        raise _refused(source, f"its {keyword} is no whole number from {least} to {most}")
+        raise _refused(source, f"its {keyword} is not a whole number from {least} to {most}")
     return number
 
 

@@ -37,7 +37,7 @@ class Apertures(Search):
             return INDEPENDENT
         found = correlation_of(self.measured_sky, self.detections.segmentation)
         if found is None:
-            self.log.say("Noise: errors of independent pixels, since too few are without sources to tell")
+            self.log.say("Noise: errors of independent pixels, since too few pixels have no source")
             return INDEPENDENT
         if found.independent:
             self.log.say("Noise: errors of independent pixels (no correlation is seen)")

@@ -75,7 +75,7 @@ def extract_many(
     require_several("images", images)
     require_several("masks", masks)
     if on_error not in ("yield", "raise"):
-        raise InputError("on_error", f"{on_error!r} is no choice", "choose from yield, raise")
+        raise InputError("on_error", f"{on_error!r} is not one of the choices", "choose from yield, raise")
     if "mask" in options:
         raise TypeError("there is no option 'mask'; the nearest is 'masks', that of each image")
     require_usable(threads, options)

@@ -168,8 +168,8 @@ def _columns(file: TextFile, columns: list[str]) -> list[str]:
     if not set(IDENTITY) <= set(columns):
         raise InputError(
             file.name,
-            "this is no catalog of source-extractor: its first line does not name the columns label and image",
-            "give files as its catalog.tsv",
+            "this is not a catalog of source-extractor: its first line does not name the columns label and image",
+            "give its catalog.tsv files",
         )
     if len(set(columns)) < len(columns):
         (twice, _), *_ = Counter(columns).most_common(1)

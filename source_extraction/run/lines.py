@@ -76,7 +76,7 @@ def lines_of(file: TextFile, content: bytes | None = None) -> Iterator[str]:
 
 
 def _no_table(file: TextFile) -> InputError:
-    return InputError(file.name, f"{file.what} is not a table of text", "give files as its catalog.tsv")
+    return InputError(file.name, f"{file.what} is not a table of text", "give its catalog.tsv files")
 
 
 def _open(path: Path) -> BinaryIO:

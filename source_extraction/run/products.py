@@ -346,7 +346,7 @@ PRODUCTS = {
         Product(
             "sources.png",
             "the image without its background; each source has a red ellipse (3 sigma: width 6 `a`, height 6 `b`, "
-            "angle `theta`), or its outline where that is no ellipse; blue is masked",
+            "angle `theta`), or its outline if it is large and not elliptical; blue is masked",
             ("detections", "sky_thumbnail"),
             "pictures",
             _sources_png,
