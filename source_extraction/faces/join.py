@@ -12,7 +12,7 @@ from .command_line import EXIT_CODES, Parser, end_with, execute
 
 def build_parser() -> Parser:
     parser = Parser(
-        description="Join the catalogs of many images: joined_catalog.tsv has a row for every source of every image.",
+        description="Join the catalogs of many images: joined_catalog.tsv has one row per source of each image.",
         epilog=EXIT_CODES,
         allow_abbrev=False,
     )

@@ -58,7 +58,7 @@ class JoinedCatalog(NamedTuple):
 def join_catalogs(
     catalogs: Iterable[str | os.PathLike[str]], output_dir: str | os.PathLike[str] = "."
 ) -> JoinedCatalog:
-    """Join the catalogs of many images to one.
+    """Join the catalogs of many images into one.
 
     Parameters
     ----------
