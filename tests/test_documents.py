@@ -163,6 +163,8 @@ METHODS = [
 def test_docstrings(name: str) -> None:
     """Parameters, returned values and errors of every public name, in numpydoc's form: they are the reference."""
     found = validate(f"source_extraction.{name}")
+    if name in ("extract", "extract_many", "join_catalogs", "Result.write"):
+        assert "\nRaises\n------\nInputError\n" in found["docstring"]
     assert [(code, said) for code, said in found["errors"] if code not in NOT_ASKED] == []
 
 

@@ -153,7 +153,7 @@ def test_an_unknown_name_is_refused_with_those_that_there_are(tmp_path: Path) ->
 
 
 def flags(*present: tuple[int, int]) -> np.ndarray:
-    """A mask with so many pixels of each value."""
+    """A mask with a number of pixels of each value."""
     pixels = np.zeros(SHAPE, np.int32)
     start = 0
     for value, number in present:

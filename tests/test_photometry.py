@@ -315,7 +315,7 @@ def test_without_subtraction(tmp_path: Path) -> None:
 
 
 def test_one_bad_object_ends_no_run() -> None:
-    """SEP refuses all sources for one whose ellipse is none, and an angle a hair beyond a right one is none."""
+    """SEP refuses all sources if one has an invalid ellipse, such as one turned a hair beyond a right angle."""
     settings = Settings.of(SKY)
     sky = estimate_background(read_image(SKY), None, settings.background)
     detections = detect(sky, DEFAULT_KERNEL, Threshold.of(sky, settings.detection), settings.detection)

@@ -44,7 +44,7 @@ def field_of(kind: str, seed: int = 0, side: int = SIDE, **options: float) -> Fi
 
 
 def write_psfex(path: Path, side: int, step: float, degree: int) -> None:
-    """A file as PSFEx writes it: terms up to a degree, each of so many points along a side, `step` pixels apart."""
+    """A file as PSFEx writes it: terms up to a degree, each of a number of points along a side, `step` pixels apart."""
     powers = [(i, j) for j in range(degree + 1) for i in range(degree + 1 - j)]
     away = np.arange(side) - side // 2
     core = np.exp(-5 * (away**2 + away[:, np.newaxis] ** 2)).astype(np.float32)

@@ -170,7 +170,7 @@ def _at_our_points(pixels: np.ndarray, step: float, oversampling: int) -> np.nda
 
 
 def _reach(side: int, step: float) -> int:
-    """How many pixels a PSF of so many points `step` pixels apart reaches from its middle one."""
+    """How many pixels a PSF of `side` points, `step` pixels apart, reaches from its middle one."""
     return max(1, math.floor(side // 2 * step))
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..core.depth import Depth
     from ..core.photometry import Measurable
 
-# Errors that are more than so many times those of independent pixels have another cause than resampled pixels.
+# Errors above this multiple of those of independent pixels have another cause than resampled pixels.
 MOST_OF_RESAMPLING = 3
 SOURCES_AT_A_TIME = 2000
 

@@ -63,9 +63,9 @@ def join_catalogs(
     Parameters
     ----------
     catalogs : paths
-        Each a catalog.tsv of a run.
+        Each the catalog.tsv of a run.
     output_dir : path
-        Where joined_catalog.tsv goes; made where missing.
+        Folder for joined_catalog.tsv; created if missing.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def join_catalogs(
     Raises
     ------
     InputError
-        Where a file is not a whole catalog, or would be overwritten; nothing is written then.
+        If a file is not a whole catalog, or would be overwritten; then nothing is written.
     """
     require_several("catalogs", catalogs)
     given = [TextFile(Path(path), os.fspath(path)) for path in catalogs]
