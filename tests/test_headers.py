@@ -137,7 +137,7 @@ NUMBERS = {
     "NaN of an axis that is not there": Case(
         verbatim=("CRVAL3  = NaN",), words="left out, as CRVAL3 = NaN is not a number; no position depends on it"),
     "twice": Case(
-        {"CRVAL1": None}, ("CRVAL1  = 151.0", "CRVAL1  = 150.0"), words="what stands last of CRVAL1 is taken"),
+        {"CRVAL1": None}, ("CRVAL1  = 151.0", "CRVAL1  = 150.0"), words="the last value of CRVAL1 is used"),
 }  # fmt: skip
 SYSTEMS = {
     **{
@@ -286,11 +286,11 @@ DISTORTIONS = {
         verbatim=("XPIXELSZ= '                12'", "YPIXELSZ= '                12'"), words="XPIXELSZ, YPIXELSZ left"),
     "of the DSS: binning (9883)": Case({"CNPIX1": 4, "CNPIX2": 4, "RADECSYS": "FK5"}, (), {}, "CNPIX1", FK5()),
     "TNX without its polynomials": Case(
-        {"CTYPE1": "RA---TNX", "CTYPE2": "DEC--TNX"}, words="TAN is taken; positions can be off by as much as they"),
+        {"CTYPE1": "RA---TNX", "CTYPE2": "DEC--TNX"}, words="TAN is used instead; positions can be off by"),
     "TNX with a polynomial for one axis": Case(
         {"CTYPE1": "RA---TNX", "CTYPE2": "DEC--TNX"},
         ("WAT1_001= 'wtype=tnx axtype=ra lngcor = \"3. 1. 1. 2. 0. 1. 0. 1. 0.\"'",),
-        words="WAT1_001, CTYPE1, CTYPE2 left out, as TNX has no polynomials that can be used and TAN is taken"),
+        words="WAT1_001, CTYPE1, CTYPE2 left out, as TNX has no polynomials that can be used and TAN is used instead"),
     "WAT of IRAF (4089)": Case(
         {"WAT0_001": "system=image", "WAT1_001": "wtype=tan axtype=ra", "WAT2_001": "wtype=tan axtype=dec"}),
 }  # fmt: skip

@@ -527,10 +527,10 @@ class TestPsfFiles:
     @pytest.mark.parametrize(
         ("changed", "problem"),
         [
-            (lambda samples: samples * 1e300, "the values of its PSF are too large, or no numbers"),
-            (lambda samples: samples * 1e-300, "its PSF has no light, here or there in the image"),
-            (lambda samples: samples * np.nan, "the values of its PSF are too large, or no numbers"),
-            (lambda samples: -samples, "its PSF has no light, here or there in the image"),
+            (lambda samples: samples * 1e300, "the values of its PSF are too large, or not numbers"),
+            (lambda samples: samples * 1e-300, "its PSF has no light in some part of the image"),
+            (lambda samples: samples * np.nan, "the values of its PSF are too large, or not numbers"),
+            (lambda samples: -samples, "its PSF has no light in some part of the image"),
             (
                 lambda samples: np.where(samples == samples.max(), samples, 0),
                 "its PSF has a FWHM of 0.58 pixels; a star has one from 0.8 to 13 in a PSF of this size",
@@ -539,8 +539,8 @@ class TestPsfFiles:
                 lambda samples: samples * 0 + 1,
                 "its PSF has a FWHM of 14.67 pixels; a star has one from 0.8 to 13 in a PSF of this size",
             ),
-            ({"SCALE_X": 1e-300}, "the values of its PSF are too large, or no numbers"),
-            ({"ZERO_X": -1e4}, "its PSF has no light, here or there in the image"),
+            ({"SCALE_X": 1e-300}, "the values of its PSF are too large, or not numbers"),
+            ({"ZERO_X": -1e4}, "its PSF has no light in some part of the image"),
         ],
         ids=["huge", "tiny", "nan", "negative", "point", "flat", "scale", "zero"],
     )

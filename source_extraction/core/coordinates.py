@@ -55,7 +55,7 @@ def why_no_icrs(wcs: WCS) -> str:
     """Why the axes of a celestial WCS give no right ascension and declination; "" where they do."""
     if reference_system(wcs).name:
         anywhere = np.array([0.0])
-        return "" if sky_positions(wcs, anywhere, anywhere) is not None else "its EQUINOX is none that can be used"
+        return "" if sky_positions(wcs, anywhere, anywhere) is not None else "its EQUINOX cannot be used"
     longitude, latitude = wcs.wcs.lngtyp.strip(), wcs.wcs.lattyp.strip()
     if longitude == "RA":
         return f"RADESYS = '{wcs.wcs.radesys}' means apparent places, which no header leads back to the ICRS"

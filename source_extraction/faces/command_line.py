@@ -56,7 +56,7 @@ class Parser(argparse.ArgumentParser):
             action=_Known,
             nargs=0,
             default=argparse.SUPPRESS,
-            help="after an error, show where in the program it was met (the traceback)",
+            help="after an error, show where in the program it happened (the traceback)",
         )
         self.add_argument("--version", action="version", version=f"source-extraction {__version__}")
 

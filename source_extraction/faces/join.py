@@ -21,9 +21,9 @@ def build_parser() -> Parser:
         "--list",
         metavar="FILE",
         type=Path,
-        help="text file with more catalogs, one path per line; after a tab what messages call it",
+        help="text file with more catalogs, one path per line, optionally followed by a tab and its name in messages",
     )
-    parser.add_argument("--output_dir", metavar="DIR", type=Path, default=Path("."), help="made where missing")
+    parser.add_argument("--output_dir", metavar="DIR", type=Path, default=Path("."), help="created if missing")
     parser.add_switches()
     return parser
 

@@ -77,7 +77,7 @@ def leave_out_polynomials(cards: SkyCards) -> None:
         return
     names = [*cards.names(TEXTS_OF_IRAF), *(f"CTYPE{axis}" for axis in cards.axes)]
     effect = "positions can be off by as much as they correct"
-    cards.leave_out(names, "as TNX has no polynomials that can be used and TAN is taken", effect)
+    cards.leave_out(names, "as TNX has no polynomials that can be used and TAN is used instead", effect)
     _rename(cards, types, "-TNX", "-TAN")
 
 

@@ -77,9 +77,9 @@ def _require_a_star(psf: Psf, source: str) -> None:
     sizes = np.tensordot(np.abs(psf.samples).sum(axis=(1, 2)), np.abs(weights), 1)
     # What is not a number is not greater than another.
     if not (sizes.max() < MOST_LIGHT and np.abs(weights).max() < MOST_LIGHT and light.min() > -MOST_LIGHT):
-        raise _refused(source, "the values of its PSF are too large, or no numbers")
+        raise _refused(source, "the values of its PSF are too large, or not numbers")
     if not (light > np.maximum(LEAST_LIGHT, LEAST_PART * sizes)).all():
-        raise _refused(source, "its PSF has no light, here or there in the image")
+        raise _refused(source, "its PSF has no light in some part of the image")
     if not LEAST_FWHM <= psf.fwhm <= psf.widest:
         bounds = f"from {LEAST_FWHM:g} to {psf.widest} in a PSF of this size"
         raise _refused(source, f"its PSF has a FWHM of {psf.fwhm:.2f} pixels; a star has one {bounds}")
@@ -103,7 +103,7 @@ def _own(file: BinaryIO, hdu: HDU, shape: tuple[int, int], source: str) -> Psf:
         raise _refused(source, "its PSF is not a square centred on a pixel")
     number = _whole(header, TERMS, 1, (MOST_DEGREE + 1) * (MOST_DEGREE + 2) // 2, source)
     if number != hdu.shape[0]:
-        raise _refused(source, "its PSF has not the size that its header says")
+        raise _refused(source, "its PSF does not have the size that its header gives")
     _require_points(number, hdu.shape[1], source)
     powers = tuple(_powers(text_of(header, f"{TERM}{n}"), source) for n in range(1, number + 1))
     (zero_x, zero_y), (scale_x, scale_y) = (

@@ -367,7 +367,7 @@ PRODUCTS = {
         ),
         Product(
             "catalog.vot",
-            "the catalog as a table of the Virtual Observatory (VOTable), for TOPCAT, Aladin and other programs of it",
+            "the catalog as a table of the Virtual Observatory (VOTable), for TOPCAT, Aladin and similar programs",
             ("catalog",),
             "described_tables",
             _catalog_vot,
@@ -383,8 +383,7 @@ PRODUCTS = {
         ),
         Product(
             "segmentation_map.tiff",
-            "the segmentation map for tools of microscopy: one channel, uint16 (uint32 above 65,535 labels), "
-            "uncompressed",
+            "the segmentation map for microscopy tools: one channel, uint16 (uint32 above 65,535 labels), uncompressed",
             ("detections",),
             "label_images",
             _segmentation_map_tiff,
@@ -393,7 +392,7 @@ PRODUCTS = {
         ),
         Product(
             "image.tiff",
-            "the image in the greys of image.png, pixel by pixel (uint8): what tools of microscopy lay "
+            "the image in the greys of image.png, pixel by pixel (uint8): for microscopy tools to lay "
             "segmentation_map.tiff over",
             ("greys",),
             "label_images",
