@@ -5,10 +5,10 @@ import re
 import shlex
 from contextlib import redirect_stdout
 from itertools import pairwise
-from pathlib import Path
 from typing import NamedTuple
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+from tests.conftest import REPOSITORY
+
 PATHS = (*sorted(REPOSITORY.glob("*.md")), *sorted(REPOSITORY.glob("docs/*.md")))
 PAGES = {str(path.relative_to(REPOSITORY)): path for path in PATHS}
 FENCED = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
