@@ -163,10 +163,8 @@ def make_advice() -> None:
 
 def make_notebook() -> None:
     """What the code of python.md draws."""
-    import matplotlib
     from PIL import Image
 
-    matplotlib.use("agg")
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         Path("test-data").symlink_to(SKY.parent)
         run_python(PAGES["docs/python.md"].read_text())

@@ -7,6 +7,8 @@ from contextlib import redirect_stdout
 from itertools import pairwise
 from typing import NamedTuple
 
+import matplotlib
+
 from tests.conftest import REPOSITORY
 
 PATHS = (*sorted(REPOSITORY.glob("*.md")), *sorted(REPOSITORY.glob("docs/*.md")))
@@ -56,6 +58,7 @@ def anchors(text: str) -> set[str]:
 
 def run_python(text: str) -> list[tuple[str | None, str]]:
     """Run the Python of a page from top to bottom, as a notebook does; what each should print, and what it does."""
+    matplotlib.use("agg")  # no window opens
     printed, names = [], {"__name__": "__main__"}
     for block in blocks(text):
         if block.language == "python":

@@ -35,7 +35,6 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that looks like a checkout to a reader, and takes what the examples write."""
     (tmp_path / "test-data").symlink_to(TEST_DATA)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MPLBACKEND", "agg")
     return tmp_path
 
 
