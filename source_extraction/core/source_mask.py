@@ -10,8 +10,8 @@ from .detections import Detections
 from .mesh import serving_cells
 from .windows import grown
 
-# A source is left out with a margin of this multiple of its radius (that of a circle of its area). If that leaves less
-# than `LEAST_SERVING` of the mesh, which would take its background from far away, the next is tried.
+# A source is left out with a margin of so many of its radii, that of a circle of as many pixels. Where that leaves less
+# than this share of the mesh, which then has no background but that of cells far away, the next is tried.
 MARGINS = (2.0, 1.0, 0.5, 0.0)
 # The light around small sources the clipping of a cell takes off: they have the full margin from this radius on, in
 # units of the cell, and less in proportion below.
@@ -38,7 +38,7 @@ def around_sources(detections: Detections, masked: np.ndarray | None, cell: tupl
 
 
 def _grown_sources(detections: Detections, times: float, large: float) -> np.ndarray:
-    """The pixels of sources, each with a margin of `times` its radius, less if the radius is not `large`."""
+    """The pixels of sources, each with a margin of so many times its radius, less where that is not `large`."""
     radii = np.sqrt(detections.sources["npix"] / np.pi)
     wanted = times * radii * np.minimum(radii / large, 1)
     margins = np.zeros(len(detections) + 1, dtype=np.uint16)

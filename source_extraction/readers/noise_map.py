@@ -12,9 +12,9 @@ from .images import read_image
 
 # The power of the image's unit that each error_type has.
 POWERS = {"rms": 1, "variance": 2, "weight": -2}
-# Writers of noise maps put numbers like 1e15, 1e20 or 1e30 where they know no noise. A value that exceeds those of the
-# good pixels by this factor is such a number: float32 has 7 digits. The good ones are those at a low percentile, since
-# most of a map may be bad, and the least of all values an accident.
+# Writers of noise maps put numbers like 1e15, 1e20 or 1e30 where there is no noise to tell. A value so many times that
+# of the good pixels is such a number: float32 has 7 digits. The good ones are those at a low percentile, since most of
+# a map may be bad, and the least of all values an accident.
 NO_NOISE, OF_GOOD_PIXELS = 1e12, 1
 
 
@@ -52,7 +52,7 @@ def read_noise_map(which: Which, error_type: str, image: Image) -> NoiseMap:
 
 
 def _absurd(noise: np.ndarray, invalid: np.ndarray, times: float) -> np.ndarray | None:
-    """Where the noise exceeds `times` that of the good pixels; None if it does nowhere."""
+    """Where a noise is so many times that of the good pixels; None where none is."""
     if noise.max(where=~invalid, initial=0) <= times * noise.min(where=~invalid, initial=np.inf):
         return None
     absurd = ~invalid & (noise > times * _of_good_pixels(noise, invalid))
