@@ -76,7 +76,7 @@ class Option:
         return typing.get_origin(_alternatives(self.kind)[0]) is tuple
 
     def check(self, value: Any, shown: str | None = None) -> Any:
-        """The value in the type of the option; raises InputError where it is none. `shown` is how messages spell it."""
+        """The value in the type of the option, or an InputError. `shown` is how messages spell it."""
         shown = repr(value) if shown is None else shown
         if value is None and self.default is None:
             return None
@@ -117,7 +117,7 @@ class Option:
         return str(self.bounds).replace("a number", "a whole number" if self.whole else "a number")
 
     def _number_from(self, text: str) -> float | str:
-        """The number that a text is; the text itself where it is none and the option takes texts."""
+        """The number that a text spells; the text itself if it spells none and the option takes texts."""
         try:
             return int(text) if self.whole else float(text)
         except ValueError as problem:
@@ -126,7 +126,7 @@ class Option:
             raise InputError(self.name, f"{text!r} is out of range", f"give {self.range}") from problem
 
     def _check_number(self, value: Any, shown: str) -> float:
-        """numpy's numbers count as Python's, whole ones as fractions; True and False are none."""
+        """numpy's numbers count as Python's, whole ones also as fractions; True and False do not count as numbers."""
         if isinstance(value, numbers.Integral) and not isinstance(value, bool):
             number: float = int(value)
         elif isinstance(value, numbers.Real) and not self.whole and not isinstance(value, bool):

@@ -65,7 +65,7 @@ def why_no_icrs(wcs: WCS) -> str:
 def sky_positions(wcs: WCS, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """Right ascension (from 0 to 360) and declination (ICRS, degrees) of pixel positions from 0, distortions included.
 
-    NaN where the projection has no sky; None where the frame is none that has an ICRS (the Sun, planets).
+    NaN where the projection has no sky; None if the frame cannot be led back to the ICRS (the Sun, planets).
     """
     from astropy.coordinates import ICRS, SkyCoord
 

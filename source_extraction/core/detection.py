@@ -72,7 +72,7 @@ def count_negated(
     options: DetectionOptions,
     workers: Workers | None = None,
 ) -> int:
-    """How many sources the same extraction finds where there are none: in the image times -1.
+    """How many sources the same extraction finds in the image times -1, where there are none.
 
     Noise is symmetric, so about as many of the sources of the image itself are noise.
     """

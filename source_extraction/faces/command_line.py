@@ -36,7 +36,7 @@ EXIT_CODES = (
 
 
 class _Known(argparse.Action):
-    """A switch that is no option of a run: `execute` looks for it, since what is wrong may be the parsing."""
+    """A switch that is not an option of a run: `execute` looks for it itself, since parsing may be what fails."""
 
     def __call__(self, *_: object) -> None:
         """Accept it."""

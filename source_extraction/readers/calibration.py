@@ -58,7 +58,7 @@ def unused_keywords(image: Image, options: PhotometryOptions) -> list[str]:
 
 
 def _as_number(value: object) -> float:
-    """A keyword's value as a number, NaN where it is none; some writers put numbers between quotes."""
+    """A keyword's value as a number, NaN if it is not one; some writers put numbers between quotes."""
     if isinstance(value, bool) or not isinstance(value, SupportsFloat | str):
         return math.nan
     try:

@@ -20,7 +20,7 @@ OTHER_TYPES = {8: "int8", 16: "uint16", 32: "uint32", 64: "uint64"}
 
 
 class Scale(NamedTuple):
-    """How the pixels of an image are stored: value = scale * stored + zero, and which stored values are none."""
+    """How the pixels of an image are stored: value = scale * stored + zero, and which stored values are missing."""
 
     bits: int
     scale: float
@@ -68,7 +68,7 @@ class Scale(NamedTuple):
 
 
 def values_of(stored: np.ndarray, scale: Scale) -> np.ndarray:
-    """The values of pixels as they are stored, which are overwritten; NaN where there is none."""
+    """The values of stored pixels, which are overwritten; NaN where a pixel is missing."""
     missing = _missing(stored, scale.blanks)
     if scale.has_other_sign:
         # In two's complement, adding or taking away half the range turns the highest bit over.
@@ -103,7 +103,7 @@ def lacks_shift(stored: np.ndarray, scale: Scale) -> bool:
 
 
 def _missing(stored: np.ndarray, blanks: Collection[int]) -> np.ndarray | None:
-    """Which pixels are stored as a value that is none; None where no pixel is."""
+    """Which pixels are stored as missing; None if none is."""
     if stored.dtype.kind == "f":
         return None
     limits = np.iinfo(stored.dtype)

@@ -36,7 +36,7 @@ PLACES = 33
 def read_psf(path: Path, shape: tuple[int, int]) -> Psf:
     """The PSF in a file, for an image of a shape (height, width).
 
-    Raises InputError where it holds none, or one that is no star's.
+    Raises InputError if it holds none, or one that no star has.
     """
     source = str(path)
     try:

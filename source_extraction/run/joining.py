@@ -164,7 +164,7 @@ def _write(catalogs: list[_Catalog], columns: list[str], path: Path, log: Log) -
 
 
 def _columns(file: TextFile, columns: list[str]) -> list[str]:
-    """The columns that a catalog's first line names; refused where it is none."""
+    """The columns that a catalog's first line names; refused if it is not a catalog."""
     if not set(IDENTITY) <= set(columns):
         raise InputError(
             file.name,
@@ -186,5 +186,5 @@ def _can_be_read_again(file: TextFile) -> bool:
 
 
 def _content(file: TextFile) -> bytes:
-    """All that comes through a pipe, line by line, so that what is no text is refused before it fills the memory."""
+    """All that comes through a pipe, line by line, so that anything but text is refused before it fills the memory."""
     return b"".join(line.encode() + b"\n" for line in lines_of(file))

@@ -111,7 +111,7 @@ class Sources:
 
 
 def flux_unit(catalog: Catalog) -> str:
-    """The unit of the fluxes, which is that of the image that was measured."""
+    """The unit of the fluxes: the unit of the measured image."""
     return next(column.unit for column in catalog.columns if column.name == "flux_auto")
 
 
