@@ -4,7 +4,7 @@
 python3 run.py demo                 the tool on a shipped image
 python3 run.py test [-- ARGS]       tidiness, tests, and a real Galaxy server (ARGS go to pytest)
 python3 run.py form                 a Galaxy server with the tool, to look at
-python3 run.py tables [--check]     the tables of README and form, written from the code
+python3 run.py tables [--check]     the tables of documents and form, written from the code
 """
 
 import hashlib

@@ -58,7 +58,7 @@ MOST_STARS_THAT_ARE_NONE = 0.01
 
 
 def tables(sources: int, head: Callable[..., None], row: Callable[..., None]) -> list[str]:
-    """Print the tables of fields with so many sources; what breaks its bound."""
+    """Print the tables of fields with `sources` sources; what breaks its bound."""
     broken: list[str] = []
     for kind, (density, faintest) in KINDS.items():
         number = round(density * SIDES[kind] ** 2)

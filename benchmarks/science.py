@@ -89,7 +89,7 @@ def row(name: str, *values: float | str) -> None:
 
 
 def stacks(kind: str, wanted: int) -> None:
-    """The rows of a kind of stack: every program's pull widths over about so many sources."""
+    """The rows of a kind of stack: every program's pull widths over about `wanted` sources."""
     pulls: dict[str, list[dict[str, np.ndarray]]] = {program: [] for program in PROGRAMS}
     seed = 0
     while sum(len(each["flux_auto"]) for each in pulls["ours"]) < wanted:

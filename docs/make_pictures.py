@@ -1,15 +1,17 @@
 """Make the pictures of the documentation again.
 
-    python docs/make_pictures.py [sources] [choices] [advice] [form]
+    python docs/make_pictures.py [sources] [choices] [advice] [notebook] [form]
 
 `sources` makes sources.png, diagnostics.png and second_run.jpg in this folder, `choices` threshold.jpg and mesh.jpg,
 and both the pictures in the tool's help (tokens of macros.xml), all from the shipped sky; `advice` makes those of
-choosing.md, from the simulated images of the tests; these need the packages that the tests need. `form` makes form.png
-and history.png, of the tool in a Galaxy server; it needs Debian's packages chromium and fonts-dejavu-core, playwright
-from PyPI, and the environments that `python3 run.py test` sets up. Without an argument all are made.
+choosing.md, from the simulated images of the tests, and `notebook` what the code of python.md draws; these need the
+packages that the tests need. `form` makes form.png and history.png, of the tool in a Galaxy server; it needs Debian's
+packages chromium and fonts-dejavu-core, playwright from PyPI, and the environments that `python3 run.py test` sets up.
+Without an argument all are made.
 """
 
 import base64
+import contextlib
 import io
 import re
 import subprocess
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
+from tests.documents import PAGES, run_python  # noqa: E402
 from tests.galaxy.browser import visiting  # noqa: E402
 from tests.galaxy.server import running_server  # noqa: E402
 
@@ -66,7 +69,13 @@ SOURCES_PICTURE = 8
 
 
 def main() -> int:
-    makers = {"sources": make_sources, "choices": make_choices, "advice": make_advice, "form": make_form}
+    makers = {
+        "sources": make_sources,
+        "choices": make_choices,
+        "advice": make_advice,
+        "notebook": make_notebook,
+        "form": make_form,
+    }
     names = sys.argv[1:] or list(makers)
     if not set(names) <= set(makers):
         print(__doc__)
@@ -150,6 +159,17 @@ def make_advice() -> None:
         drawn, size = FigureCanvasAgg(figure).print_to_buffer()
         picture = Image.frombuffer("RGBA", size, drawn).convert("RGB")
         write(DOCS / f"{kind}.jpg", jpeg(picture, quality=75), ADVISED_LARGEST)
+
+
+def make_notebook() -> None:
+    """What the code of python.md draws."""
+    from PIL import Image
+
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        Path("test-data").symlink_to(SKY.parent)
+        run_python(PAGES["docs/python.md"].read_text())
+        drawn = Image.open("stars.png").convert("RGB")
+    write(DOCS / "stars.png", png(scaled(drawn, SOURCES_WIDTH)), SOURCES_LARGEST)
 
 
 def write_token(name: str, picture: "Image.Image") -> None:

@@ -1,12 +1,13 @@
-"""Write the tables of options, products and columns from the code, wherever README and form have them.
+"""Write the tables of options, products and columns from the code, wherever documents and form have them.
 
     python3 run.py tables [--check]
 
-In README.md it writes what stands between two comments such as `<!-- options: begin ... -->` and
-`<!-- options: end -->`. The whole of tables.xml is its own: tokens that source_extractor.xml and macros.xml use, for
-the help, for the names of the catalog's columns, and for what the form's tests expect of a catalog. In the tests of the
-workflows it writes the number of columns, in lines that end with a comment saying so. With --check it writes nothing,
-names the files that are out of date, and ends with 1 where there are any.
+In options.md, products.md and catalog.md it writes what stands between two comments such as
+`<!-- options: begin ... -->` and `<!-- options: end -->`. The whole of tables.xml is its own: tokens that
+source_extractor.xml and macros.xml use, for the help, for the names of the catalog's columns, and for what the form's
+tests expect of a catalog. In the tests of the workflows it writes the number of columns, in lines that end with a
+comment saying so. With --check it writes nothing, names the files that are out of date, and ends with 1 if there are
+any.
 """
 
 import argparse
@@ -29,10 +30,10 @@ from source_extraction.core.columns import (  # noqa: E402
     resolved,
 )
 from source_extraction.run.products import DEFAULT_PRODUCTS, PRODUCTS  # noqa: E402
-from source_extraction.settings import OPTIONS, Bounds, Option, as_typed  # noqa: E402
+from source_extraction.settings import OPTIONS, SECTIONS, Bounds, Option, as_typed  # noqa: E402
 
 COMMAND = "python3 run.py tables"
-README = REPOSITORY / "README.md"
+DOCS = REPOSITORY / "docs"
 TOKENS = REPOSITORY / "tables.xml"
 WORKFLOW_TESTS = sorted((REPOSITORY / "workflows").glob("*-tests.yml"))
 MARKED = re.compile(r"(<!-- ([\w -]+): begin .*?-->\n).*?(<!-- \2: end -->)", re.DOTALL)
@@ -44,7 +45,7 @@ MAGNITUDES = {Given.ZEROPOINT, Given.ZEROPOINT_AND_APERTURE}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Write the tables of README.md and the form from the code.")
+    parser = argparse.ArgumentParser(description="Write the tables of the documents and the form from the code.")
     parser.add_argument("--check", action="store_true", help="write nothing; name the files that are out of date")
     check = parser.parse_args().check
     stale = out_of_date()
@@ -62,23 +63,28 @@ def main() -> int:
 
 def out_of_date() -> dict[Path, str]:
     """The files that do not hold what they should, and what that is."""
-    files = {README: readme(README.read_text(encoding="utf-8")), TOKENS: tokens()}
+    files = {path: document(path, path.read_text(encoding="utf-8")) for path in documents()}
+    files[TOKENS] = tokens()
     files |= {path: workflow_test(path.read_text(encoding="utf-8")) for path in WORKFLOW_TESTS}
     return {path: text for path, text in files.items() if not path.exists() or path.read_text(encoding="utf-8") != text}
 
 
-def readme(text: str) -> str:
-    """The README with every table as it should be; each has its place there."""
-    tables = {
-        "options": options(),
-        "default products": products(DEFAULT_PRODUCTS),
-        "other products": products(name for name in PRODUCTS if name not in DEFAULT_PRODUCTS),
-        **columns(),
-        "flags": flags(),
+def documents() -> dict[Path, dict[str, str]]:
+    """The documents that have tables, and the tables of each."""
+    others = (name for name in PRODUCTS if name not in DEFAULT_PRODUCTS)
+    return {
+        DOCS / "options.md": {"options": options()},
+        DOCS / "products.md": {"default products": products(DEFAULT_PRODUCTS), "other products": products(others)},
+        DOCS / "catalog.md": {**columns(), "flags": flags()},
     }
+
+
+def document(path: Path, text: str) -> str:
+    """A document with every table as it should be; each has its place there."""
+    tables = documents()[path]
     marked = sorted(found[2] for found in MARKED.finditer(text))
     if marked != sorted(tables):
-        raise ValueError(f"README.md has comments for the tables {marked}; it should have them for {sorted(tables)}")
+        raise ValueError(f"{path.name} has comments for the tables {marked}; it should have them for {sorted(tables)}")
     return MARKED.sub(lambda found: f"{found[1]}\n{tables[found[2]]}\n{found[3]}", text)
 
 
@@ -106,7 +112,13 @@ def workflow_test(text: str) -> str:
 
 
 def options() -> str:
-    return table(("Option", "Default", "Meaning"), map(_option, OPTIONS.values()))
+    """A table for each section, under its name."""
+    header = ("Option", "Default", "Meaning")
+    return "\n".join(
+        f"### {section[0].upper()}{section[1:]}\n\n"
+        + table(header, (_option(option) for option in OPTIONS.values() if option.section == section))
+        for section in SECTIONS
+    )
 
 
 def _option(option: Option) -> tuple[str, str, str]:

@@ -6,8 +6,8 @@ from __future__ import annotations
 class InputError(ValueError):
     """What the user gave cannot be used: a file, an array, or an option.
 
-    It is raised where the knowledge is, and is one sentence on one line, whatever a file name or a library's message
-    contains. The command line prints it and exits with 1, or with 2 where an option is wrong.
+    Its message is one sentence on one line, whatever a file name or a library's message contains. The command line
+    prints it and exits with 1, or with 2 if an option is wrong.
 
     Parameters
     ----------
@@ -33,5 +33,5 @@ class OutputError(InputError):
 
 
 def counted(number: int, one: str, several: str) -> str:
-    """A number and what there are so many of: "1 source lies", "0 sources lie"."""
+    """A number and its noun, with a verb where one follows: "1 source lies", "0 sources lie"."""
     return f"{number} {one if number == 1 else several}"

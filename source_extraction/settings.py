@@ -1,6 +1,6 @@
 """What a user can ask for: every option with its default, bounds and help, each stated once, and checked here.
 
-The command line and the tables in README and form are made from this; a test holds the form's parameters to it. Every
+The command line and the tables of the documents are made from this; a test holds the form's parameters to it. Every
 face makes a `Settings`, so none can run with options that another would refuse.
 """
 
@@ -77,7 +77,7 @@ class Option:
         return typing.get_origin(_alternatives(self.kind)[0]) is tuple
 
     def check(self, value: Any, shown: str | None = None) -> Any:
-        """The value in the type of the option; raises InputError where it is none. `shown` is how messages spell it."""
+        """The value in the type of the option, or an InputError. `shown` is how messages spell it."""
         shown = repr(value) if shown is None else shown
         if value is None and self.default is None:
             return None
@@ -87,7 +87,9 @@ class Option:
             value = self._number_from(value)
         if self.choices:
             if not isinstance(value, str) or value not in self.choices:
-                raise InputError(self.name, f"{shown} is no choice", f"choose from {', '.join(self.choices)}")
+                raise InputError(
+                    self.name, f"{shown} is not one of the choices", f"choose from {', '.join(self.choices)}"
+                )
             return value
         if self.kinds == (bool,):
             if not isinstance(value, bool) and type(value).__name__ not in ("bool", "bool_"):
@@ -120,7 +122,7 @@ class Option:
         return str(self.bounds).replace("a number", "a whole number" if self.whole else "a number")
 
     def _number_from(self, text: str) -> float | str:
-        """The number that a text is; the text itself where it is none and the option takes texts."""
+        """The number that a text spells; the text itself if it spells none and the option takes texts."""
         try:
             if self.is_size:
                 return _bytes_in(text)
@@ -131,7 +133,7 @@ class Option:
             raise InputError(self.name, f"{text!r} is out of range", f"give {self.range}") from problem
 
     def _check_number(self, value: Any, shown: str) -> float:
-        """numpy's numbers count as Python's, whole ones as fractions; True and False are none."""
+        """numpy's numbers count as Python's, whole ones also as fractions; True and False do not count as numbers."""
         if isinstance(value, numbers.Integral) and not isinstance(value, bool):
             number: float = int(value)
         elif isinstance(value, numbers.Real) and not self.whole and not isinstance(value, bool):
@@ -153,14 +155,14 @@ class Option:
         several = value if isinstance(value, Iterable) and not isinstance(value, str | bytes) else (value,)
         checked = [self._check_number(number, repr(number)) for number in several]
         if not checked:
-            raise InputError(self.name, "no aperture is given", "give diameters in pixels, as 5,10")
+            raise InputError(self.name, "no aperture is given", "give diameters in pixels, such as 5,10")
         return tuple(float(name) for name in dict.fromkeys(f"{number:g}" for number in checked))
 
     def _check_texts(self, value: Any) -> tuple[str, ...]:
         several = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (value,)
         for text in several:
             if not isinstance(text, str):
-                raise InputError(self.name, f"{text!r} is not what it takes", "give texts")
+                raise InputError(self.name, f"{text!r} is not a text", "give texts")
         return several
 
     def _check_numbers_and_names(self, value: Any) -> tuple[float | str, ...]:
@@ -184,7 +186,7 @@ class Option:
             return value
         if Path in self.kinds and isinstance(value, str | os.PathLike):
             if "\0" in str(value):
-                raise InputError(self.name, f"{shown} is no path: it holds a NUL character", "give the path of a file")
+                raise InputError(self.name, f"{shown} is not a path: it has a NUL character", "give the path of a file")
             return Path(value)
         if str in self.kinds and isinstance(value, str) and (value.strip() or self.default is not None):
             return value.strip() if self.default is None else value
@@ -273,14 +275,14 @@ class _Checked:
 class OutputOptions(_Checked):
     """Where the products go, and how they are made: no number in them depends on it."""
 
-    output_dir: Path = _option(Path("."), "output", "folder for the products; made where missing")
+    output_dir: Path = _option(Path("."), "output", "folder for the products; created if missing")
     outputs: tuple[str, ...] = _option(
         (), "output", "comma-separated file names of the products to make (default: the first nine)"
     )
     threads: int | None = _option(
         None,
         "output",
-        "processes that share the work; the result does not depend on it (default: GALAXY_SLOTS, else the cores)",
+        "number of processes; the result does not depend on it (default: GALAXY_SLOTS, else the number of cores)",
         bounds=Bounds(least=1, most=1024),
     )
     memory: int | None = _option(
@@ -307,61 +309,61 @@ class DetectionOptions(_Checked):
     thresh: float = _option(
         1.5,
         "detection",
-        "a pixel belongs to a source where its filtered, background-subtracted value exceeds thresh * err",
+        "a pixel belongs to a source if its filtered, background-subtracted value exceeds thresh * err",
         bounds=Bounds(above=0),
     )
     err_option: str = _option(
         "float_globalrms",
         "detection",
-        "err: the global background RMS (float_globalrms), the background RMS map (array_rms), "
-        "or nothing: thresh is then an absolute value (none); or the noise map of --error_file (file)",
+        "err is the global background RMS (float_globalrms), the background RMS map (array_rms) or the noise map of "
+        "--error_file (file); with none, thresh is an absolute value",
         choices=("float_globalrms", "array_rms", "none", "file"),
     )
     minarea: int = _option(
         5,
         "detection",
-        "least number of pixels of a source; one that is split from a blend may have fewer",
+        "smallest number of pixels of a source; the parts of a blend may have fewer",
         bounds=Bounds(least=1, most=INT32_MAX),
     )
 
     filter_case: str = _option(
         "default",
         "filter",
-        "kernel the image is convolved with before the threshold: 3 x 3 (1 2 1, 2 4 2, 1 2 1), none, a file's, or a "
-        "Gaussian as wide as stars (gauss), which needs a lower threshold",
+        "kernel that smooths the image before the threshold is applied: 3 x 3 pixels (1 2 1, 2 4 2, 1 2 1), none, that "
+        "of --filter_file, or a Gaussian as wide as the stars (gauss), which needs a lower threshold",
         choices=("default", "none", "file", "gauss"),
     )
     filter_fwhm: float | None = _option(
         None,
         "filter",
-        "FWHM of the Gaussian kernel in pixels; needs --filter_case gauss",
+        "FWHM of the Gaussian kernel, in pixels; needs --filter_case gauss",
         bounds=Bounds(least=0.5, most=100),
     )
     filter_type: str = _option(
         "matched",
         "filter",
-        "with --err_option array_rms or file: threshold the filtered image's signal-to-noise ratio (matched) "
-        "or the filtered image itself (conv); otherwise it is always conv",
+        "with --err_option array_rms or file: apply the threshold to the signal-to-noise ratio of the filtered image "
+        "(matched) or to the filtered image itself (conv); otherwise it is always conv",
         choices=("matched", "conv"),
     )
 
     deblend_nthresh: int = _option(
-        32, "deblending", "number of thresholds to split a blend at", bounds=Bounds(least=1, most=64)
+        32, "deblending", "number of brightness levels at which a blend is split", bounds=Bounds(least=1, most=64)
     )
     deblend_cont: float = _option(
         0.005,
         "deblending",
-        "least share of a blend's flux for a branch to be a source: 0 splits most, 1 nothing",
+        "smallest share of a blend's flux for a peak to be a source of its own: 0 splits the most, 1 nothing",
         bounds=Bounds(least=0, most=1),
     )
 
     clean: bool = _option(
-        True, "cleaning", "delete detections that a brighter neighbour's wing explains; their pixels become sky"
+        True, "cleaning", "delete detections that the wing of a brighter neighbour explains; their pixels become sky"
     )
     clean_param: float = _option(
         1.0,
         "cleaning",
-        "Moffat exponent of the neighbour's assumed wing: lower deletes more",
+        "exponent of the Moffat profile that is assumed for this wing: a lower value deletes more",
         bounds=Bounds(above=0),
     )
 
@@ -374,7 +376,7 @@ class DetectionOptions(_Checked):
     follow_advice: bool = _option(
         False,
         "advice",
-        "where the first result is judged to be wrong and an option cures it, run once more with that; the products "
+        "if the first result is judged to be wrong and other options can cure that, run again with them; the products "
         "are those of the second run",
     )
 
@@ -396,24 +398,28 @@ class BackgroundOptions(_Checked):
     """How the background is estimated."""
 
     subtract_background: bool = _option(
-        True, "background", "subtract the background; without, it is estimated for its noise and its maps alone"
+        True, "background", "subtract the background; if not, it is still estimated, for its noise and its maps"
     )
-    bw: int = _option(64, "background", "width of a background mesh cell", bounds=Bounds(least=4, most=INT32_MAX))
-    bh: int = _option(64, "background", "height of a background mesh cell", bounds=Bounds(least=4, most=INT32_MAX))
+    bw: int = _option(
+        64, "background", "width of a cell of the background mesh, in pixels", bounds=Bounds(least=4, most=INT32_MAX)
+    )
+    bh: int = _option(
+        64, "background", "height of a cell of the background mesh, in pixels", bounds=Bounds(least=4, most=INT32_MAX)
+    )
     fw: int = _option(
-        3, "background", "width of the mesh's median filter, in cells", bounds=Bounds(least=1, most=INT32_MAX)
+        3, "background", "width of the median filter over the mesh, in cells", bounds=Bounds(least=1, most=INT32_MAX)
     )
     fh: int = _option(
-        3, "background", "height of the mesh's median filter, in cells", bounds=Bounds(least=1, most=INT32_MAX)
+        3, "background", "height of the median filter over the mesh, in cells", bounds=Bounds(least=1, most=INT32_MAX)
     )
     fthresh: float = _option(
-        0.0, "background", "least change for which the median filter replaces a cell's value", bounds=Bounds()
+        0.0, "background", "smallest change for which the median filter replaces a cell's value", bounds=Bounds()
     )
     background_passes: int = _option(
         1,
         "background",
-        "2: estimate the background again without the sources that stand out above the first one, and without what is "
-        "around them, so that large galaxies are not taken for background",
+        "2: estimate the background a second time, without the sources above the first one and their surroundings, so "
+        "that large galaxies are not taken for background",
         bounds=Bounds(least=1, most=2),
     )
 
@@ -425,35 +431,37 @@ class PhotometryOptions(_Checked):
     apertures: tuple[float, ...] = _option(
         (5.0, 10.0),
         "photometry",
-        "comma-separated diameters of the circular apertures, in pixels",
+        "diameters of the circular apertures in pixels, separated by commas",
         bounds=Bounds(above=0),
     )
-    kron_factor: float = _option(2.5, "photometry", "size of the AUTO ellipse, in Kron radii", bounds=Bounds(above=0))
+    kron_factor: float = _option(
+        2.5, "photometry", "size of the ellipse for flux_auto, in Kron radii", bounds=Bounds(above=0)
+    )
     kron_min_radius: float = _option(
-        3.5, "photometry", "least size of the AUTO ellipse, in units of a and b", bounds=Bounds(least=0)
+        3.5, "photometry", "smallest size of this ellipse, in units of a and b", bounds=Bounds(least=0)
     )
     correlated_noise: bool = _option(
         True,
         "photometry",
-        "include the correlation of neighbouring pixels' noise, which is measured on the image, in the errors; "
-        "without, errors are those of independent pixels, too small on resampled images",
+        "include in the errors the noise that neighbouring pixels share, as measured on the image; without it, errors "
+        "are those of independent pixels, too small on resampled images",
     )
     gain: float | str | None = _option(
         None,
         "photometry",
-        "electrons per unit of the image, for the Poisson noise of the sources; a number or a header keyword",
+        "electrons per unit of the image, for the Poisson noise of the sources: a number or a header keyword",
         bounds=Bounds(above=0),
     )
     zeropoint: float | str | None = _option(
         None,
         "photometry",
-        "magnitude of a source of flux 1; without it there are no magnitudes; a number or a header keyword",
+        "magnitude of a source of flux 1; without it there are no magnitudes: a number or a header keyword",
         bounds=Bounds(),
     )
     saturation: float | str | None = _option(
         None,
         "photometry",
-        "pixel value from which a pixel is saturated, as in the file; a number or a header keyword",
+        "pixel value, as in the file, from which a pixel is saturated: a number or a header keyword",
         bounds=Bounds(),
     )
 
@@ -465,14 +473,14 @@ class PsfOptions(_Checked):
     psf: bool = _option(
         False,
         "PSF",
-        "make the point spread function (PSF) from the image's own stars, fit it to all sources together, and tell "
+        "make the point spread function (PSF) from the image's own stars, fit it to all sources together and tell "
         "stars from galaxies: columns flux_psf, chi2_psf, spread and their errors",
     )
     completeness: bool = _option(
         False,
         "PSF",
-        "put artificial stars into the image and look for them again: at which flux half and 90 % of the point sources "
-        "are found; takes about 12 times as long as finding the sources",
+        "search for artificial stars, to learn at which flux half and 90 % of the point sources are found; takes about "
+        "12 times as long as finding the sources",
     )
 
 
@@ -483,13 +491,13 @@ class BrightMaskOptions(_Checked):
     bright_flux: float | None = _option(
         None,
         "bright sources",
-        "bright_mask.fits masks sources whose flux is above this (default: the 99th percentile)",
+        "flux above which bright_mask.fits masks a source (default: the 99th percentile)",
         bounds=Bounds(),
     )
     bright_grow: int = _option(
         10,
         "bright sources",
-        "width of the margin around them that bright_mask.fits masks too, in pixels",
+        "width of the margin that bright_mask.fits adds around these sources, in pixels",
         bounds=Bounds(least=0, most=1000),
     )
 
@@ -501,7 +509,8 @@ class PictureOptions(_Checked):
     draw: str = _option(
         "ellipses",
         "output",
-        "in sources.png: ellipses, and the outlines of sources that are none; or the outlines of all (outlines)",
+        "how sources.png marks a source: by an ellipse, or its outline if a large one is not elliptical (ellipses); or "
+        "always by its outline (outlines)",
         choices=("ellipses", "outlines"),
     )
 
@@ -516,40 +525,42 @@ class FileOptions(_Checked):
     image: Path | InMemory
     wcs: Any = None
     unit: str | None = None
-    name: str = _option("", "output", "title of the pictures, recorded in the outputs (default: the image's file name)")
+    name: str = _option(
+        "", "output", "title of the pictures, also recorded in the outputs (default: the image's file name)"
+    )
     hdu: str | None = _option(
         None,
         "input",
-        "FITS HDU of the image, as in IMAGE[HDU]: number (0 is the first), EXTNAME, or EXTNAME,EXTVER; between quotes "
-        "a name that is a number; default: the first 2-D image",
+        "FITS HDU of the image, as in IMAGE[HDU]: number (0 is the first), EXTNAME, or EXTNAME,EXTVER; put a name that "
+        "is a number between quotes (default: the first 2-D image)",
     )
     plane: int | None = _option(
         None,
         "input",
-        "which plane, from 0, where the image has several (a cube, RGB, several pages); all: every one is an image",
+        "which plane, counted from 0, if the file has several (a cube, RGB, several pages); all: every plane is an "
+        "image",
         bounds=Bounds(least=0, most=INT32_MAX),
     )
     missing: float | None = _option(
         None,
         "input",
-        "pixels of exactly this value are missing, as the zeros outside a mosaic; in the image to measure on too",
+        "pixels of exactly this value are missing, such as the zeros outside a mosaic; in the image to measure on too",
         bounds=Bounds(),
     )
     mask_file: Path | InMemory | None = _option(
         None,
         "input",
-        "FITS or TIFF image of the image's shape that marks the pixels to leave out; IMAGE's own file may be "
-        "given again",
+        "FITS or TIFF image of the same size that marks the pixels to leave out; it may be in the same file as IMAGE",
     )
-    mask_hdu: str | None = _option(None, "input", "FITS HDU of the mask, as --hdu, or --mask_file FILE[HDU]")
+    mask_hdu: str | None = _option(None, "input", "FITS HDU of the mask, like --hdu; or give --mask_file FILE[HDU]")
     mask_plane: int | None = _option(
-        None, "input", "which plane of the mask's file, as --plane", bounds=Bounds(least=0, most=INT32_MAX)
+        None, "input", "which plane of the mask's file, like --plane", bounds=Bounds(least=0, most=INT32_MAX)
     )
     mask_bits: tuple[int | str, ...] | None = _option(
         None,
         "input",
-        "the mask has bit flags, and pixels with one of these are masked: their values (not bit numbers), as 1,4,512, "
-        "or names in its header (LSST: MP_BAD); jwst is DO_NOT_USE",
+        "for a mask of bit flags: mask only pixels with one of these bits, given as values (not bit numbers) such as "
+        "1,4,512, or by their names in its header (LSST: MP_BAD); jwst is DO_NOT_USE",
         bounds=Bounds(least=1, most=2**64 - 1),
     )
     maskthresh: float | None = _option(
@@ -558,15 +569,17 @@ class FileOptions(_Checked):
     error_file: Path | InMemory | None = _option(
         None, "detection", "FITS or TIFF image of the noise of every pixel; needs --err_option file"
     )
-    error_hdu: str | None = _option(None, "detection", "FITS HDU of the noise map, as --hdu, or --error_file FILE[HDU]")
+    error_hdu: str | None = _option(
+        None, "detection", "FITS HDU of the noise map, like --hdu; or give --error_file FILE[HDU]"
+    )
     error_plane: int | None = _option(
-        None, "detection", "which plane of the noise map's file, as --plane", bounds=Bounds(least=0, most=INT32_MAX)
+        None, "detection", "which plane of the noise map's file, like --plane", bounds=Bounds(least=0, most=INT32_MAX)
     )
     error_type: str = _option(
         "rms",
         "detection",
-        "what the error file holds: standard deviations, variances, or weights (1 / variance, 0 = masked; those "
-        "whose noise is less than half or more than twice the background RMS are relative, and scaled to it)",
+        "what the noise map holds: standard deviations, variances, or weights (1 / variance, 0 = masked; weights that "
+        "imply less than half or more than twice the background RMS are taken as relative, and scaled to it)",
         choices=("rms", "variance", "weight"),
     )
     filter_file: Path | None = _option(
@@ -575,17 +588,17 @@ class FileOptions(_Checked):
     measure_file: Path | InMemory | None = _option(
         None,
         "photometry",
-        "measure the sources on this image of the same shape (another band); they are found on the first one",
+        "measure the sources on this image of the same size, such as another band; they are found on IMAGE",
     )
     measure_hdu: str | None = _option(
-        None, "photometry", "FITS HDU of the image to measure on, as --hdu, or --measure_file FILE[HDU]"
+        None, "photometry", "FITS HDU of the image to measure on, like --hdu; or give --measure_file FILE[HDU]"
     )
     measure_plane: int | None = _option(
-        None, "photometry", "which plane of that file, as --plane", bounds=Bounds(least=0, most=INT32_MAX)
+        None, "photometry", "which plane of that file, like --plane", bounds=Bounds(least=0, most=INT32_MAX)
     )
 
     psf_file: Path | None = _option(
-        None, "PSF", "use a PSF that was made before: psf.fits of another run, or the .psf of PSFEx; as --psf"
+        None, "PSF", "use a PSF that was made before: psf.fits of another run, or a .psf file of PSFEx; implies --psf"
     )
 
     def __post_init__(self) -> None:
@@ -596,7 +609,7 @@ class FileOptions(_Checked):
             if isinstance(given, Path):
                 file, named = taken_apart(given)
                 if named is not None and getattr(self, hdu) is not None:
-                    raise InputError(hdu, f"{str(given)!r} names an HDU already", "leave out one of them")
+                    raise InputError(hdu, f"{str(given)!r} already names an HDU", "leave out one of them")
                 if named is not None:
                     object.__setattr__(self, name, file)
                     object.__setattr__(self, hdu, named)
@@ -604,9 +617,7 @@ class FileOptions(_Checked):
                 if given is None and getattr(self, option, None) is not None:
                     raise InputError(option, f"there is no {what}", f"add --{name} FILE")
         if self.mask_bits is not None and self.maskthresh is not None:
-            raise InputError(
-                "mask_bits", "--maskthresh compares values, these are bits of them", "leave out one of them"
-            )
+            raise InputError("mask_bits", "it cannot be combined with --maskthresh", "leave out one of them")
 
     def which(self, name: str) -> Which | None:
         """Which image is meant by "image", "mask_file", "error_file" or "measure_file"; None where none is given."""

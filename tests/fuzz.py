@@ -259,7 +259,7 @@ class Runs:
 
 
 def fuzz(number: int, seed: int) -> list[str]:
-    """Run so many cases; what went wrong, a line each."""
+    """Run a number of cases; what went wrong, one line per case."""
     wrong = []
     with tempfile.TemporaryDirectory() as name:
         runs = Runs(Path(name))

@@ -259,7 +259,7 @@ def _filler(random: np.random.Generator) -> bytes:
 
 
 def _ended(content: bytes, padding: int, random: np.random.Generator) -> bytes:
-    """A file to its end: as it is, without so many bytes of padding, or with something behind it."""
+    """A file to its end: as it is, without some bytes of padding, or with something behind it."""
     way = random.integers(6)
     if way == 0:
         return content[: len(content) - padding]

@@ -11,7 +11,7 @@ RECORD = [(name, float) for name in ("x", "y", "flux", "radius", "ratio", "theta
 
 @dataclass
 class Sky:
-    """`pixels` (height, width), float32, in electrons; `truth` a structured array, a record a source."""
+    """`pixels` (height, width), float32, in electrons; `truth` a structured array, one record per source."""
 
     pixels: np.ndarray
     truth: np.ndarray

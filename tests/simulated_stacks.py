@@ -35,7 +35,7 @@ class Stack:
 
 @dataclass
 class Measured:
-    """What a program measured on a stack, a row a source, by the names of our columns.
+    """What a program measured on a stack, one row per source, by the names of our columns.
 
     `columns` has at least x, y, a, b, theta and kron_radius, the ellipses of `flux_auto`; `errors` those of the fluxes
     and positions in it. `segmentation` has the `labels` of the sources, `usable` is True where nothing is flagged.

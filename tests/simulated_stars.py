@@ -19,7 +19,7 @@ EXPONENTIAL, DE_VAUCOULEURS = 1.6783, 7.6692
 
 @dataclass
 class Field:
-    """`pixels` (height, width), float32, in electrons; `truth` a structured array, a record a source, see RECORD.
+    """`pixels` (height, width), float32, in electrons; `truth` a structured array, one record per source, see RECORD.
 
     `fwhm` (a number a source) is that of the PSF where the source is, before it is sampled.
     """

@@ -76,7 +76,7 @@ def test_byte_order_marks_and_ends_of_lines(tmp_path: Path) -> None:
         (HEADER.encode() + b"1\t2\n", "line 2 has 2 fields, the first has 3"),
         (HEADER.encode() + b"1\t2\ta\tb\n", "line 2 has 4 fields, the first has 3"),
         (HEADER.encode() + ROW.encode() + b"\n", "line 3 has 0 fields, the first has 3"),
-        (b"", "this is no catalog of source-extractor"),
+        (b"", "this is not a catalog of source-extractor"),
     ],
 )
 def test_damage(tmp_path: Path, content: bytes, sentence: str) -> None:

@@ -305,7 +305,7 @@ class TestWhatElseThereIs:
     def test_too_few_pixels_without_sources(self, tmp_path: Path) -> None:
         fits.writeto(tmp_path / "small.fits", simulate_stack("white", 128, 0).pixels[40:70, 40:70])
         said = succeed(tmp_path / "small.fits", "--outputs", "catalog.tsv", folder=tmp_path)
-        assert "Noise: errors of independent pixels, since too few are without sources to tell" in said.splitlines()
+        assert "Noise: errors of independent pixels, since too few pixels have no source" in said.splitlines()
 
 
 def test_window_errors_of_what_has_no_window() -> None:

@@ -118,25 +118,26 @@ NUMBERS = {
         CDELT, "CRPIX1 = 60,5 is read as 60.5, CRPIX2 = 45,5 is read as 45.5, ... CDELT2 = 0,0001 is read as 0.0001"),
     "a third axis that is none": Case(
         CDELT | {"CTYPE3": "FREQ"}, ("CRVAL3  = NaN", "CDELT3  ="), CDELT,
-        "left out, as CRVAL3 = NaN is no number, CDELT3 has no value; no position depends on it"),
+        "left out, as CRVAL3 = NaN is not a number, CDELT3 has no value; no position depends on it"),
     "exponent of D (FITS standard 4.0, 4.2.4)": Case(verbatim=("CRVAL1  = 1.5D+02", "CD1_1   = -1D-4")),
     "exponent in lower case": Case(verbatim=("CRVAL1  = 1.5d2", "CD1_1   = -1e-4")),
     "no blank behind the equals sign": Case(verbatim=("CRVAL1  =150.0",)),
     "keyword in lower case": Case({"CRVAL1": None}, ("crval1  = 150.0",)),
-    "NaN": Case(verbatim=("CRVAL1  =                  NaN",), meaning=None, words="CRVAL1 = NaN is no number"),
-    "NaN in the matrix": Case(verbatim=("CD1_1   = nan",), meaning=None, words="CD1_1 = nan is no number"),
-    "infinite": Case(verbatim=("CRPIX1  = 1E999",), meaning=None, words="CRPIX1 = 1E999 is no number"),
-    "sexagesimal": Case(verbatim=("CRVAL1  = '10:00:00'",), meaning=None, words="CRVAL1 = '10:00:00' is no number"),
+    "NaN": Case(verbatim=("CRVAL1  =                  NaN",), meaning=None, words="CRVAL1 = NaN is not a number"),
+    "NaN in the matrix": Case(verbatim=("CD1_1   = nan",), meaning=None, words="CD1_1 = nan is not a number"),
+    "infinite": Case(verbatim=("CRPIX1  = 1E999",), meaning=None, words="CRPIX1 = 1E999 is not a number"),
+    "sexagesimal": Case(verbatim=("CRVAL1  = '10:00:00'",), meaning=None, words="CRVAL1 = '10:00:00' is not a number"),
     "exponent without its letter (36)": Case(
-        CDELT, ("CDELT2  =   1.0000000000000-04",), None, "CDELT2 = 1.0000000000000-04 is no number"),
+        CDELT, ("CDELT2  =   1.0000000000000-04",), None, "CDELT2 = 1.0000000000000-04 is not a number"),
     "no value": Case(verbatim=("CRVAL2  =",), meaning=None, words="CRVAL2 has no value"),
-    "both comma and point": Case(verbatim=("CRPIX1  = 1,060.5",), meaning=None, words="CRPIX1 = 1,060.5 is no number"),
+    "both comma and point": Case(
+        verbatim=("CRPIX1  = 1,060.5",), meaning=None, words="CRPIX1 = 1,060.5 is not a number"),
     "NaN in what a matrix replaces": Case(
-        verbatim=("CDELT1  = NaN",), words="left out, as CDELT1 = NaN is no number; no position depends on it"),
+        verbatim=("CDELT1  = NaN",), words="left out, as CDELT1 = NaN is not a number; no position depends on it"),
     "NaN of an axis that is not there": Case(
-        verbatim=("CRVAL3  = NaN",), words="left out, as CRVAL3 = NaN is no number; no position depends on it"),
+        verbatim=("CRVAL3  = NaN",), words="left out, as CRVAL3 = NaN is not a number; no position depends on it"),
     "twice": Case(
-        {"CRVAL1": None}, ("CRVAL1  = 151.0", "CRVAL1  = 150.0"), words="what stands last of CRVAL1 is taken"),
+        {"CRVAL1": None}, ("CRVAL1  = 151.0", "CRVAL1  = 150.0"), words="the last value of CRVAL1 is used"),
 }  # fmt: skip
 SYSTEMS = {
     **{
@@ -150,20 +151,20 @@ SYSTEMS = {
     "ICRS beside an EQUINOX (carta-backend 1511)": Case({"RADESYS": "ICRS", "EQUINOX": 2000.0}),
     "EQUINOX alone (3403)": Case({"EQUINOX": 2000.0}, frame=FK5()),
     "RADESYS that is a kind of axes (dysh 1140)": Case(
-        {"RADESYS": "galactic"}, words="RADESYS = 'galactic' left out, as it is no system that is known; ICRS is"),
+        {"RADESYS": "galactic"}, words="RADESYS = 'galactic' left out, as it is not a known system; ICRS is"),
     "RADESYS of nobody": Case(
-        {"RADESYS": "TELESCOPE"}, words="RADESYS = 'TELESCOPE' left out, as it is no system that is known; ICRS is"),
+        {"RADESYS": "TELESCOPE"}, words="RADESYS = 'TELESCOPE' left out, as it is not a known system; ICRS is"),
     "RADESYS of nobody, EQUINOX": Case(
-        {"RADESYS": "MEAN", "EQUINOX": 1950.0}, words="FK4 is taken", frame=FK4()),
+        {"RADESYS": "MEAN", "EQUINOX": 1950.0}, words="FK4 is used instead", frame=FK4()),
     "apparent places": Case({"RADESYS": "GAPPT"}, meaning=None, words="RADESYS = 'GAPPT' means apparent places"),
     "EQUINOX = 'J2000'": Case({"EQUINOX": "J2000"}, frame=FK5()),
     "EQUINOX = 'B1950.0'": Case({"EQUINOX": "B1950.0"}, frame=FK4()),
     "EQUINOX of 1975": Case({"EQUINOX": 1975.0, "RADESYS": "fk5"}, frame=FK5(equinox="J1975")),
     "EQUINOX = NaN": Case(
-        verbatim=("EQUINOX = NaN",), words="EQUINOX left out, as EQUINOX = NaN is no year; positions are off by"),
+        verbatim=("EQUINOX = NaN",), words="EQUINOX left out, as EQUINOX = NaN is not a year; positions are off by"),
     "EPOCH of the observation as text, beside EQUINOX": Case(
-        {"EPOCH": "2003-07-22", "EQUINOX": 2000.0}, words="as EPOCH = '2003-07-22' is no year; no", frame=FK5()),
-    "EQUINOX = 0": Case({"EQUINOX": 0.0}, words="as EQUINOX = 0.0 is no year"),
+        {"EPOCH": "2003-07-22", "EQUINOX": 2000.0}, words="as EPOCH = '2003-07-22' is not a year; no", frame=FK5()),
+    "EQUINOX = 0": Case({"EQUINOX": 0.0}, words="as EQUINOX = 0.0 is not a year"),
     "ecliptic (6483)": Case(
         {"CTYPE1": "ELON-TAN", "CTYPE2": "ELAT-TAN"}, (), {"CTYPE1": "ELON-TAN", "CTYPE2": "ELAT-TAN"}, frame=ecliptic),
     "ecliptic, in the ICRS": Case(
@@ -203,7 +204,7 @@ AXES = {
     },
     "CUNIT = 'Degrees' (2977, 18553)": Case({"CUNIT1": "Degrees", "CUNIT2": "Degrees"}),
     "CUNIT = 'pixel'": Case({"CUNIT1": "pixel", "CUNIT2": "pixel"}, meaning=None, words="pixel and pixel, are no"),
-    "CUNIT = 'arcsec/pix'": Case({"CUNIT1": "arcsec/pix", "CUNIT2": "arcsec/pix"}, meaning=None, words="are no units"),
+    "CUNIT = 'arcsec/pix'": Case({"CUNIT1": "arcsec/pix", "CUNIT2": "arcsec/pix"}, meaning=None, words="are not units"),
     "CDELT3 = 0 (sunraster 78)": Case(
         CDELT | {"CDELT3": 0.0, "CRVAL3": 0.0, "CRPIX3": 0.0}, meaning=CDELT,
         words="CDELT3, CRVAL3, CRPIX3 left out, as another axis than the image's cannot be used; no position depends"),
@@ -221,7 +222,7 @@ AXES = {
     "a declination of 100": Case({"CRVAL2": 100.0}, meaning=None, words="values that the projection does not allow"),
     "no pixel on the sky": Case(
         {"CTYPE1": "RA---SIN", "CTYPE2": "DEC--SIN", "CRPIX1": 1e6}, meaning=None, words="no pixel of the image"),
-    "WCSAXES that is none": Case(verbatim=("WCSAXES = two",), words="left out, as WCSAXES = two is no number"),
+    "WCSAXES that is none": Case(verbatim=("WCSAXES = two",), words="left out, as WCSAXES = two is not a number"),
 }  # fmt: skip
 DISTORTIONS = {
     "SIP": Case(SIP | TERMS, meaning=SIP | TERMS),
@@ -235,7 +236,7 @@ DISTORTIONS = {
     "B_ORDER without A_ORDER": Case(SIP | {"B_ORDER": 2, "B_0_2": 1e-4}, words="as there is B_ORDER without A_ORDER"),
     "AP_ORDER without BP_ORDER": Case(
         SIP | TERMS | {"AP_ORDER": 2}, meaning=SIP | TERMS, words="AP_ORDER left out, as the polynomials from sky to"),
-    "a term that is none": Case(SIP | TERMS, ("A_2_0   = 'x'",), {}, "as A_2_0 = 'x' is no number"),
+    "a term that is none": Case(SIP | TERMS, ("A_2_0   = 'x'",), {}, "as A_2_0 = 'x' is not a number"),
     "SCAMP of degree 1": Case(
         {"PV1_0": 0.001, "PV1_1": 1.01, "PV1_2": 0.02, "PV2_0": -0.002, "PV2_1": 0.98, "PV2_2": 0.01},
         meaning={"CTYPE1": "RA---TPV", "CTYPE2": "DEC--TPV", "PV1_0": 0.001, "PV1_1": 1.01, "PV1_2": 0.02,
@@ -275,7 +276,7 @@ DISTORTIONS = {
         {"CPDIS1": "LOOKUP", "CPERR1": 0.3}, ("DP1     = 'EXTVER: 1'", "DP1     = 'AXIS.1: 1'"),
         words="positions can be off by up to 0.3 pixels"),
     **{
-        f"of the DSS: {', '.join(cards)}": Case(cards, words=f"{', '.join(cards)} left out, as they are no whole plate")
+        f"of the DSS: {', '.join(cards)}": Case(cards, words=f"{', '.join(cards)} left out, as they are not a complete")
         for cards in (
             {"XPIXELSZ": 9.0, "YPIXELSZ": 9.0}, {"CNPIX1": 0, "CNPIX2": 0}, {"PPO3": 1.0, "PPO6": 1.0},
         )
@@ -285,11 +286,11 @@ DISTORTIONS = {
         verbatim=("XPIXELSZ= '                12'", "YPIXELSZ= '                12'"), words="XPIXELSZ, YPIXELSZ left"),
     "of the DSS: binning (9883)": Case({"CNPIX1": 4, "CNPIX2": 4, "RADECSYS": "FK5"}, (), {}, "CNPIX1", FK5()),
     "TNX without its polynomials": Case(
-        {"CTYPE1": "RA---TNX", "CTYPE2": "DEC--TNX"}, words="TAN is taken; positions can be off by as much as they"),
+        {"CTYPE1": "RA---TNX", "CTYPE2": "DEC--TNX"}, words="TAN is used instead; positions can be off by"),
     "TNX with a polynomial for one axis": Case(
         {"CTYPE1": "RA---TNX", "CTYPE2": "DEC--TNX"},
         ("WAT1_001= 'wtype=tnx axtype=ra lngcor = \"3. 1. 1. 2. 0. 1. 0. 1. 0.\"'",),
-        words="WAT1_001, CTYPE1, CTYPE2 left out, as TNX has no polynomials that can be used and TAN is taken"),
+        words="WAT1_001, CTYPE1, CTYPE2 left out, as TNX has no polynomials that can be used and TAN is used instead"),
     "WAT of IRAF (4089)": Case(
         {"WAT0_001": "system=image", "WAT1_001": "wtype=tan axtype=ra", "WAT2_001": "wtype=tan axtype=dec"}),
 }  # fmt: skip
@@ -577,14 +578,13 @@ def test_lines_of_the_log(tmp_path: Path) -> None:
     (tmp_path / "sky.fits").write_bytes(fits_file(PLAIN | {"CNPIX1": 0, "CNPIX2": 0}))
     outputs = ("--outputs", "catalog.tsv,summary.json,image.png,background.fits")
     log = succeed(tmp_path / "sky.fits", *outputs, folder=tmp_path / "out").splitlines()
-    line = (
-        "Sky coordinates: CNPIX1, CNPIX2 left out, as they are no whole plate solution (DSS); no position depends on it"
-    )
+    reason = "as they are not a complete plate solution (DSS)"
+    line = f"Sky coordinates: CNPIX1, CNPIX2 left out, {reason}; no position depends on it"
     assert log.count(line) == sum("Sky" in line for line in log) == 1
 
     (tmp_path / "sky.fits").write_bytes(fits_file(PLAIN, ("CRVAL1  = NaN",)))
     log = succeed(tmp_path / "sky.fits", *outputs, folder=tmp_path / "out").splitlines()
-    assert log.count("Sky coordinates: none, because CRVAL1 = NaN is no number") == 1
+    assert log.count("Sky coordinates: none, because CRVAL1 = NaN is not a number") == 1
     assert "ra" not in read_catalog(tmp_path / "out")
     assert "CTYPE1" not in fits.getheader(tmp_path / "out/background.fits")
 
@@ -629,7 +629,7 @@ def test_a_number_that_is_asked_for(tmp_path: Path, value: str) -> None:
     for option in ("gain", "saturation", "zeropoint"):
         keyword = {"gain": "GAIN", "saturation": "SATURATE", "zeropoint": "MAGZERO"}[option]
         with pytest.raises(
-            se.InputError, match=rf"its (keyword {keyword} = .* is no value|header has no keyword)"
+            se.InputError, match=rf"its (keyword {keyword} = .* is not a value|header has no keyword)"
         ) as raised:
             se.extract(tmp_path / "sky.fits", **{option: keyword})
         assert not re.search(r"format|float|None|<|Error", str(raised.value).rpartition("sky.fits")[2])

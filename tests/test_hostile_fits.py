@@ -85,9 +85,9 @@ ABSURD: dict[str, tuple[bytes, str]] = {
     "NAXIS of an extension": (
         image() + header("XTENSION= 'IMAGE   '", PLAIN[1], AXES["plus"]) + PIXELS, "axes; fetch it again"),
     "NAXIS1 twice": (image("NAXIS1  =                   60"), "NAXIS1 comes twice, with different values"),
-    "NAXIS1 negative": (header(*PLAIN, NAXIS, "NAXIS1  = -72", SIDES[1]) + PIXELS, "NAXIS1 = -72 is no size"),
-    "NAXIS1 text": (header(*PLAIN, NAXIS, "NAXIS1  = '72'", SIDES[1]) + PIXELS, "NAXIS1 = 72 is no size"),
-    "NAXIS1 beyond 64 bits": (header(*PLAIN, NAXIS, f"NAXIS1  = {10**60}", SIDES[1]) + PIXELS, "is no size"),
+    "NAXIS1 negative": (header(*PLAIN, NAXIS, "NAXIS1  = -72", SIDES[1]) + PIXELS, "NAXIS1 = -72 is not a size"),
+    "NAXIS1 text": (header(*PLAIN, NAXIS, "NAXIS1  = '72'", SIDES[1]) + PIXELS, "NAXIS1 = 72 is not a size"),
+    "NAXIS1 beyond 64 bits": (header(*PLAIN, NAXIS, f"NAXIS1  = {10**60}", SIDES[1]) + PIXELS, "is not a size"),
     "999 axes of 2^62": (
         header(*PLAIN, "NAXIS   = 999", *(f"NAXIS{i:<3d}= {2**62}" for i in range(1, 1000))), "more bytes than any"),
     "planes beyond memory": (
@@ -407,7 +407,7 @@ def test_blank_of_floats_is_a_value(tmp_path: Path) -> None:
 @pytest.mark.parametrize("keyword", ["BSCALE", "BZERO"])
 @pytest.mark.parametrize("value", ["'NaN'", "'x'", "T", "(1.0, 2.0)", "1.2.3"])
 def test_scale_that_is_no_number(tmp_path: Path, keyword: str, value: str) -> None:
-    run(tmp_path, image(f"{keyword:8}= {value}")).assert_refused(f"its keyword {keyword} is no number")
+    run(tmp_path, image(f"{keyword:8}= {value}")).assert_refused(f"its keyword {keyword} is not a number")
 
 
 SLOPPY = (

@@ -296,7 +296,7 @@ def one_tile(side: int, width: int) -> bytes:
 
 
 def zeros(size: int, damage: int = 0) -> bytes:
-    """As many pixels of 0 as deflate packs into so many bytes, in one strip; the last bytes may be wrong."""
+    """As many pixels of 0 as deflate packs into a number of bytes, in one strip; the last bytes may be wrong."""
     side = int((size * 1000 / 4) ** 0.5)
     stream = zlib.compress(bytes(side * side * 4), 9)
     stream = stream[: len(stream) - damage] + bytes(damage)

@@ -64,8 +64,8 @@ def test_listed_in_a_file(runs: dict[str, Path], tmp_path: Path) -> None:
     run = join("--list", tmp_path / "list", folder=tmp_path)
     assert (run.returncode, run.stdout) == (1, "")
     assert run.stderr == (
-        "error: a list: this is no catalog of source-extractor: its first line does not name the columns label "
-        "and image; give files as its catalog.tsv\n"
+        "error: a list: this is not a catalog of source-extractor: its first line does not name the columns label "
+        "and image; give its catalog.tsv files\n"
     )
     (tmp_path / "list").write_text("\n".join(lines))
     assert join("--list", tmp_path / "list", folder=tmp_path).returncode == 0
@@ -83,8 +83,8 @@ def test_images_of_one_name(runs: dict[str, Path], tmp_path: Path) -> None:
     ("content", "sentence"),
     [
         (None, "it cannot be read (No such file or directory); check the path"),
-        (b"", "this is no catalog of source-extractor"),
-        (b"a\tb\n1\t2\n", "this is no catalog of source-extractor"),
+        (b"", "this is not a catalog of source-extractor"),
+        (b"a\tb\n1\t2\n", "this is not a catalog of source-extractor"),
         (b"\x1f\x8b\x08\x00\xff\xfe", "it is not a table of text"),
         (b"label\tx\timage\n1\t2.5\n", "line 2 has 2 fields, the first has 3; the file is damaged"),
         (b"label\tx\timage\n1\t2\ta\n2\t2\ta\t4\n", "line 3 has 4 fields, the first has 3"),

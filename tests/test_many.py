@@ -603,7 +603,7 @@ def test_nothing_that_is_read_is_overwritten(tmp_path: Path, capsys: pytest.Capt
     assert run(tmp_path / "sky", SKY, *CATALOG, "--output_dir", tmp_path / "other") == 0
     (tmp_path / "images.tsv").unlink()
     assert run(tmp_path / "sky", TEST_DATA / "blank.fits", *CATALOG, "--output_dir", tmp_path) == 1
-    assert "a file stands where the folder of an image belongs" in capsys.readouterr().err
+    assert "there is a file where the folder of an image should be" in capsys.readouterr().err
     assert (tmp_path / "sky").read_bytes() == SKY.read_bytes()
 
 

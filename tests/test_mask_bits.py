@@ -129,8 +129,8 @@ def test_a_run_is_that_of_the_mask_of_these_bits(tmp_path: Path, capsys: pytest.
 @pytest.mark.parametrize(
     ("values", "complaint"),
     [
-        (SKY + np.float32(0.5), "its values are no whole numbers, which bit flags are; leave out --mask_bits"),
-        (np.full(SHAPE, 1e30), "its values are no whole numbers"),
+        (SKY + np.float32(0.5), "its values are not whole numbers, as bit flags are; leave out --mask_bits"),
+        (np.full(SHAPE, 1e30), "its values are not whole numbers"),
         (np.full(SHAPE, 4, np.int16), "the mask leaves no pixel of the image; check it: pixels that have one of"),
     ],
 )
@@ -153,7 +153,7 @@ def test_an_unknown_name_is_refused_with_those_that_there_are(tmp_path: Path) ->
 
 
 def flags(*present: tuple[int, int]) -> np.ndarray:
-    """A mask with so many pixels of each value."""
+    """A mask with a number of pixels of each value."""
     pixels = np.zeros(SHAPE, np.int32)
     start = 0
     for value, number in present:
@@ -190,10 +190,8 @@ def test_bit_flags_are_noticed(
     status, said, _ = run(capsys, *arguments, "--output_dir", tmp_path)
     assert status == 0
     said_of_it = [one for one in said.splitlines() if "bit flags" in one]
-    expected_line = (
-        f"{tmp_path}/mask.fits: the values look like bit flags, in so many pixels: {line}; --mask_bits says which"
-    )
-    assert said_of_it == ([] if line is None else [f"{expected_line} of them mask"])
+    expected_line = f"{tmp_path}/mask.fits: the values look like bit flags: {line} pixels; choose those that mask"
+    assert said_of_it == ([] if line is None else [f"{expected_line} with --mask_bits"])
     assert "bit flags" not in run(capsys, *arguments, "--mask_bits", "1", "--output_dir", tmp_path)[1]
 
 
@@ -204,7 +202,7 @@ def test_bit_flags_by_their_names(tmp_path: Path, capsys: pytest.CaptureFixture)
     fits.writeto(tmp_path / "image.fits", SKY)
     arguments = (tmp_path / "image.fits", "--mask_file", tmp_path / "mask.fits", "--outputs", "points.tsv")
     assert (
-        "pixels: 1 (MP_BAD) in 105, 32 (MP_DETECTED) in 55; --mask_bits"
+        "bit flags: 1 (MP_BAD) in 105, 32 (MP_DETECTED) in 55 pixels; choose"
         in run(capsys, *arguments, "--output_dir", tmp_path)[1]
     )
 

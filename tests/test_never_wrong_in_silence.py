@@ -252,7 +252,7 @@ def test_noise_maps_without_a_noise(
 
 
 def test_a_noise_that_varies_much_is_a_noise(tmp_path: Path) -> None:
-    """A million times the noise of the good pixels is no number of a writer: it counts for what it is."""
+    """A million times the noise of the good pixels is not a number of a writer: it counts for what it is."""
     noise = np.where(MASKED, 8.8e6, 8.8)
     found = extract(SKY, error=noise, err_option="file", filter_type="conv").to_pandas()
     assert not found["masked_fraction"].any()

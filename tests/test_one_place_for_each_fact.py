@@ -1,4 +1,4 @@
-"""A default, a bound, a column, a version: the form and the README say what the code says."""
+"""A default, a bound, a column, a version: the form and the documents say what the code says."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 
 import source_extraction
 from docs.write_tables import TOKENS as TABLES
-from docs.write_tables import out_of_date, readme, tokens
+from docs.write_tables import document, documents, out_of_date, tokens
 from run import DEBIAN_PACKAGES
 from source_extraction.core.columns import DETECTION_COLUMNS, NAME_COLUMN
 from source_extraction.faces.source_extractor import parse
@@ -180,9 +180,10 @@ def test_tables_are_up_to_date() -> None:
 
 
 def test_every_table_has_its_place() -> None:
-    """In the README between comments, in the form as a token."""
+    """In a document between comments, in the form as a token."""
+    path = next(path for path, tables in documents().items() if "other products" in tables)
     with pytest.raises(ValueError, match="other products"):
-        readme(README.replace("<!-- other products: end -->", ""))
+        document(path, path.read_text().replace("<!-- other products: end -->", ""))
     written = ElementTree.fromstring(tokens())
     forms = "".join((REPOSITORY / file).read_text() for file in ("macros.xml", "form.xml", *FORMS))
     assert [token.get("name") for token in written if token.get("name") not in forms] == []
@@ -276,18 +277,6 @@ def test_changelog_knows_this_version() -> None:
     assert f"## {source_extraction.__version__}\n" in (REPOSITORY / "CHANGELOG.md").read_text()
 
 
-@pytest.mark.parametrize(
-    "page",
-    ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in REPOSITORY.glob("docs/*.md"))],
-)
-def test_links(page: str) -> None:
-    """What a page links to and shows is there."""
-    path = REPOSITORY / page
-    targets = re.findall(r"\]\(([^)#]+)", path.read_text())
-    missing = [target for target in targets if "://" not in target and not (path.parent / target).exists()]
-    assert not missing
-
-
 def test_continuous_integration_has_what_the_tests_need() -> None:
     """The packages and versions that run.py installs."""
     text = (REPOSITORY / ".github/workflows/ci.yml").read_text()
@@ -297,8 +286,9 @@ def test_continuous_integration_has_what_the_tests_need() -> None:
 
 
 def test_map_of_the_repository() -> None:
-    """What the README says where something is exists."""
-    listed = re.search(r"## For maintainers\n\n(?:.+\n)*\n((?:    .*\n)+)", README)[1]
+    """What is listed there is there."""
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text()
+    listed = re.search(r"## Where is what\n\n(?:.+\n)*\n((?:    .*\n)+)", text)[1]
     names = [line.split()[0] for line in listed.splitlines()]
     assert len(names) > 10
     assert [name for name in names if not (REPOSITORY / name).exists()] == []

@@ -137,8 +137,8 @@ def test_keywords(plain: pd.DataFrame, tmp_path: Path) -> None:
     ("options", "complaint"),
     [
         (("--gain", "CCDSPEED"), "its header has no keyword 'CCDSPEED' for --gain; give the number or another keyword"),
-        (("--zeropoint", "OBJECT"), "its keyword OBJECT = 'simulated sky' is no value for --zeropoint"),
-        (("--gain", "CD1_1"), "is no value for --gain, a finite number above 0"),
+        (("--zeropoint", "OBJECT"), "its keyword OBJECT = 'simulated sky' is not a value for --zeropoint"),
+        (("--gain", "CD1_1"), "is not a value for --gain, a finite number above 0"),
     ],
 )
 def test_keywords_that_do_not_serve(tmp_path: Path, options: tuple[str, ...], complaint: str) -> None:
@@ -315,7 +315,7 @@ def test_without_subtraction(tmp_path: Path) -> None:
 
 
 def test_one_bad_object_ends_no_run() -> None:
-    """SEP refuses all sources for one whose ellipse is none, and an angle a hair beyond a right one is none."""
+    """SEP refuses all sources if one has an invalid ellipse, such as one turned a hair beyond a right angle."""
     settings = Settings.of(SKY)
     sky = estimate_background(read_image(SKY), None, settings.background)
     detections = detect(sky, DEFAULT_KERNEL, Threshold.of(sky, settings.detection), settings.detection)

@@ -239,7 +239,7 @@ FAILURES = {
 
 
 class Failing(io.BytesIO):
-    """A file of which the system hands out so many bytes, and then an error."""
+    """A file of which the system hands out some bytes, and then an error."""
 
     def __init__(self, data: bytes, good: int, number: int) -> None:
         super().__init__(data)

@@ -44,7 +44,7 @@ def field_of(kind: str, seed: int = 0, side: int = SIDE, **options: float) -> Fi
 
 
 def write_psfex(path: Path, side: int, step: float, degree: int) -> None:
-    """A file as PSFEx writes it: terms up to a degree, each of so many points along a side, `step` pixels apart."""
+    """A file as PSFEx writes it: terms up to a degree, each of a number of points along a side, `step` pixels apart."""
     powers = [(i, j) for j in range(degree + 1) for i in range(degree + 1 - j)]
     away = np.arange(side) - side // 2
     core = np.exp(-5 * (away**2 + away[:, np.newaxis] ** 2)).astype(np.float32)
@@ -474,8 +474,8 @@ class TestPsfFiles:
             ({"PSF_SAMP": -1.0}, "its points are -1 pixels apart"),
             ({"PSF_SAMP": "x"}, "it has no PSF_SAMP"),
             ({"POLDEG1": 2}, "it is not as PSFEx writes it"),
-            ({"POLDEG1": 10**9}, "its POLDEG1 is no whole number from 0 to 10"),
-            ({"PSFAXIS1": 10**12}, "its PSFAXIS1 is no whole number from 3 to 1025"),
+            ({"POLDEG1": 10**9}, "its POLDEG1 is not a whole number from 0 to 10"),
+            ({"PSFAXIS1": 10**12}, "its PSFAXIS1 is not a whole number from 3 to 1025"),
             ({"PSFAXIS2": 1000}, "it is cut off, or not as its header says"),
             ({"POLSCAL1": 0.0}, "its POLSCAL1 or POLSCAL2 is 0"),
             ({"POLNAME1": "MAG_AUTO"}, "its PSF varies with MAG_AUTO, Y_IMAGE, not with the place in the image"),
@@ -527,10 +527,10 @@ class TestPsfFiles:
     @pytest.mark.parametrize(
         ("changed", "problem"),
         [
-            (lambda samples: samples * 1e300, "the values of its PSF are too large, or no numbers"),
-            (lambda samples: samples * 1e-300, "its PSF has no light, here or there in the image"),
-            (lambda samples: samples * np.nan, "the values of its PSF are too large, or no numbers"),
-            (lambda samples: -samples, "its PSF has no light, here or there in the image"),
+            (lambda samples: samples * 1e300, "the values of its PSF are too large, or not numbers"),
+            (lambda samples: samples * 1e-300, "its PSF has no light in some part of the image"),
+            (lambda samples: samples * np.nan, "the values of its PSF are too large, or not numbers"),
+            (lambda samples: -samples, "its PSF has no light in some part of the image"),
             (
                 lambda samples: np.where(samples == samples.max(), samples, 0),
                 "its PSF has a FWHM of 0.58 pixels; a star has one from 0.8 to 13 in a PSF of this size",
@@ -539,8 +539,8 @@ class TestPsfFiles:
                 lambda samples: samples * 0 + 1,
                 "its PSF has a FWHM of 14.67 pixels; a star has one from 0.8 to 13 in a PSF of this size",
             ),
-            ({"SCALE_X": 1e-300}, "the values of its PSF are too large, or no numbers"),
-            ({"ZERO_X": -1e4}, "its PSF has no light, here or there in the image"),
+            ({"SCALE_X": 1e-300}, "the values of its PSF are too large, or not numbers"),
+            ({"ZERO_X": -1e4}, "its PSF has no light in some part of the image"),
         ],
         ids=["huge", "tiny", "nan", "negative", "point", "flat", "scale", "zero"],
     )

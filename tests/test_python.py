@@ -227,9 +227,12 @@ WRONG = {
     "no number": ({"thresh": "2"}, "thresh: '2' is not a number; give a finite number above 0"),
     "True": ({"thresh": True}, "thresh: True is not a number; give a finite number above 0"),
     "a fraction": ({"minarea": 2.5}, "minarea: 2.5 is not a whole number; give a whole number from 1 to 2147483647"),
-    "no choice": ({"err_option": "rms"}, "err_option: 'rms' is no choice; choose from float_globalrms, array_rms, "),
+    "no choice": (
+        {"err_option": "rms"},
+        "err_option: 'rms' is not one of the choices; choose from float_globalrms, array_rms, ",
+    ),
     "neither": ({"clean": "yes"}, "clean: 'yes' is neither true nor false; give one of them"),
-    "no aperture": ({"apertures": ()}, "apertures: no aperture is given; give diameters in pixels, as 5,10"),
+    "no aperture": ({"apertures": ()}, "apertures: no aperture is given; give diameters in pixels, such as 5,10"),
     "NaN": ({"zeropoint": float("nan")}, "zeropoint: nan is out of range; give a finite number"),
     "no path": ({"mask": 3.5}, "the mask: the array has no axes; give a 2-D image"),
     "no threads": ({"threads": 0}, "threads: 0 is out of range; give a whole number from 1 to 1024"),
@@ -271,7 +274,7 @@ IMAGES = {
     "text": (np.array([["a"]]), "image: its pixels are of type <U1, not real numbers; give an image of real numbers"),
     "complex": (np.ones((5, 5), complex), "image: its pixels are of type complex128, not real numbers"),
     "no array": (object(), "image: the array has no axes; give a 2-D image"),
-    "ragged": ([[1, 2], [3]], "image: it is no array of numbers ("),
+    "ragged": ([[1, 2], [3]], "image: it is not an array of numbers ("),
     "no file": ("nothing.fits", "nothing.fits: cannot be read (No such file or directory); check the path"),
     "no value": (np.full((9, 9), np.nan), "image: no pixel is left: all are masked or without a value"),
 }

@@ -108,7 +108,7 @@ def sextractor(pixels: np.ndarray, folder: Path) -> Table:
     [("sdss_r.fits.bz2", 24, 30, 3), ("legacysurvey_g_360.fits", 3, 12, 2)],
 )
 def test_differences_from_sextractor(tmp_path: Path, name: str, merged: int, apertures: int, imitated: int) -> None:
-    """The README's figures: sources of which a flux differs by more than 5 %."""
+    """The figures of docs/validation.md: sources of which a flux differs by more than 5 %."""
     if not (FOLDER / name).exists():
         pytest.skip(f"{name} is not at hand")
     pixels = first_plane(FOLDER / name).astype(np.float32)

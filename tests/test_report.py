@@ -196,7 +196,7 @@ def test_the_first_rows_without_a_script(sky: Path, page: ElementTree.Element) -
         for name, text in shown.items():
             decimals = len(text.partition(".")[2])
             assert float(text) == pytest.approx(source[name], rel=1e-5, abs=0.51 * 10.0**-decimals), name
-        # The meaning of three bits, as the README has it.
+        # The meaning of three bits, as docs/catalog.md has it.
         assert ("split from a blend" in flags) == bool(source["flag"] & 1)
         assert ("touches the image's edge" in flags) == bool(source["flag"] & 2)
         assert ("an aperture reaches over the image's edge" in flags) == bool(source["flag_phot"] & 16)

@@ -112,7 +112,7 @@ class TestAgainstOneCall:
     def test_cleaning_beyond_a_seam(self) -> None:
         """Beyond a seam, far from a large galaxy, detections may stay that one call deletes: few, and real ones.
 
-        The README says so, with its figure.
+        docs/validation.md says so, with its figure.
         """
         sky, rows, columns = simulate(SHAPE, 3000, seed=7, fwhm=3, faintest=200), *np.indices(SHAPE)
         scale = 30 / 1.678

@@ -8,9 +8,9 @@ from scipy.optimize import isotonic_regression
 from . import sep_directly
 from .simulated_sky import MOFFAT_BETA, RECORD, Sky, add_source
 
-# Within so many pixels of a star is the star ...
+# A source within this number of pixels of a star is the star ...
 MATCH = 1.5
-# ... if nothing brighter was drawn within so many.
+# ... if nothing brighter was drawn within this number.
 HIDES = 2.0
 
 

@@ -126,7 +126,7 @@ PHOTOMETRY_COLUMNS = (
     Column(
         "flux_iso",
         "image",
-        "sum of the source's pixels (flux, on the image of --measure_file where there is one)",
+        "sum of the source's pixels (flux, but on the image of --measure_file if there is one)",
         "phot.flux",
     ),
     Column("flux_iso_err", "image", "error of flux_iso in empty sky", "stat.error;phot.flux"),
@@ -141,11 +141,11 @@ PHOTOMETRY_COLUMNS = (
     Column(
         "kron_radius",
         "",
-        "size of the Kron ellipse in units of a and b, the factor included (as SExtractor's)",
+        "size of the Kron ellipse in units of a and b, the factor included (as in SExtractor)",
         "arith.factor",
     ),
     Column(
-        "flux_radius", "pix", "half-light radius: of the circle that holds half of flux_auto", "phys.angSize;instr.det"
+        "flux_radius", "pix", "half-light radius: radius of the circle with half of flux_auto", "phys.angSize;instr.det"
     ),
     Column(
         "fwhm",
@@ -158,13 +158,13 @@ PHOTOMETRY_COLUMNS = (
     Column(
         "x_err",
         "pix",
-        "error of x as SExtractor's, too small: with errors, use x_win",
+        "error of x as in SExtractor, too small: for errors, use x_win",
         "stat.error;pos.cartesian.x;instr.det",
     ),
     Column(
         "y_err",
         "pix",
-        "error of y as SExtractor's, too small: with errors, use y_win",
+        "error of y as in SExtractor, too small: for errors, use y_win",
         "stat.error;pos.cartesian.y;instr.det",
     ),
     Column(
@@ -197,7 +197,7 @@ PHOTOMETRY_COLUMNS = (
     Column(
         "fwhm_arcsec",
         "arcsec",
-        "fwhm on the sky: that of the semi-axes that the ellipse has there",
+        "fwhm on the sky, from the semi-axes of the ellipse there",
         "phys.angSize;stat.fwhm",
         given=Given.SKY,
     ),
@@ -212,7 +212,7 @@ PHOTOMETRY_COLUMNS = (
     Column(
         "flux_psf",
         "image",
-        "flux of a star: of the PSF that fits, all sources fitted together",
+        "flux of a star: that of the best-fitting PSF, with all sources fitted together",
         "phot.flux",
         given=Given.PSF,
     ),
@@ -220,14 +220,14 @@ PHOTOMETRY_COLUMNS = (
     Column(
         "chi2_psf",
         "",
-        "mean squared deviation from the fit within one FWHM, in units of the noise; about 1 of a star",
+        "mean squared deviation from the fit within one FWHM, in units of the noise; about 1 for a star",
         "stat.fit.chi2",
         given=Given.PSF,
     ),
     Column(
         "spread",
         "",
-        "star or galaxy (SExtractor's SPREAD_MODEL): 0 of a star, positive of what is larger than the PSF",
+        "star or galaxy (SExtractor's SPREAD_MODEL): 0 for a star, positive if larger than the PSF",
         "src.morph.param",
         given=Given.PSF,
     ),
@@ -291,9 +291,9 @@ FLAGS: dict[str, dict[IntFlag, str]] = {
         PhotometryFlag.NOT_WINDOWED: "no windowed position: x_win, y_win are x, y",
         PhotometryFlag.NOT_MEASURED: "has no ellipse to measure with",
         PhotometryFlag.TRUNCATED: "an aperture reaches over the image's edge",
-        PhotometryFlag.COVERED: "masked pixels or a neighbour's lie in an aperture",
-        PhotometryFlag.ALL_COVERED: "a flux has no pixel but these: it is NaN",
-        PhotometryFlag.NO_KRON: "no Kron radius: the least one was taken",
+        PhotometryFlag.COVERED: "pixels in an aperture are masked or belong to a neighbour",
+        PhotometryFlag.ALL_COVERED: "all pixels of a flux are such: it is NaN",
+        PhotometryFlag.NO_KRON: "no Kron radius: the smallest one is used",
         PhotometryFlag.NO_PSF_FIT: "no fit of the PSF: its columns are NaN",
     },
 }

@@ -55,7 +55,7 @@ def why_no_icrs(wcs: WCS) -> str:
     """Why the axes of a celestial WCS give no right ascension and declination; "" where they do."""
     if reference_system(wcs).name:
         anywhere = np.array([0.0])
-        return "" if sky_positions(wcs, anywhere, anywhere) is not None else "its EQUINOX is none that can be used"
+        return "" if sky_positions(wcs, anywhere, anywhere) is not None else "its EQUINOX cannot be used"
     longitude, latitude = wcs.wcs.lngtyp.strip(), wcs.wcs.lattyp.strip()
     if longitude == "RA":
         return f"RADESYS = '{wcs.wcs.radesys}' means apparent places, which no header leads back to the ICRS"
@@ -65,7 +65,7 @@ def why_no_icrs(wcs: WCS) -> str:
 def sky_positions(wcs: WCS, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """Right ascension (from 0 to 360) and declination (ICRS, degrees) of pixel positions from 0, distortions included.
 
-    NaN where the projection has no sky; None where the frame is none that has an ICRS (the Sun, planets).
+    NaN where the projection has no sky; None if the frame cannot be led back to the ICRS (the Sun, planets).
     """
     from astropy.coordinates import ICRS, SkyCoord
 

@@ -23,8 +23,8 @@ from .windows import Window, blocks
 ERROR_FIELDS = ("errx2", "erry2", "errxy")
 # Its positions: what stands behind x and y in their names.
 POSITION_FIELDS = ("", "min", "max", "peak", "cpeak")
-# A larger image is counted in this number of squares, whose sides have so many pixels: small ones, all over it, so that
-# noise that is another in a corner is seen.
+# In a larger image, detections are counted in this number of squares of this side in pixels: small ones, all over it,
+# so that a corner with other noise is seen.
 LARGE_IMAGE, PARTS, PART = 6_000_000, 128, 128
 
 
@@ -72,7 +72,7 @@ def count_negated(
     options: DetectionOptions,
     workers: Workers | None = None,
 ) -> int:
-    """How many sources the same extraction finds where there are none: in the image times -1.
+    """How many sources the same extraction finds in the image times -1, where there are none.
 
     Noise is symmetric, so about as many of the sources of the image itself are noise.
     """
@@ -118,8 +118,8 @@ def find_sources(
 def _tiling(
     sky: Sky, kernel: np.ndarray | None, threshold: Threshold, options: DetectionOptions, workers: Workers
 ) -> Tiling:
-    # Near the end of a window pixels are filtered otherwise than in the image, as far as the kernel reaches. What comes
-    # no nearer than one pixel more to that end is seen whole.
+    # Near the end of a window, as far as the kernel reaches, the filter gives other values than in the image. A parent
+    # that stays one pixel clear of these is seen whole.
     margin = (0 if kernel is None else max(kernel.shape) // 2) + 1
     edge = Edge(margin, most_pixels_to_deblend(options.deblend_nthresh))
     return Tiling(WindowExtractor(sky, kernel, threshold, options), sky.pixels.shape, edge, workers)

@@ -34,7 +34,7 @@ class Detections:
         return self.sources[rows_of(labels)]
 
     def in_parts(self, most: int) -> list[np.ndarray]:
-        """The labels of all sources, at most so many at a time and of one tile; an empty part where there is none."""
+        """The labels of all sources, at most `most` at a time, all of one tile; an empty part if there is none."""
         tiles = np.split(self.labels, [start for start in self.starts if start < len(self)])
         parts = [part for tile in tiles for part in np.split(tile, range(most, len(tile), most)) if len(part)]
         return parts or [self.labels]

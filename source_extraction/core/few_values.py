@@ -113,7 +113,7 @@ def _without_blank(block: np.ndarray) -> np.ndarray:
     if not reduce(
         np.logical_and, (equal[:, first : first + block.shape[1] - BLANK + 1] for first in range(BLANK - 1))
     ).any():
-        # No row has so many that are equal, which is quicker to see.
+        # No row has that many equal ones, which is quicker to see.
         whole: np.ndarray = middle[np.isfinite(middle)]
         return whole
     blank = _around(block, np.minimum) == _around(block, np.maximum)
@@ -122,7 +122,7 @@ def _without_blank(block: np.ndarray) -> np.ndarray:
 
 
 def _around(block: np.ndarray, extreme: np.ufunc) -> np.ndarray:
-    """The least or greatest of the `BLANK` x `BLANK` pixels around each that has so many."""
+    """The least or greatest of the `BLANK` x `BLANK` pixels around each pixel that has all of them."""
     height, width = (side - BLANK + 1 for side in block.shape)
     columns = reduce(extreme, (block[first : first + height] for first in range(BLANK)))
     around: np.ndarray = reduce(extreme, (columns[:, first : first + width] for first in range(BLANK)))

@@ -78,8 +78,8 @@ class Parents:
 class ParentSearch:
     """How parents are looked for in an image of `shape` (height, width).
 
-    Of `margin` pixels at the end of a window, all but the last are filtered otherwise than in the image: what comes no
-    nearer to it is seen whole.
+    In all but the last of the `margin` pixels at the end of a window, the filter gives other values than in the image.
+    A parent that stays out of the margin is seen whole.
     """
 
     extract_window: ExtractWindow

@@ -37,8 +37,8 @@ ROWS_AT_A_TIME = 128
 class Edge:
     """What to mind where a tile ends.
 
-    Of `margin` pixels there, at least 1, all but the last are filtered otherwise than in the image. A parent of more
-    pixels than `largest` is not deblended, nor shall its parts be in the tiles that it reaches into.
+    In all but the last of the `margin` pixels there (at least 1), the filter gives other values than in the image. A
+    parent of more than `largest` pixels is not deblended, and its parts stay out of the tiles that it reaches into.
     """
 
     margin: int

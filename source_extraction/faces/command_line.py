@@ -36,7 +36,7 @@ EXIT_CODES = (
 
 
 class _Known(argparse.Action):
-    """A switch that is no option of a run: `execute` looks for it, since what is wrong may be the parsing."""
+    """A switch that is not an option of a run: `execute` looks for it itself, since parsing may be what fails."""
 
     def __call__(self, *_: object) -> None:
         """Accept it."""
@@ -56,7 +56,7 @@ class Parser(argparse.ArgumentParser):
             action=_Known,
             nargs=0,
             default=argparse.SUPPRESS,
-            help="after an error, show where in the program it was met (the traceback)",
+            help="after an error, show where in the program it happened (the traceback)",
         )
         self.add_argument("--version", action="version", version=f"source-extraction {__version__}")
 

@@ -56,9 +56,9 @@ def failure(problem: Exception) -> Failure:
         where = f"{problem.filename}: " if problem.filename is not None else ""
         sentence = f"{where}the system refuses it ({problem.strerror}); check path, permissions and disk"
     if sentence is None and isinstance(problem, ValueError) and str(problem).startswith("embedded null"):
-        sentence = "a name holds a NUL character, as that of no file does; check the paths"
+        sentence = "a name has a NUL character, which no file name can have; check the paths"
     if sentence is None and isinstance(problem, ImportError):
-        sentence = f"a library cannot be loaded ({problem}); install source-extraction anew"
+        sentence = f"a library cannot be loaded ({problem}); reinstall source-extraction"
     return Failure(sentence, UNUSABLE) if sentence is not None else Failure(_bug(problem), BUG)
 
 

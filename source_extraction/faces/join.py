@@ -12,7 +12,7 @@ from .command_line import EXIT_CODES, Parser, end_with, execute
 
 def build_parser() -> Parser:
     parser = Parser(
-        description="Join the catalogs of many images: joined_catalog.tsv has a row for every source of every image.",
+        description="Join the catalogs of many images: joined_catalog.tsv has one row per source of each image.",
         epilog=EXIT_CODES,
         allow_abbrev=False,
     )
@@ -21,9 +21,9 @@ def build_parser() -> Parser:
         "--list",
         metavar="FILE",
         type=Path,
-        help="text file with more catalogs, one path per line; after a tab what messages call it",
+        help="text file with more catalogs, one path per line, optionally followed by a tab and its name in messages",
     )
-    parser.add_argument("--output_dir", metavar="DIR", type=Path, default=Path("."), help="made where missing")
+    parser.add_argument("--output_dir", metavar="DIR", type=Path, default=Path("."), help="created if missing")
     parser.add_switches()
     return parser
 

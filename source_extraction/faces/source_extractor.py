@@ -49,8 +49,8 @@ def build_parser() -> Parser:
         metavar="IMAGE",
         nargs="*",
         type=Path,
-        help="FITS or TIFF image; of several, each has a folder of its own in DIR, and DIR has a table of all of them "
-        "and their catalogs in one",
+        help="FITS or TIFF image; if there are several, each gets a folder of its own in DIR, beside a table of all "
+        "images and one catalog of all",
     )
     groups = {section: parser.add_argument_group(section) for section in SECTIONS}
     for option in OPTIONS.values():
@@ -70,13 +70,11 @@ def _add_many(parser: Parser) -> None:
         "--list",
         metavar="FILE",
         type=Path,
-        help="text file with more images, one path per line, relative to its folder; after a tab the path of the "
-        "image's mask, and after another one its name",
+        help="text file with more images, one path per line, relative to its folder; optionally followed by a tab and "
+        "the path of the image's mask, and by another tab and its name",
     )
-    many.add_argument(
-        "--resume", action="store_true", help="leave the images that are done with these options as they are"
-    )
-    many.add_argument("--allow_failures", action="store_true", help="end with 0 though some images could not be used")
+    many.add_argument("--resume", action="store_true", help="skip the images that are already done with these options")
+    many.add_argument("--allow_failures", action="store_true", help="exit with 0 even if some images could not be used")
 
 
 def _keywords(option: Option) -> dict[str, Any]:
@@ -133,7 +131,7 @@ def asked_for(arguments: Sequence[str] | None = None) -> Asked:
     given["plane"] = None if all_planes else given["plane"]
     asked = Asked(images, given, output, listed, all_planes, resume, allow_failures)
     if asked.many and given["name"]:
-        parser.error("--name: it is the name of one image; write those of many into the --list")
+        parser.error("--name: it names one image; put the names of several into the --list")
     if not asked.many and (resume or allow_failures):
         parser.error(f"--{'resume' if resume else 'allow_failures'}: there is one image only; leave it out")
     try:
@@ -164,7 +162,7 @@ def _run(asked: Asked) -> bool:
     if (left := of_the_process()) < LEAST_MEMORY:
         raise InputError(
             asked.images[0] if asked.images else asked.listed,
-            f"the limits of this process leave {left / 1e6:.0f} MB of memory, which no image is small enough for",
+            f"the limits of this process leave {left / 1e6:.0f} MB of memory, which is too little for any image",
             "raise the limit (ulimit -v)",
         )
     # Late, so that --help and a wrong option are answered at once.

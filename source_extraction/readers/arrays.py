@@ -16,13 +16,13 @@ from .planes import choose_plane, rows_and_columns
 def read_array(given: InMemory, plane: int | None, partner: Partner | None) -> Image:
     """One 2-D image of an array, which is not changed; what is masked in it is NaN in the image.
 
-    Raises InputError where it is no array of numbers with rows and columns.
+    Raises InputError where it is not an array of numbers with rows and columns.
     """
     try:
         pixels = np.ma.asanyarray(given.pixels)
     except Exception as problem:
         # numpy asks the object, which may answer with any exception.
-        raise InputError(given.name, f"it is no array of numbers ({problem})", "give a 2-D array") from problem
+        raise InputError(given.name, f"it is not an array of numbers ({problem})", "give a 2-D array") from problem
     stored_type = str(pixels.dtype)
     planes, rest = rows_and_columns(pixels.shape, given.name, "the array")
     if 0 in pixels.shape:

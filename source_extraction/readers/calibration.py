@@ -39,7 +39,7 @@ def _number(options: PhotometryOptions, name: str, image: Image) -> float | None
     if option.bounds is None or number not in option.bounds:
         raise InputError(
             image.source,
-            f"its keyword {asked} = {value!r} is no value for --{name}, {option.range}",
+            f"its keyword {asked} = {value!r} is not a value for --{name}, {option.range}",
             "give the number",
         )
     return number
@@ -58,7 +58,7 @@ def unused_keywords(image: Image, options: PhotometryOptions) -> list[str]:
 
 
 def _as_number(value: object) -> float:
-    """A keyword's value as a number, NaN where it is none; some writers put numbers between quotes."""
+    """A keyword's value as a number, NaN if it is not one; some writers put numbers between quotes."""
     if isinstance(value, bool) or not isinstance(value, SupportsFloat | str):
         return math.nan
     try:

@@ -80,7 +80,7 @@ def size_of(file: BinaryIO) -> int:
 
 
 def beginning_of(content: Path | io.BytesIO, source: str) -> bytes:
-    """The first bytes of what `opened` gave; raises InputError where there are none."""
+    """The first bytes of what `opened` gave; raises InputError if it is empty."""
     with failures_are_said(source), open_again(content) as file:
         beginning = file.read(16)
     if not beginning:
@@ -89,7 +89,7 @@ def beginning_of(content: Path | io.BytesIO, source: str) -> bytes:
 
 
 def kind_of(beginning: bytes) -> str:
-    """What a file that is no image for us seems to be."""
+    """What a file seems to be that is not an image we can read."""
     for signature, kind in SIGNATURES.items():
         if beginning.startswith(signature):
             return kind

@@ -22,7 +22,7 @@ ROWS_AT_A_TIME = 256
 
 
 class Scale(NamedTuple):
-    """How the pixels of an image are stored: value = scale * stored + zero, and which stored values are none."""
+    """How the pixels of an image are stored: value = scale * stored + zero, and which stored values are missing."""
 
     bits: int
     scale: float
@@ -31,12 +31,12 @@ class Scale(NamedTuple):
 
     @classmethod
     def of(cls, header: fits.Header, bits: int, source: str, blanks: Collection[str] = ("BLANK",)) -> Scale:
-        """What a header says. Raises InputError where that is no number."""
+        """What a header says. Raises InputError where that is not a number."""
         factors = {}
         for keyword, default in (("BSCALE", 1.0), ("BZERO", 0.0)):
             number = number_of(header, keyword, default)
             if number is None:
-                raise InputError(source, f"its keyword {keyword} is no number", "correct it or remove it")
+                raise InputError(source, f"its keyword {keyword} is not a number", "correct it or remove it")
             factors[keyword] = number
         values = {whole_number_of(header, keyword) for keyword in blanks} if bits > 0 else set()
         whole = frozenset(value for value in values if value is not None)
@@ -70,7 +70,7 @@ class Scale(NamedTuple):
 
 
 def values_of(stored: np.ndarray, scale: Scale, room: Room) -> np.ndarray:
-    """The values of pixels (height, width) as they are stored, which are overwritten; NaN where there is none."""
+    """The values of stored pixels (height, width), which are overwritten; NaN where a pixel is missing."""
     blocks = [slice(first, first + ROWS_AT_A_TIME) for first in range(0, len(stored), ROWS_AT_A_TIME)]
     has_missing = any(_missing(stored[rows], scale.blanks) is not None for rows in blocks)
     as_stored = scale.is_none or scale.has_other_sign
@@ -113,7 +113,7 @@ def lacks_shift(stored: np.ndarray, scale: Scale) -> bool:
 
 
 def _missing(stored: np.ndarray, blanks: Collection[int]) -> np.ndarray | None:
-    """Which pixels are stored as a value that is none; None where no pixel is."""
+    """Which pixels are stored as missing; None if none is."""
     if stored.dtype.kind == "f":
         return None
     limits = np.iinfo(stored.dtype)

@@ -123,7 +123,7 @@ def _wcs_of(cards: SkyCards, tables: fits.HDUList | None, axes: list[int]) -> tu
             first = first or problem
     reason = REASONS.get(type(first).__name__, "its axes, {types}, are not on the sky")
     if "CUNIT" in str(first):
-        reason = "its CUNIT, {units}, are no units of angles"
+        reason = "its CUNIT, {units}, are not units of angle"
     types, units = (" and ".join(text or "none" for text in cards.of_both_axes(name)) for name in ("CTYPE", "CUNIT"))
     raise NoCoordinatesError(reason.format(types=types, units=units))
 
@@ -176,6 +176,6 @@ def _settle_system(wcs: WCS) -> list[str]:
     if system.is_known:
         return []
     return [
-        f"Sky coordinates: RADESYS = '{spelled}' left out, as it is no system that is known; {system.name} is taken, "
+        f"Sky coordinates: RADESYS = '{spelled}' left out, as it is not a known system; {system.name} is used instead, "
         "which differs from others of the same equinox by less than 2 arcsec"
     ]

@@ -107,7 +107,7 @@ class SkyCards:
         if self._read_as:
             self.remark(listed(self._read_as))
         if self._twice:
-            self.remark(f"what stands last of {listed(self._twice)} is taken, as the header has other values before")
+            self.remark(f"the last value of {listed(self._twice)} is used, since the header has others before")
 
     def __contains__(self, keyword: str) -> bool:
         return keyword in self._cards

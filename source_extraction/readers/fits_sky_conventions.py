@@ -77,7 +77,7 @@ def leave_out_polynomials(cards: SkyCards) -> None:
         return
     names = [*cards.names(TEXTS_OF_IRAF), *(f"CTYPE{axis}" for axis in cards.axes)]
     effect = "positions can be off by as much as they correct"
-    cards.leave_out(names, "as TNX has no polynomials that can be used and TAN is taken", effect)
+    cards.leave_out(names, "as TNX has no polynomials that can be used and TAN is used instead", effect)
     _rename(cards, types, "-TNX", "-TAN")
 
 
@@ -98,7 +98,7 @@ def _settle_unreadable(cards: SkyCards) -> None:
     harmless = []
     for keyword, value in cards.unreadable.items():
         kind = "year" if keyword in EQUINOXES else "number"
-        wrong = f"{keyword} = {value} is no {kind}" if value.text.strip() else f"{keyword} has no value"
+        wrong = f"{keyword} = {value} is not a {kind}" if value.text.strip() else f"{keyword} has no value"
         if any(pattern.fullmatch(keyword) for pattern in (PLATE, SIP, SIP_INVERSE)):
             continue  # what they belong to is not whole
         if _does_not_matter(cards, keyword):
@@ -148,7 +148,7 @@ def _settle_plate(cards: SkyCards) -> None:
         # wcslib makes a name of it, or of anything that lies in its memory, and stumbles where it comes last.
         cards.put("PLATEID", cards.text("PLATEID"), quoted=True, first=True)
     else:
-        cards.leave_out(cards.names(PLATE), "as they are no whole plate solution (DSS)", NO_POSITION)
+        cards.leave_out(cards.names(PLATE), "as they are not a complete plate solution (DSS)", NO_POSITION)
 
 
 def _settle_sip(cards: SkyCards) -> None:
@@ -160,7 +160,7 @@ def _settle_sip(cards: SkyCards) -> None:
     elif not all(kind.endswith("-SIP") for kind in cards.of_both_axes("CTYPE")):
         leave_out_sip(cards, "as CTYPE has no -SIP")
     elif unreadable:
-        leave_out_sip(cards, f"as {unreadable[0]} = {cards.unreadable[unreadable[0]]} is no number")
+        leave_out_sip(cards, f"as {unreadable[0]} = {cards.unreadable[unreadable[0]]} is not a number")
     elif len(there) == 1:
         lacking = "B" if there == ["A"] else "A"
         leave_out_sip(cards, f"as there is {there[0]}_ORDER without {lacking}_ORDER")

@@ -28,7 +28,7 @@ MOST_HDUS = 100_000
 LARGEST = 2**63 - 1  # number of bytes or pixels that a file may claim
 # FITS standard 4.0, table 8.
 STORED_TYPES = {8: "uint8", 16: "int16", 32: "int32", 64: "int64", -32: "float32", -64: "float64"}
-# What is a letter in a header; anything else is none, and must not reach a terminal.
+# The letters of a header; no other character may reach a terminal.
 PRINTABLE = bytes(byte if 32 <= byte < 127 else b" "[0] if byte == 0 else b"?"[0] for byte in range(256))
 CONTINUED = re.compile(r"&'\s*(/.*)?$")  # how a text ends that goes on in the next card (FITS standard 4.0, 4.2.1.2)
 COMPRESSED_NAME = "COMPRESSED_IMAGE"  # what writers call an HDU of compressed pixels for want of a name
@@ -149,7 +149,7 @@ def number_of(header: fits.Header, keyword: str, default: float) -> float | None
 
 
 def whole_number_of(header: fits.Header, keyword: str) -> int | None:
-    """A whole number of a header to its last digit: float64 does not hold all of 64 bits. None where there is none."""
+    """A whole number of a header to its last digit: float64 does not hold all of 64 bits. None if there is none."""
     number = number_of(header, keyword, math.nan)
     if number is None or not number.is_integer():
         return None
@@ -225,7 +225,7 @@ def _understood(number: int, text: str, data_start: int, source: str) -> HDU:
         elif not groups and (number == 0 or kind in ("IMAGE", "IUEIMAGE")):
             shape = tuple(reversed(sides))
         if shape and bits not in STORED_TYPES:
-            raise _DamagedError(f"BITPIX = {bits} is no type of pixels")
+            raise _DamagedError(f"BITPIX = {bits} is not a type of pixels")
         if max(data_size, math.prod(shape)) > LARGEST:
             raise _DamagedError("it claims more bytes than any file has")
         name = _name_of(header, number, compressed)
@@ -243,7 +243,7 @@ class _Claims:
     def whole(self, keyword: str, least: int, most: int | None = None, default: int | None = None) -> int:
         """A whole number of the header within its bounds.
 
-        What claims more than a FITS file may is refused, with the file; anything else that is none is damage.
+        A file that claims more than a FITS file may is refused; any other wrong value is damage.
         """
         values = self._values(keyword)
         if not values and default is not None:
@@ -260,7 +260,7 @@ class _Claims:
         # What is a number to astropy as well, not a text.
         value = values[0]
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= LARGEST:
-            raise _DamagedError(f"{keyword} = {value} is no size")
+            raise _DamagedError(f"{keyword} = {value} is not a size")
         return value
 
     def _values(self, keyword: str) -> list[Any]:

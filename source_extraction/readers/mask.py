@@ -82,7 +82,7 @@ def _has_one_of(mask: Image, bits: tuple[int | str, ...], room: Room) -> np.ndar
         if flags is None:
             raise InputError(
                 mask.source,
-                "its values are no whole numbers, which bit flags are",
+                "its values are not whole numbers, as bit flags are",
                 "leave out --mask_bits; --maskthresh compares values",
             )
         of_window = window.of(found)
@@ -110,7 +110,7 @@ def _value_of(name: str, mask: Image) -> int:
         if spelled in named:
             return named[spelled]
     known = f"names of this mask are {', '.join(named)}" if named else "its header names no bits"
-    raise InputError(mask.source, f"it has no bit {name!r} for --mask_bits; {known}", "give values, as 1,4,512")
+    raise InputError(mask.source, f"it has no bit {name!r} for --mask_bits; {known}", "give values, such as 1,4,512")
 
 
 def _named_bits(mask: Image) -> dict[str, int]:
@@ -141,4 +141,4 @@ def _flags_are_said(mask: Image) -> tuple[str, ...]:
         for value in powers:
             numbers[value] += int(np.count_nonzero(window.of(flags) & flags.dtype.type(value)))
     counted = ", ".join(f"{value}{names.get(value, '')} in {number}" for value, number in numbers.items())
-    return (f"the values look like bit flags, in so many pixels: {counted}; --mask_bits says which of them mask",)
+    return (f"the values look like bit flags: {counted} pixels; choose those that mask with --mask_bits",)

@@ -36,7 +36,7 @@ PLACES = 33
 def read_psf(path: Path, shape: tuple[int, int]) -> Psf:
     """The PSF in a file, for an image of a shape (height, width).
 
-    Raises InputError where it holds none, or one that is no star's.
+    Raises InputError if it holds none, or one that no star has.
     """
     source = str(path)
     try:
@@ -77,9 +77,9 @@ def _require_a_star(psf: Psf, source: str) -> None:
     sizes = np.tensordot(np.abs(psf.samples).sum(axis=(1, 2)), np.abs(weights), 1)
     # What is not a number is not greater than another.
     if not (sizes.max() < MOST_LIGHT and np.abs(weights).max() < MOST_LIGHT and light.min() > -MOST_LIGHT):
-        raise _refused(source, "the values of its PSF are too large, or no numbers")
+        raise _refused(source, "the values of its PSF are too large, or not numbers")
     if not (light > np.maximum(LEAST_LIGHT, LEAST_PART * sizes)).all():
-        raise _refused(source, "its PSF has no light, here or there in the image")
+        raise _refused(source, "its PSF has no light in some part of the image")
     if not LEAST_FWHM <= psf.fwhm <= psf.widest:
         bounds = f"from {LEAST_FWHM:g} to {psf.widest} in a PSF of this size"
         raise _refused(source, f"its PSF has a FWHM of {psf.fwhm:.2f} pixels; a star has one {bounds}")
@@ -100,10 +100,10 @@ def _own(file: BinaryIO, hdu: HDU, shape: tuple[int, int], source: str) -> Psf:
     header = hdu.header
     oversampling = _whole(header, OVERSAMPLING, 1, MOST_OVERSAMPLING, source)
     if len(hdu.shape) != 3 or hdu.shape[1] != hdu.shape[2] or (hdu.shape[1] - 1) % (2 * oversampling):
-        raise _refused(source, "its PSF is no square around a pixel")
+        raise _refused(source, "its PSF is not a square centred on a pixel")
     number = _whole(header, TERMS, 1, (MOST_DEGREE + 1) * (MOST_DEGREE + 2) // 2, source)
     if number != hdu.shape[0]:
-        raise _refused(source, "its PSF has not the size that its header says")
+        raise _refused(source, "its PSF does not have the size that its header gives")
     _require_points(number, hdu.shape[1], source)
     powers = tuple(_powers(text_of(header, f"{TERM}{n}"), source) for n in range(1, number + 1))
     (zero_x, zero_y), (scale_x, scale_y) = (
@@ -170,7 +170,7 @@ def _at_our_points(pixels: np.ndarray, step: float, oversampling: int) -> np.nda
 
 
 def _reach(side: int, step: float) -> int:
-    """How many pixels a PSF of so many points `step` pixels apart reaches from its middle one."""
+    """How many pixels a PSF of `side` points, `step` pixels apart, reaches from its middle one."""
     return max(1, math.floor(side // 2 * step))
 
 
@@ -178,7 +178,7 @@ def _powers(text: str, source: str) -> tuple[int, int]:
     """Of a term such as 'x^1 y^0'."""
     parts = [part.partition("^") for part in text.split()]
     if [name for name, _, _ in parts] != ["x", "y"] or not all(power.isdecimal() for _, _, power in parts):
-        raise _refused(source, f"{text!r} is no term of its PSF")
+        raise _refused(source, f"{text!r} is not a term of its PSF")
     i, j = (int(power) for _, _, power in parts)
     if i + j > MOST_DEGREE:
         raise _refused(source, f"its PSF varies with the place to the power {i + j}")
@@ -200,7 +200,7 @@ def _whole(header: fits.Header, keyword: str, least: int, most: int, source: str
         return default
     number = whole_number_of(header, keyword)
     if number is None or not least <= number <= most:
-        raise _refused(source, f"its {keyword} is no whole number from {least} to {most}")
+        raise _refused(source, f"its {keyword} is not a whole number from {least} to {most}")
     return number
 
 

@@ -12,7 +12,7 @@ GEOGRAPHIC, PIXEL_IS_POINT, WGS84 = 2, 2, 4326
 
 
 def projection_of(page: tifffile.TiffPage) -> MapProjection | None:
-    """The GeoTIFF's affine transformation; None where there is none, or only control points."""
+    """The GeoTIFF's affine transformation; None if it has none, or only control points."""
     try:
         tags = page.geotiff_tags or {}
     except Exception:

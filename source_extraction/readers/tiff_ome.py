@@ -68,7 +68,7 @@ def _name(root: ElementTree.Element, source: str) -> str | None:
 
 
 def _require_few_planes(pixels: ElementTree.Element, pages: int, source: str) -> None:
-    """Refuse sizes that no file of so many pages has, before anything is made of them."""
+    """Refuse sizes that no file with this number of pages has, before anything is made of them."""
     try:
         sizes = [int(pixels.get(f"Size{axis}", 1)) for axis in "CZT"]
         claimed = max(sizes[0], 1) * max(sizes[1], 1) * max(sizes[2], 1)

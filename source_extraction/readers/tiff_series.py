@@ -240,7 +240,7 @@ def _subfile_type(series: tifffile.TiffPageSeries) -> int:
 def _pages_of(
     series: tifffile.TiffPageSeries, start: int, pixels: int, size: int, source: str
 ) -> tuple[list[Any], int, int | None]:
-    """The pages that hold so many pixels from `start` on, the number of the first, and where they lie in a row."""
+    """The pages that hold `pixels` pixels from `start` on, the index of the first, and where they lie in a row."""
     each, count = math.prod(series.keyframe.shape), len(series)
     item = np.dtype(series.keyframe.dtype).itemsize
     if series.transform is None and series.dataoffset is not None and _is_listed(series[0]):

@@ -143,7 +143,7 @@ def _grey(stored: np.ndarray, greys: np.ndarray) -> np.ndarray:
 
 
 def _greys(page: tifffile.TiffPage) -> np.ndarray:
-    """The grey of each colour of the palette; ValueError where there is none that fits."""
+    """The grey of each colour of the palette; ValueError if it has none that fits."""
     colors = page.tags.valueof(COLOR_MAP)
     if colors is None or np.size(colors) % 3 or page.dtype is None or page.dtype.kind not in "bu":
         raise ValueError("it is a palette image without the colours of its palette")

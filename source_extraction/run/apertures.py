@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..core.photometry import Measurable
     from ..writers.tables import Text
 
-# Errors that are more than so many times those of independent pixels have another cause than resampled pixels.
+# Errors above this multiple of those of independent pixels have another cause than resampled pixels.
 MOST_OF_RESAMPLING = 3
 SOURCES_AT_A_TIME = 1000
 
@@ -39,7 +39,7 @@ class Apertures(Search):
             return INDEPENDENT
         found = correlation_of(self.measured_sky, self.detections.segmentation)
         if found is None:
-            self.log.say("Noise: errors of independent pixels, since too few are without sources to tell")
+            self.log.say("Noise: errors of independent pixels, since too few pixels have no source")
             return INDEPENDENT
         if found.independent:
             self.log.say("Noise: errors of independent pixels (no correlation is seen)")

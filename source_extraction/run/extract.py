@@ -20,7 +20,7 @@ from .result import Result
 if TYPE_CHECKING:
     from astropy.wcs import WCS
 
-# What `extract` calls the images that the command line calls so.
+# The images that have another name in `extract` than on the command line.
 PARAMETERS = {"mask_file": "mask", "error_file": "error", "measure_file": "measure"}
 # The error_type of astropy's uncertainties, by their uncertainty_type.
 ERROR_TYPES = {"std": "rms", "var": "variance", "ivar": "weight"}
@@ -45,21 +45,19 @@ def extract(
 ) -> Result:
     """Find and measure the sources in an image.
 
-    The background is estimated and subtracted, the image filtered, thresholded, deblended and cleaned, and the sources
-    are measured, as SExtractor does (Bertin & Arnouts 1996, A&AS 117, 393), with SEP (Barbary 2016, JOSS 1, 58).
-    Nothing is printed, and what is given is not changed.
+    Nothing is printed or written, and what is given is not changed.
 
     Parameters
     ----------
     image : path, array, or astropy.nddata.NDData
-        A FITS or TIFF file, ``"sky.fits[SCI]"`` with the HDU that is meant; or the pixels (height, width), of any real
-        type, NaN or masked where they have no value; or an NDData or CCDData, of which mask, uncertainty, wcs, unit and
-        header are used as well, where they are not given otherwise.
+        A FITS or TIFF file, ``"sky.fits[SCI]"`` with an HDU; or the pixels (height, width), of any real
+        type, NaN or masked where they have no value; or an NDData or CCDData, whose mask, uncertainty, wcs, unit and
+        header are used as well, unless they are given here.
     mask : path or array, optional
-        Marks the pixels to leave out: True, or above the option `maskthresh`, or with one of `mask_bits`, or NaN. It
-        may be another HDU of the image's file, as may the next two: ``"sky.fits[DQ]"``.
+        Marks the pixels to leave out: True, above the option `maskthresh`, with one of `mask_bits`, or NaN. This and
+        the next two may be another HDU of the image's file: ``"sky.fits[DQ]"``.
     error : path or array, optional
-        The noise of every pixel, of the option `error_type`. The threshold is then in units of it
+        The noise of every pixel, in the form that the option `error_type` says. The threshold is then in units of it
         (``err_option="file"``).
     measure : path or array, optional
         An image of the same shape to measure the sources on; they are found on the first.
@@ -68,12 +66,12 @@ def extract(
     unit : str or astropy.units.Unit, optional
         The unit of the pixels.
     threads : int
-        Processes that share the work; the result does not depend on it.
+        Number of processes; the result does not depend on it.
     memory : int or str, optional
-        Memory that all of them may take together, in bytes or as ``"4G"``; an image that needs more, or more than there
-        is, is worked on in files.
+        The memory that all processes together may take, in bytes or as ``"4G"``. An image that needs more, or more than
+        the machine has, is worked on in files.
     scratch : path, optional
-        The folder for these, which have no name there; by default that of the system's temporary files.
+        The folder for these files, which have no names there; by default the system's folder for temporary files.
     **options
         The options of the command line by the same names: ``thresh=3, gain="GAIN", apertures=(5, 10)``.
 
@@ -85,10 +83,20 @@ def extract(
     Raises
     ------
     InputError
-        Where a file or an array cannot be used, or an option is out of its bounds, of another type, or contradicts
+        If a file or an array cannot be used, or an option is out of its bounds, of the wrong type, or contradicts
         another; the message names it.
     TypeError
-        Where there is no such option; the message names the nearest.
+        If there is no such option; the message names the nearest.
+
+    Notes
+    -----
+    The background is estimated in the cells of a mesh and subtracted; the image is filtered, thresholded, deblended and
+    cleaned as in SExtractor [1]_, by SEP [2]_; the sources are then measured on the unfiltered image.
+
+    References
+    ----------
+    .. [1] Bertin, E. & Arnouts, S. 1996, A&AS 117, 393, https://doi.org/10.1051/aas:1996164
+    .. [2] Barbary, K. 2016, JOSS 1(6), 58, https://doi.org/10.21105/joss.00058
     """
     try:
         settings = _settings(_Given.of(image, wcs, unit), mask, error, measure, options)

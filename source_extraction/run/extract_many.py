@@ -43,21 +43,21 @@ def extract_many(
 ) -> Iterator[Result | InputError]:
     """Find and measure the sources in many images, one after the other.
 
-    No more than a few of the images are in memory at a time, whoever keeps none of the results.
+    Only a few images are in memory at a time, as long as the caller keeps no results.
 
     Parameters
     ----------
     images : iterable of what `extract` takes
-        It may be without an end.
+        It may be endless.
     masks : iterable, optional
         The mask of each image, None for none.
     on_error : "yield" or "raise"
-        What becomes of an image that cannot be used: its InputError comes in place of its result, or is raised, which
-        is the end.
+        What to do about an image that cannot be used: give its InputError in place of a result, or raise it, which ends
+        the iteration.
     threads : int
-        Processes among which the images are shared out, where they are files; they share each of the others.
+        Number of processes. Each takes one file at a time; images that are not files are searched by all together.
     **options
-        As those of `extract`, for all images.
+        Those of `extract`, for all images.
 
     Returns
     -------
@@ -67,15 +67,15 @@ def extract_many(
     Raises
     ------
     InputError
-        Where an option is out of its bounds, or contradicts another; from `next`, where `masks` are not as many as
-        images, and where an image cannot be used and `on_error` is "raise".
+        If an option is out of its bounds or contradicts another. While iterating: if there are not as many masks as
+        images, or an image cannot be used and `on_error` is "raise".
     TypeError
-        Where there is no such option.
+        If there is no such option.
     """
     require_several("images", images)
     require_several("masks", masks)
     if on_error not in ("yield", "raise"):
-        raise InputError("on_error", f"{on_error!r} is no choice", "choose from yield, raise")
+        raise InputError("on_error", f"{on_error!r} is not one of the choices", "choose from yield, raise")
     if "mask" in options:
         raise TypeError("there is no option 'mask'; the nearest is 'masks', that of each image")
     require_usable(threads, options)

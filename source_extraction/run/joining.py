@@ -32,7 +32,21 @@ FIELDS_AT_A_TIME = 500_000
 
 
 class JoinedCatalog(NamedTuple):
-    """What was joined: the file, the numbers of its sources and catalogs, its columns, and what one should know."""
+    """What `join_catalogs` made.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The joined catalog.
+    sources : int
+        The number of its rows.
+    catalogs : int
+        The number of catalogs that it was made of.
+    columns : list of str
+        The names of its columns.
+    warnings : list of str
+        What to act on, one sentence each.
+    """
 
     path: Path
     sources: int
@@ -44,14 +58,14 @@ class JoinedCatalog(NamedTuple):
 def join_catalogs(
     catalogs: Iterable[str | os.PathLike[str]], output_dir: str | os.PathLike[str] = "."
 ) -> JoinedCatalog:
-    """Join the catalogs of many images to one.
+    """Join the catalogs of many images into one.
 
     Parameters
     ----------
     catalogs : paths
-        Each a catalog.tsv of a run.
+        Each the catalog.tsv of a run.
     output_dir : path
-        Where joined_catalog.tsv goes; made where missing.
+        Folder for joined_catalog.tsv; created if missing.
 
     Returns
     -------
@@ -61,7 +75,7 @@ def join_catalogs(
     Raises
     ------
     InputError
-        Where a file is not a whole catalog, or would be overwritten; nothing is written then.
+        If a file is not a whole catalog, or would be overwritten; then nothing is written.
     """
     require_several("catalogs", catalogs)
     given = [TextFile(Path(path), os.fspath(path)) for path in catalogs]
@@ -150,12 +164,12 @@ def _write(catalogs: list[_Catalog], columns: list[str], path: Path, log: Log) -
 
 
 def _columns(file: TextFile, columns: list[str]) -> list[str]:
-    """The columns that a catalog's first line names; refused where it is none."""
+    """The columns that a catalog's first line names; refused if it is not a catalog."""
     if not set(IDENTITY) <= set(columns):
         raise InputError(
             file.name,
-            "this is no catalog of source-extractor: its first line does not name the columns label and image",
-            "give files as its catalog.tsv",
+            "this is not a catalog of source-extractor: its first line does not name the columns label and image",
+            "give its catalog.tsv files",
         )
     if len(set(columns)) < len(columns):
         (twice, _), *_ = Counter(columns).most_common(1)
@@ -172,5 +186,5 @@ def _can_be_read_again(file: TextFile) -> bool:
 
 
 def _content(file: TextFile) -> bytes:
-    """All that comes through a pipe, line by line, so that what is no text is refused before it fills the memory."""
+    """All that comes through a pipe, line by line, so that anything but text is refused before it fills the memory."""
     return b"".join(line.encode() + b"\n" for line in lines_of(file))

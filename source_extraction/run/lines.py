@@ -35,7 +35,7 @@ def require_several(name: str, given: Any) -> None:
 
 
 def listed(path: Path, what: str, most: int | None = None) -> list[list[str]]:
-    """The fields, between tabs, of the lines of a text file that lists `what`; a line without any is none.
+    """The fields, between tabs, of the lines of a text file that lists `what`; a line without any does not count.
 
     Raises InputError where the file cannot be read, or a line has more than `most` fields, empty ones aside.
     """
@@ -76,7 +76,7 @@ def lines_of(file: TextFile, content: bytes | None = None) -> Iterator[str]:
 
 
 def _no_table(file: TextFile) -> InputError:
-    return InputError(file.name, f"{file.what} is not a table of text", "give files as its catalog.tsv")
+    return InputError(file.name, f"{file.what} is not a table of text", "give its catalog.tsv files")
 
 
 def _open(path: Path) -> BinaryIO:

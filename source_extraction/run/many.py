@@ -333,7 +333,9 @@ class _Batch:
             if self._resume and (done := self._done(place, record)):
                 return done
             if os.path.lexists(place) and not place.is_dir():
-                raise InputError(place, "a file stands where the folder of an image belongs", "choose another folder")
+                raise InputError(
+                    place, "there is a file where the folder of an image should be", "choose another folder"
+                )
             names = [*(product.name for product in self._chosen), RECORD]
             log = Log(quiet=True)
             with (

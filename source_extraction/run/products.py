@@ -344,7 +344,7 @@ PRODUCTS = {
         Product(
             "sources.png",
             "the image without its background; each source has a red ellipse (3 sigma: width 6 `a`, height 6 `b`, "
-            "angle `theta`), or its outline where that is no ellipse; blue is masked",
+            "angle `theta`), or its outline if it is large and not elliptical; blue is masked",
             ("detections", "sky_thumbnail"),
             "pictures",
             _sources_png,
@@ -365,7 +365,7 @@ PRODUCTS = {
         ),
         Product(
             "catalog.vot",
-            "the catalog as a table of the Virtual Observatory (VOTable), for TOPCAT, Aladin and other programs of it",
+            "the catalog as a table of the Virtual Observatory (VOTable), for TOPCAT, Aladin and similar programs",
             ("catalog",),
             "described_tables",
             _catalog_vot,
@@ -381,8 +381,7 @@ PRODUCTS = {
         ),
         Product(
             "segmentation_map.tiff",
-            "the segmentation map for tools of microscopy: one channel, uint16 (uint32 above 65,535 labels), "
-            "uncompressed",
+            "the segmentation map for microscopy tools: one channel, uint16 (uint32 above 65,535 labels), uncompressed",
             ("detections",),
             "label_images",
             _segmentation_map_tiff,
@@ -391,7 +390,7 @@ PRODUCTS = {
         ),
         Product(
             "image.tiff",
-            "the image in the greys of image.png, pixel by pixel (uint8): what tools of microscopy lay "
+            "the image in the greys of image.png, pixel by pixel (uint8): for microscopy tools to lay "
             "segmentation_map.tiff over",
             ("greys",),
             "label_images",

@@ -33,6 +33,11 @@ class Result:
 
     Made by `extract`. Maps are made when they are asked for, in the unit of the image.
 
+    Parameters
+    ----------
+    steps : Steps
+        The steps of the run, with what each has made.
+
     Attributes
     ----------
     segmentation : numpy.ndarray
@@ -43,14 +48,14 @@ class Result:
         The image less its background (height, width), float32, in the image's unit, NaN where masked.
     threshold : float or numpy.ndarray
         What a filtered, background-subtracted pixel must exceed to belong to a source, in the image's unit: a number,
-        or where it follows a map of the noise an array (height, width), float32.
+        or an array (height, width), float32, if it follows a noise map.
     wcs : astropy.wcs.WCS or None
         The celestial WCS of the image, 2-D, for pixel positions counted from 0.
     warnings : list of str
-        What one should act on, a sentence each.
+        What to act on, one sentence each.
     advice : list of Advice or None
-        What is wrong with the run, the most important first: `id`, `seen`, `evidence` in numbers, and `change`, the
-        options that cure it. None with `advice=False`.
+        What is wrong with the run, the most important first. Each has an `id`, what was `seen`, the `evidence` in
+        numbers, and `change`, the options that cure it. None with `advice=False`.
     summary : dict
         The run in numbers, as summary.json has them.
     """
@@ -107,8 +112,8 @@ class Result:
         Returns
         -------
         astropy.table.Table
-            A row per source and the columns of catalog.tsv in their order, with units and descriptions. `meta` says
-            what made it, of which image, with which options.
+            One row per source and the columns of catalog.tsv in their order, with units and descriptions. `meta` has
+            the versions, the name of the image and the options.
         """
         from ..writers.described_tables import as_table
 
@@ -120,7 +125,7 @@ class Result:
         Returns
         -------
         pandas.DataFrame
-            A row per source, with `label` as the index, and the other columns of catalog.tsv in their order.
+            One row per source, with `label` as the index and the other columns of catalog.tsv in their order.
         """
         import pandas as pd
 
@@ -132,7 +137,7 @@ class Result:
         Parameters
         ----------
         folder : path
-            Where they go; made where missing. They appear there when all of them are whole.
+            Where they go; created if missing. They appear there when all of them are whole.
         outputs : file names, optional
             The products to make, by default the first nine.
 
@@ -144,8 +149,8 @@ class Result:
         Raises
         ------
         InputError
-            Where there is no such product, the folder cannot be written, or a product would overwrite a file that the
-            result was made of. What was there before stays then.
+            If there is no such product, the folder cannot be written, or a product would overwrite a file that the
+            result was made of. What was there before then stays.
         """
         from ..writers.staging import staged, writing_to
 
@@ -161,12 +166,12 @@ class Result:
         return [target / product.name for product in chosen]
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the background-subtracted image with an ellipse (3 sigma) around each source, or its outline.
+        """Draw the background-subtracted image with an ellipse (3 sigma) or the outline around each source.
 
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
-            Where to draw, in pixels. By default new ones are made with pyplot, with sky coordinates where there are.
+            Where to draw, in pixels. By default pyplot makes new ones, with sky coordinates if the image has any.
 
         Returns
         -------

@@ -222,8 +222,8 @@ class Search(Inputs):
         if not 1 / OF_INVERSE_VARIANCES <= factor <= OF_INVERSE_VARIANCES:
             sky.noise_map.rms *= factor
             self.log.say(
-                f"{sky.noise_map.source}: the weights are relative: 1 / sqrt(weight) times {factor:.4g} is the noise "
-                "that the image has, and is taken (give absolute ones as variances)"
+                f"{sky.noise_map.source}: the weights are relative: {factor:.4g} / sqrt(weight) is taken as the "
+                "noise, which agrees with the image (give absolute weights as variances)"
             )
             return True
         return False
@@ -244,7 +244,7 @@ class Search(Inputs):
             said.append(f"Sources above the first background: {len(found)}")
         left_out = around_sources(found, sky.masked, cell_of(sky.pixels.shape, self.settings.background), self.room)
         if left_out is None:
-            self.log.say("Background: the first one stays, since sources leave less than half of its mesh")
+            self.log.say("Background: no second pass, since sources cover more than half of the mesh")
         return left_out
 
     def _warn_of_noise(self, sky: Sky) -> None:

@@ -19,7 +19,7 @@ BLUE, RED, GREY = "#2b5c8a", "#c1442e", "#8a8a8a"
 def draw_completeness(path: Path, completeness: Completeness, title: str, *, unit: str) -> None:
     """The share of the artificial stars that were found, with errors, by magnitude or flux; the curve and its limits.
 
-    `unit` is that of the fluxes. Faint is on the right, as of magnitudes.
+    `unit` is the unit of the fluxes. Faint is on the right, as with magnitudes.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullFormatter

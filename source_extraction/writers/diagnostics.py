@@ -22,7 +22,7 @@ SIZE, DOTS_PER_INCH = (13, 8), 120
 BLUE, RED, GREY = "#2b5c8a", "#c1442e", "#8a8a8a"
 GOOD_SNR = 5  # where one commonly cuts a catalog
 MOST_BINS = 40
-MANY_DECADES = 2.5  # from so many on, each has one label
+MANY_DECADES = 2.5  # from this number on, each has one label
 
 
 @own_style()

@@ -92,7 +92,7 @@ def _cards(header: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
 
 
 def _written_anew(keyword: str, value: Any, comment: str) -> fits.Card | None:
-    """A card of the standard; None where there is none for it."""
+    """A card of the standard; None if the standard has none for it."""
     with warnings.catch_warnings(action="ignore"):
         try:
             if DAYS.fullmatch(keyword.upper()):

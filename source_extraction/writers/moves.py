@@ -120,7 +120,7 @@ def _read_manifest(stage: Path) -> dict[str, Identity]:
 
 
 def _identity(path: Path) -> Identity | None:
-    """What tells a file from another one of its name, and moves with it; None where there is none."""
+    """What tells a file from another one of its name, and moves with it; None if there is no file."""
     try:
         status = path.lstat()
     except FileNotFoundError:

@@ -20,7 +20,7 @@ import numpy as np
 try:
     import matplotlib
 except UnicodeDecodeError:
-    # A matplotlibrc of the user that is no text. In the folder of its own data, matplotlib finds its own one first.
+    # A matplotlibrc of the user that is not a text. In the folder of its own data, matplotlib finds its own one first.
     for name in [name for name in sys.modules if name.startswith("matplotlib")]:
         del sys.modules[name]
     own = importlib.util.find_spec("matplotlib")
@@ -73,7 +73,7 @@ GREYS = LinearSegmentedColormap.from_list("greys", ["black", "white"], N=256)
 @contextlib.contextmanager
 def own_style() -> Iterator[None]:
     """Draw as matplotlib does by default, whatever the user's settings are, which are the same again afterwards."""
-    # The backend is that of the canvas which a figure is given.
+    # The canvas that a figure is given decides on its backend.
     defaults: dict[Any, Any] = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # settings that a version of matplotlib no longer has
@@ -129,7 +129,7 @@ def draw_sources(
 ) -> None:
     """The background-subtracted image (its `thumbnail`) with an ellipse of 3 sigma around each source.
 
-    A source that is no ellipse has its outline instead, and all have with `outlines`.
+    A large source that is not elliptical has its outline instead; with `outlines`, every source has.
     """
     figure, axes = _frame(image, title)
     figure.set_dpi(dots_per_inch)

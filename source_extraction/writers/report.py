@@ -76,7 +76,7 @@ def write_report(
 ) -> None:
     """Write the page of a run.
 
-    `summary` is that of summary.json, `diagnostics` a PNG file; `advice` None says that the run was not judged.
+    `summary` is what summary.json holds, `diagnostics` a PNG file; `advice` is None if the run was not judged.
     """
     orientation = Orientation.of(image)
     sources = Sources.of(catalog, orientation.pixel if orientation else None)
@@ -154,7 +154,7 @@ def _printable(value: Any) -> Any:
 
 
 def _number(value: Any, digits: int = 4) -> str:
-    """A number as a sentence has it, whole ones with commas; what is none, as it is."""
+    """A number as a sentence has it, whole ones with commas; anything else unchanged."""
     if value is None:
         return "unknown"
     if isinstance(value, float):

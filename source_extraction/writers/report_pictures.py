@@ -13,8 +13,8 @@ from PIL import ImageColor
 from .pictures import MASKED_COLOR, greys
 from .thumbnails import downsample_labels
 
-# Up to so many pixels a picture keeps every value, which one sees in a small image that is enlarged; above, JPEG takes
-# a third of the room, and hardly more than the noise is lost.
+# Up to this number of pixels a picture keeps every value, since small images are enlarged; above it, JPEG takes a third
+# of the room and loses little more than noise.
 MOST_LOSSLESS = 400_000
 JPEG_QUALITY = 75
 # zlib's level: noise gets no smaller at higher ones.

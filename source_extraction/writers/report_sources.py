@@ -18,7 +18,7 @@ import numpy as np
 from ..core.catalog import Catalog
 from ..core.columns import FLAGS, NAME_COLUMN, NOT_A_NUMBER, Column
 
-# Of so many sources the page has whole rows, and its table shows them; of the others what ALL names.
+# The page has whole rows for this number of sources, and its table shows them; for the others it has what ALL names.
 MOST_ROWS = 5000
 ROWS_WITHOUT_A_SCRIPT = 50
 POSITIONS_ON_THE_SKY = ("ra", "dec")
@@ -61,7 +61,7 @@ class Sources:
 
     @classmethod
     def of(cls, catalog: Catalog, pixel: float | None) -> Sources:
-        """The sources of a catalog, of an image whose pixels are so many degrees wide, None where it is not known."""
+        """The sources of a catalog; `pixel` is the width of the image's pixels in degrees, None if it is not known."""
         order = np.argsort(-catalog["flux_auto"], kind="stable")
         decimals = {**DECIMALS, **dict.fromkeys(POSITIONS_ON_THE_SKY, _decimals_of_degrees(pixel))}
         columns = {column.name: column for column in catalog.columns}
@@ -111,7 +111,7 @@ class Sources:
 
 
 def flux_unit(catalog: Catalog) -> str:
-    """The unit of the fluxes, which is that of the image that was measured."""
+    """The unit of the fluxes: the unit of the measured image."""
     return next(column.unit for column in catalog.columns if column.name == "flux_auto")
 
 

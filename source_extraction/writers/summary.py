@@ -53,7 +53,7 @@ def summarize(
     warnings: list[str],
     seconds: dict[str, float],
 ) -> dict[str, Any]:
-    """What was run, on what, and what came out; a number that is none is None. Fluxes are in the image's units.
+    """What was run, on what, and what came out; a number that is not finite is None. Fluxes are in the image's units.
 
     `noise_factors` are those of the errors by the diameter of an aperture in pixels, `negated` is the number of
     detections on the negated image, None where that says nothing. `psf` and the `stars` that it was made of,

@@ -168,7 +168,7 @@ class Visitor:
 
 @contextmanager
 def visiting(url: str, name: str, window: dict[str, int]) -> Iterator[Visitor]:
-    """A new user of the Galaxy at `url`, in a browser window of so many pixels."""
+    """A new user of the Galaxy at `url`, in a browser window of the size `window`."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

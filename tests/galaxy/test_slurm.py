@@ -177,7 +177,7 @@ def test_joined_catalog_has_all_sources(survey: Survey) -> None:
 
 
 def assert_joined(survey: Survey, number: int) -> None:
-    """The joined catalog has the rows of so many catalogs, one after the other."""
+    """The joined catalog has the rows of `number` catalogs, one after the other."""
     catalogs = [catalog.splitlines() for catalog in survey.catalogs().values()]
     assert len(catalogs) == number
     assert all(len(catalog) > 1 for catalog in catalogs)

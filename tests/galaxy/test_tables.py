@@ -10,7 +10,7 @@ import source_extraction as se
 from tests.conftest import TEST_DATA
 from tests.galaxy.waiting import wait_for_job
 
-# Galaxy learns the types of columns from so many lines.
+# Galaxy learns the types of columns from this number of lines.
 LINES_THAT_GALAXY_READS = 100_000
 
 
