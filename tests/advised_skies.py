@@ -71,6 +71,14 @@ def of_stars(seed: int = 0, *, shape: tuple[int, int] = (400, 480), number: int 
     return Known(stars(shape, positions, peaks, fwhm) + random.normal(200, NOISE, shape), positions)
 
 
+def of_one_brightness(seed: int = 0) -> Known:
+    """Stars of which each is nearly as faint as can be found."""
+    random = np.random.default_rng(seed)
+    shape = (400, 400)
+    positions = scattered(shape, 200, 15, random)
+    return Known(stars(shape, positions, 3 * NOISE, 3.0) + random.normal(200, NOISE, shape), positions)
+
+
 def larger_than_mesh(seed: int = 0) -> Known:
     """Cells that are three times as large as those of the mesh, and small ones."""
     random = np.random.default_rng(seed)
@@ -133,6 +141,59 @@ def spots_on_structure(seed: int = 0) -> Known:
     positions = positions[inside[tuple(np.rint(positions).astype(int).T[::-1])]]
     image = ndimage.gaussian_filter(image, 4) + stars(shape, positions, 30 * NOISE, 3.0)
     return Known(image + random.normal(200, NOISE, shape), positions)
+
+
+def spots_on_tissue(seed: int = 0) -> Known:
+    """Spots of FWHM 4 on cells side by side, each of its own brightness, with narrow gaps."""
+    random = np.random.default_rng(seed)
+    shape = (400, 400)
+    positions = scattered(shape, 150, 14, random)
+    y, x = np.indices(shape)
+    cells = np.zeros(shape)
+    for _ in range(80):
+        x0, y0, radius, light = random.uniform((0, 0, 15, 3), (400, 400, 35, 12))
+        cells = np.maximum(cells, light * NOISE / (1 + np.exp((np.hypot(x - x0, y - y0) - radius) / 3)))
+    spots = stars(shape, positions, 20 * NOISE, 4.0)
+    return Known(200 + cells + spots + NOISE * _smooth(shape, 1.0, random), positions)
+
+
+def packed(seed: int = 0) -> Known:
+    """Blinking molecules: spots of FWHM 3 so dense that most touch another, on an even ground."""
+    random = np.random.default_rng(seed)
+    shape = (256, 256)
+    positions = 20 + scattered((216, 216), 1200, 4.5, random)
+    peaks = NOISE * random.uniform(60, 100, len(positions))
+    return Known(stars(shape, positions, peaks, 3.0) + random.normal(200, NOISE, shape), positions, reach=1.5)
+
+
+def magnitudes(seed: int = 0) -> Known:
+    """A magnetic resonance image: the noise is that of a length, which is skewed, and its pixels share it."""
+    random = np.random.default_rng(seed)
+    shape = (384, 384)
+    positions = scattered(shape, 5, 100, random)
+    signal = stars(shape, positions, 60 * NOISE, 20.0)
+    real, imaginary = (NOISE * _smooth(shape, 1.0, random) for _ in range(2))
+    return Known(np.rint(np.hypot(signal + real, imaginary)), positions)
+
+
+def subtracted(seed: int = 0) -> Known:
+    """A difference of two images: few sources that changed, and what is left, light and dark, of bright stars."""
+    random = np.random.default_rng(seed)
+    known = correlated(seed)
+    shape = known.pixels.shape
+    new, left = known.positions[:10], known.positions[10:20]
+    image = stars(shape, new, 30 * NOISE, 4.5)
+    image += stars(shape, left, 300 * NOISE, 4.5) - stars(shape, left + 0.3, 300 * NOISE, 4.5)
+    return Known(image + NOISE * _smooth(shape, 1.2, random), np.concatenate((new, left)), reach=6.0)
+
+
+def cut_off_sky(seed: int = 0) -> Known:
+    """A picture whose sky ends at its lowest value, and comes near to it smoothly, as pictures without noise do."""
+    random = np.random.default_rng(seed)
+    shape = (256, 256)
+    positions = scattered(shape, 60, 22, random)
+    ground = np.maximum(_smooth(shape, 40, random), 0)
+    return Known((stars(shape, positions, 50.0, 6.0) + ground).astype(np.float32), positions)
 
 
 def hot_pixels(seed: int = 0) -> Known:
