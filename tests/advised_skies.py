@@ -196,6 +196,18 @@ def cut_off_sky(seed: int = 0) -> Known:
     return Known((stars(shape, positions, 50.0, 6.0) + ground).astype(np.float32), positions)
 
 
+def nuclei(seed: int = 1) -> Known:
+    """Nuclei side by side in 8 bits: the background follows them, with dark gaps; no source is noise."""
+    random = np.random.default_rng(seed)
+    shape = (500, 500)
+    positions = scattered((200, 500), 110, 21, random) + np.array([0, 190])
+    y, x = np.indices(shape)
+    image = random.normal(12, 2, shape)
+    for x0, y0 in positions:
+        image += random.uniform(20, 90) / (1 + np.exp((np.hypot(x - x0, y - y0) - 8) / 1.5))
+    return Known(np.rint(image).astype(np.uint8), positions)
+
+
 def hot_pixels(seed: int = 0) -> Known:
     """An ordinary field with hot pixels, which a camera without darks has."""
     random = np.random.default_rng(seed)

@@ -52,7 +52,7 @@ KINDS = {
         skies.spots_on_structure, {"bw": 10, "bh": 10, "thresh": 4.5}, Score(0.1, 0.5), Score(0.97, 0.9)
     ),
     "spots_on_structure (tissue)": Kind(
-        lambda: skies.spots_on_tissue(1), {"bw": 10, "bh": 10, "thresh": 4.5}, Score(0.9, 0.86), Score(0.99, 0.99)
+        skies.spots_on_tissue, {"bw": 10, "bh": 10, "thresh": 4.5}, Score(0.92, 0.82), Score(0.99, 0.98)
     ),
     "crowded (packed)": Kind(skies.packed, {"deblend_cont": 0.0001}, Score(0.05, 0.4), Score(0.48, 0.72)),
     "photon_counts": Kind(of_photons, {"thresh": ANY}, Score(1, 0.7), Score(0.98, 0.94)),
@@ -202,6 +202,7 @@ ORDINARY: dict[str, Callable[[], Any]] = {
     "a border of zeros": lambda: np.pad(skies.of_stars().pixels, 4),
     "a sky that ends at its lowest value": lambda: skies.cut_off_sky().pixels,
     "stars of one brightness, hardly above the threshold": lambda: skies.of_one_brightness().pixels,
+    "nuclei with dark gaps": lambda: skies.nuclei().pixels,
     "missing pixels": lambda: np.where(np.indices((400, 480))[0] < 90, np.nan, skies.of_stars().pixels),
     "a stack": lambda: simulate_stack("bilinear", 512, 2).pixels,
     "a Lanczos stack": lambda: simulate_stack("lanczos3", 512, 2).pixels,

@@ -44,6 +44,10 @@ WIDE_SEEING, MORE_FOUND = 6.0, 1.03  # FWHM in pixels
 # Noise is rarer by this with two steps of the threshold; holes beside structure, what a subtraction has left, and
 # sources are hardly so. A threshold is no cure where more than this share of what was held for noise is such.
 RARER, NOT_NOISE = 0.7, 1 / 3
+# Nor is a threshold that is so many times as high: no noise of one width reaches as far.
+FAR = 4.0
+# Of what was held for noise so much has to go from the catalog with it, or it was never there.
+TAKEN_AWAY = 0.5
 # Holes that a smaller mesh fills: a background that varies by so many RMS, beside sources of this part of a cell.
 RANGE_OF_HOLES, SMALL_SOURCES = 2.0, 0.25
 # Noise without a mirror image, and yet with more on the negated image than nothing. Most sources are fainter than
@@ -183,7 +187,9 @@ def _noise_in_catalog(seen: Evidence) -> Advice | None:
         return _noise_without_a_mirror_image(seen)
     thresh = _threshold_without_noise(seen, seen.recounted, negated)
     evidence = {"detections_on_the_negated_image": negated, "sources": number}
-    if thresh is None:
+    if thresh is None or thresh > FAR * seen.option("thresh"):
+        return _holes(seen, evidence)
+    if number - seen.recounted(thresh)[0] < TAKEN_AWAY * negated:
         return _holes(seen, evidence)
     few_levels = seen.step is not None
     return Advice(
