@@ -240,6 +240,18 @@ def quantised(seed: int = 0) -> Known:
     return Known(np.clip(np.rint(image.reshape(400, 480)), 0, 255).astype(np.uint8), known.positions)
 
 
+def compressed(seed: int = 1) -> Known:
+    """A picture of which the compression left the mean and the slopes of its blocks, but for what is bright."""
+    random = np.random.default_rng(seed)
+    shape = (320, 320)
+    positions = scattered(shape, 8, 60, random)
+    image = 8 + 5 * np.exp(0.5 * _smooth(shape, 5, random)) + stars(shape, positions, 120.0, 14.0)
+    coefficients = dctn(image.reshape(40, 8, 40, 8).transpose(0, 2, 1, 3), axes=(2, 3), norm="ortho")
+    coefficients[np.abs(coefficients) < 12] = 0
+    blocks = idctn(coefficients, axes=(2, 3), norm="ortho").transpose(0, 2, 1, 3)
+    return Known(np.clip(np.rint(blocks.reshape(shape)), 0, 255).astype(np.uint8), positions)
+
+
 def mosaic(seed: int = 0, *, value: float = 0.0, valid: float = 0.1) -> Known:
     """A tilted footprint in a frame of one exact value."""
     random = np.random.default_rng(seed)

@@ -125,6 +125,14 @@ def test_networks_are_told_to_be_none() -> None:
     assert [(advice.id, advice.change) for advice in first.advice] == [("not_spots", {})]
 
 
+def test_a_picture_that_lost_its_noise_in_a_compression() -> None:
+    """Eight spots among 63 sources: no threshold is known that tells them, and none is given."""
+    first = extract(skies.compressed().pixels)
+    (advice,) = first.advice
+    assert (advice.id, advice.change) == ("quantised", {})
+    assert advice.evidence["steps_between_blocks_over_those_inside"] > 2
+
+
 def test_saturated_stars_are_flagged_with_what_is_advised() -> None:
     known = skies.saturated()
     first = extract(known.pixels)
@@ -235,6 +243,13 @@ def test_silence_on_ordinary_images(name: str) -> None:
 )
 def test_real_images(name: str, ids: list[str]) -> None:
     assert [advice.id for advice in extract(Path(str(REAL_IMAGES)) / name).advice] == ids
+
+
+@pytest.mark.skipif(not REAL_IMAGES, reason="SOURCE_EXTRACTOR_IMAGES names no folder of real images")
+@pytest.mark.parametrize("plane", [0, 1])
+def test_a_real_picture_that_was_compressed(plane: int) -> None:
+    result = extract(Path(str(REAL_IMAGES)) / "kinds" / "cp_embryo.tif", plane=plane)
+    assert "quantised" in [advice.id for advice in result.advice]
 
 
 def test_what_is_said_written_and_followed(tmp_path: Path) -> None:

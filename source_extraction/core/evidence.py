@@ -26,6 +26,8 @@ NOISE_BLOCK, NOISE_SAMPLE, FEWEST_OF_NOISE = 64, 40_000, 500
 # Where the RMS map stands at its floor because of one value in the image, this share of the pixels has it at least.
 BLANK_SHARE = 0.1
 PIXELS_OF_PHOTONS = 1_000_000
+# Pictures are compressed in blocks of so many pixels (or of half as many), of which so many are looked at.
+BLOCK, BLOCKS_LOOKED_AT = 8, 64
 # So many pixels around a source are left out with it, for its faint light.
 MARGIN = 4
 # Symmetric noise: half of the central 68 % below the median; below it also 2.3 % and 0.135 % of the pixels, where a
@@ -240,6 +242,11 @@ class Evidence:
         return float(high - low) / sky.rms
 
     @property
+    def faint(self) -> np.ndarray:
+        """Which sources are less than twice as bright as they have to be."""
+        return np.asarray(self.sources["cpeak"] < 2 * self.sources["thresh"])
+
+    @property
     def covered(self) -> float:
         """The share of the image that belongs to sources."""
         return float(self.sources["npix"].sum() / self.detections.segmentation.size)
@@ -350,6 +357,28 @@ class Evidence:
         free = self.glimpse.sample[~near]
         free = free[np.isfinite(free)]
         return bool(len(free) and free.min() == free.max())
+
+    @cached_property
+    def block_steps(self) -> tuple[float, float]:
+        """How much more neighbours differ at the edges of blocks of 8 than inside: along columns and along rows.
+
+        1 where there are no such blocks; of a large image its middle is looked at.
+        """
+        height, width = self.sky.pixels.shape
+        middle = Window(
+            max(0, height // 2 - BLOCKS_LOOKED_AT * BLOCK), height // 2 + BLOCKS_LOOKED_AT * BLOCK,
+            max(0, width // 2 - BLOCKS_LOOKED_AT * BLOCK), width // 2 + BLOCKS_LOOKED_AT * BLOCK,
+        )  # fmt: skip
+        pixels = middle.of(self.sky.pixels)
+        if min(pixels.shape) <= BLOCK:
+            return 1.0, 1.0
+        found = []
+        for axis in (0, 1):
+            steps = np.abs(np.diff(pixels, axis=axis)).mean(axis=1 - axis, dtype=np.float64)
+            at_each = np.array([steps[first::BLOCK].mean() for first in range(BLOCK)])
+            inside = float(np.median(at_each))
+            found.append(float(at_each.max()) / inside if inside else 1.0)
+        return found[0], found[1]
 
     @cached_property
     def correlation(self) -> Correlation:

@@ -50,11 +50,14 @@ FAR = 4.0
 TAKEN_AWAY = 0.5
 # Holes that a smaller mesh fills: a background that varies by so many RMS, beside sources of this part of a cell.
 RANGE_OF_HOLES, SMALL_SOURCES = 2.0, 0.25
+# Pixels differ by so many times more from block to block than inside of blocks, where a picture was compressed much;
+# good pictures of 8 bits that were compressed have 1.4 at most.
+GREATEST_OF_PICTURES, BLOCKS_ALONG_ONE_AXIS, BLOCKS_ALONG_BOTH, FEW_FAINT = 255, 1.6, 1.25, 0.2
 # Noise without a mirror image, and yet with more on the negated image than nothing. Most sources are fainter than
-# FAINT times the threshold and smaller than SMALL times the least area, and this is left of them one and four steps
+# twice the threshold and smaller than SMALL times the least area, and this is left of them one and four steps
 # higher. (Of sources whose number grows as steeply as it can, with the power -3/2 of their brightness, as in Euclidean
 # space, 0.81 and 0.43 are.)
-HARDLY_ANY, FAINT, SMALL, MOSTLY, FEWEST_FAINT = 0.03, 2.0, 4, 0.6, 50
+HARDLY_ANY, SMALL, MOSTLY, FEWEST_FAINT = 0.03, 4, 0.6, 50
 LEFT_ONE_STEP, LEFT_FOUR_STEPS = 0.7, 0.15
 
 
@@ -202,10 +205,26 @@ def _noise_in_catalog(seen: Evidence) -> Advice | None:
     )
 
 
+def _compressed(seen: Evidence) -> Advice | None:
+    """Pictures that lost in a compression what is not bright: their noise is another in every block."""
+    if not seen.whole_numbers or seen.glimpse.greatest > GREATEST_OF_PICTURES:
+        return None
+    if np.count_nonzero(seen.faint) < FEW_FAINT * len(seen.sources):
+        return None
+    less, more = sorted(seen.block_steps)
+    if more < BLOCKS_ALONG_ONE_AXIS or less < BLOCKS_ALONG_BOTH:
+        return None
+    return Advice(
+        "quantised",
+        "the picture was compressed in blocks, and what is faint in it is partly of their making: take the original",
+        {"steps_between_blocks_over_those_inside": _rounded(more)},
+    )
+
+
 def _noise_without_a_mirror_image(seen: Evidence) -> Advice | None:
     """Noise that is no Gaussian's, as that of magnitudes: a somewhat higher threshold leaves hardly a source."""
-    found, number = seen.sources, len(seen.sources)
-    faint = (found["cpeak"] < FAINT * found["thresh"]) & (found["npix"] <= SMALL * seen.option("minarea"))
+    number = len(seen.sources)
+    faint = seen.faint & (seen.sources["npix"] <= SMALL * seen.option("minarea"))
     if number < FEWEST_FAINT or np.count_nonzero(faint) < MOSTLY * number:
         return None
     if seen.negated is not None and seen.negated < HARDLY_ANY * number:
@@ -348,7 +367,7 @@ def _rounded(value: float, digits: int = 3) -> float:
 KINDS: tuple[tuple[Callable[[Evidence], Advice | None], ...], ...] = (
     (
         _zeros_outside, _no_noise, _photon_counts, _not_spots, _spots_on_structure, _larger_than_mesh, _crowded,
-        _noise_in_catalog,
+        _noise_in_catalog, _compressed,
     ),
     (_hot_pixels,),
     (_unused_planes,),
