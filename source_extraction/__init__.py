@@ -65,7 +65,8 @@ The map of the house, from the bottom up; what is below knows nothing of what is
         products       which file shows what
         extract        the front door for Python, and result what it gives
         many           many images in one run, shared out among the processes (extract_many: from Python)
-        joining        catalogs of many images -> one (lines: tables and lists of strangers)
+        joining        catalogs of many images -> one, and their summaries -> advice_table (lines: tables and lists of
+                       strangers)
         log            what a run says
 
     faces/      the command lines

@@ -71,6 +71,14 @@ def of_stars(seed: int = 0, *, shape: tuple[int, int] = (400, 480), number: int 
     return Known(stars(shape, positions, peaks, fwhm) + random.normal(200, NOISE, shape), positions)
 
 
+def of_one_brightness(seed: int = 0) -> Known:
+    """Stars of which each is nearly as faint as can be found."""
+    random = np.random.default_rng(seed)
+    shape = (400, 400)
+    positions = scattered(shape, 200, 15, random)
+    return Known(stars(shape, positions, 3 * NOISE, 3.0) + random.normal(200, NOISE, shape), positions)
+
+
 def larger_than_mesh(seed: int = 0) -> Known:
     """Cells that are three times as large as those of the mesh, and small ones."""
     random = np.random.default_rng(seed)
@@ -135,6 +143,71 @@ def spots_on_structure(seed: int = 0) -> Known:
     return Known(image + random.normal(200, NOISE, shape), positions)
 
 
+def spots_on_tissue(seed: int = 0) -> Known:
+    """Spots of FWHM 4 on cells side by side, each of its own brightness, with narrow gaps."""
+    random = np.random.default_rng(seed)
+    shape = (400, 400)
+    positions = scattered(shape, 150, 14, random)
+    y, x = np.indices(shape)
+    cells = np.zeros(shape)
+    for _ in range(80):
+        x0, y0, radius, light = random.uniform((0, 0, 15, 3), (400, 400, 35, 12))
+        cells = np.maximum(cells, light * NOISE / (1 + np.exp((np.hypot(x - x0, y - y0) - radius) / 3)))
+    spots = stars(shape, positions, 20 * NOISE, 4.0)
+    return Known(200 + cells + spots + NOISE * _smooth(shape, 1.0, random), positions)
+
+
+def packed(seed: int = 0) -> Known:
+    """Blinking molecules: spots of FWHM 3 so dense that most touch another, on an even ground."""
+    random = np.random.default_rng(seed)
+    shape = (256, 256)
+    positions = 20 + scattered((216, 216), 1200, 4.5, random)
+    peaks = NOISE * random.uniform(60, 100, len(positions))
+    return Known(stars(shape, positions, peaks, 3.0) + random.normal(200, NOISE, shape), positions, reach=1.5)
+
+
+def magnitudes(seed: int = 0) -> Known:
+    """A magnetic resonance image: the noise is that of a length, which is skewed, and its pixels share it."""
+    random = np.random.default_rng(seed)
+    shape = (384, 384)
+    positions = scattered(shape, 5, 100, random)
+    signal = stars(shape, positions, 60 * NOISE, 20.0)
+    real, imaginary = (NOISE * _smooth(shape, 1.0, random) for _ in range(2))
+    return Known(np.rint(np.hypot(signal + real, imaginary)), positions)
+
+
+def subtracted(seed: int = 0) -> Known:
+    """A difference of two images: few sources that changed, and what is left, light and dark, of bright stars."""
+    random = np.random.default_rng(seed)
+    known = correlated(seed)
+    shape = known.pixels.shape
+    new, left = known.positions[:10], known.positions[10:20]
+    image = stars(shape, new, 30 * NOISE, 4.5)
+    image += stars(shape, left, 300 * NOISE, 4.5) - stars(shape, left + 0.3, 300 * NOISE, 4.5)
+    return Known(image + NOISE * _smooth(shape, 1.2, random), np.concatenate((new, left)), reach=6.0)
+
+
+def cut_off_sky(seed: int = 0) -> Known:
+    """A picture whose sky ends at its lowest value, and comes near to it smoothly, as pictures without noise do."""
+    random = np.random.default_rng(seed)
+    shape = (256, 256)
+    positions = scattered(shape, 60, 22, random)
+    ground = np.maximum(_smooth(shape, 40, random), 0)
+    return Known((stars(shape, positions, 50.0, 6.0) + ground).astype(np.float32), positions)
+
+
+def nuclei(seed: int = 1) -> Known:
+    """Nuclei side by side in 8 bits: the background follows them, with dark gaps; no source is noise."""
+    random = np.random.default_rng(seed)
+    shape = (500, 500)
+    positions = scattered((200, 500), 110, 21, random) + np.array([0, 190])
+    y, x = np.indices(shape)
+    image = random.normal(12, 2, shape)
+    for x0, y0 in positions:
+        image += random.uniform(20, 90) / (1 + np.exp((np.hypot(x - x0, y - y0) - 8) / 1.5))
+    return Known(np.rint(image).astype(np.uint8), positions)
+
+
 def hot_pixels(seed: int = 0) -> Known:
     """An ordinary field with hot pixels, which a camera without darks has."""
     random = np.random.default_rng(seed)
@@ -165,6 +238,18 @@ def quantised(seed: int = 0) -> Known:
     step = 2.0 + 1.5 * (x + y)
     image = idctn(np.rint(coefficients / step) * step, axes=(2, 3), norm="ortho").transpose(0, 2, 1, 3)
     return Known(np.clip(np.rint(image.reshape(400, 480)), 0, 255).astype(np.uint8), known.positions)
+
+
+def compressed(seed: int = 1) -> Known:
+    """A picture of which the compression left the mean and the slopes of its blocks, but for what is bright."""
+    random = np.random.default_rng(seed)
+    shape = (320, 320)
+    positions = scattered(shape, 8, 60, random)
+    image = 8 + 5 * np.exp(0.5 * _smooth(shape, 5, random)) + stars(shape, positions, 120.0, 14.0)
+    coefficients = dctn(image.reshape(40, 8, 40, 8).transpose(0, 2, 1, 3), axes=(2, 3), norm="ortho")
+    coefficients[np.abs(coefficients) < 12] = 0
+    blocks = idctn(coefficients, axes=(2, 3), norm="ortho").transpose(0, 2, 1, 3)
+    return Known(np.clip(np.rint(blocks.reshape(shape)), 0, 255).astype(np.uint8), positions)
 
 
 def mosaic(seed: int = 0, *, value: float = 0.0, valid: float = 0.1) -> Known:

@@ -52,10 +52,16 @@ KINDS = {
     "spots_on_structure": Kind(
         skies.spots_on_structure, {"bw": 10, "bh": 10, "thresh": 4.5}, Score(0.1, 0.5), Score(0.97, 0.9)
     ),
+    "spots_on_structure (tissue)": Kind(
+        skies.spots_on_tissue, {"bw": 10, "bh": 10, "thresh": 4.5}, Score(0.92, 0.82), Score(0.99, 0.98)
+    ),
+    "crowded (packed)": Kind(skies.packed, {"deblend_cont": 0.0001}, Score(0.05, 0.4), Score(0.48, 0.72)),
     "photon_counts": Kind(of_photons, {"thresh": ANY}, Score(1, 0.7), Score(0.98, 0.94)),
     "hot_pixels": Kind(skies.hot_pixels, {"filter_case": "none", "thresh": 2.5}, Score(1, 0.4), Score(1, 1)),
     "quantised": Kind(skies.quantised, {"thresh": ANY}, Score(1, 0.5), Score(1, 0.98)),
     "noise_in_catalog": Kind(skies.correlated, {"thresh": ANY}, Score(1, 0.2), Score(0.98, 0.97)),
+    "noise_in_catalog (subtracted)": Kind(skies.subtracted, {"thresh": ANY}, Score(1, 0.1), Score(1, 0.75)),
+    "noise_in_catalog (magnitudes)": Kind(skies.magnitudes, {"thresh": ANY}, Score(1, 0.1), Score(1, 0.8)),
     "zeros_outside": Kind(skies.mosaic, {"missing": 0.0}, Score(1, 0.1), Score(1, 1)),
     "seeing": Kind(
         skies.wide_seeing,
@@ -118,6 +124,14 @@ def test_the_light_of_large_galaxies_is_whole_with_the_mesh_that_is_advised() ->
 def test_networks_are_told_to_be_none() -> None:
     first = extract(skies.tissue().pixels)
     assert [(advice.id, advice.change) for advice in first.advice] == [("not_spots", {})]
+
+
+def test_a_picture_that_lost_its_noise_in_a_compression() -> None:
+    """Eight spots among 63 sources: no threshold is known that tells them, and none is given."""
+    first = extract(skies.compressed().pixels)
+    (advice,) = first.advice
+    assert (advice.id, advice.change) == ("quantised", {})
+    assert advice.evidence["steps_between_blocks_over_those_inside"] > 2
 
 
 def test_saturated_stars_are_flagged_with_what_is_advised() -> None:
@@ -195,6 +209,9 @@ ORDINARY: dict[str, Callable[[], Any]] = {
     "nothing": lambda: np.full((100, 100), 3.0),
     "no pixel but one": lambda: np.full((1, 1), 3.0),
     "a border of zeros": lambda: np.pad(skies.of_stars().pixels, 4),
+    "a sky that ends at its lowest value": lambda: skies.cut_off_sky().pixels,
+    "stars of one brightness, hardly above the threshold": lambda: skies.of_one_brightness().pixels,
+    "nuclei with dark gaps": lambda: skies.nuclei().pixels,
     "missing pixels": lambda: np.where(np.indices((400, 480))[0] < 90, np.nan, skies.of_stars().pixels),
     "a stack": lambda: simulate_stack("bilinear", 512, 2).pixels,
     "a Lanczos stack": lambda: simulate_stack("lanczos3", 512, 2).pixels,
@@ -227,6 +244,13 @@ def test_silence_on_ordinary_images(name: str) -> None:
 )
 def test_real_images(name: str, ids: list[str]) -> None:
     assert [advice.id for advice in extract(Path(str(REAL_IMAGES)) / name).advice] == ids
+
+
+@pytest.mark.skipif(not REAL_IMAGES, reason="SOURCE_EXTRACTOR_IMAGES names no folder of real images")
+@pytest.mark.parametrize("plane", [0, 1])
+def test_a_real_picture_that_was_compressed(plane: int) -> None:
+    result = extract(Path(str(REAL_IMAGES)) / "kinds" / "cp_embryo.tif", plane=plane)
+    assert "quantised" in [advice.id for advice in result.advice]
 
 
 def test_what_is_said_written_and_followed(tmp_path: Path) -> None:
@@ -469,6 +493,13 @@ def test_options_are_printed_as_a_shell_takes_them(changes: dict[str, Any], type
     value = next(iter(changes.values()))
     if isinstance(value, float):
         assert float(shlex.split(typed)[0].partition("=")[2] or shlex.split(typed)[1]) == value
+
+
+def test_a_sky_is_not_said_to_be_missing() -> None:
+    """Its lowest value is that of many pixels, and what is beside them is hardly more."""
+    said = " ".join(extract(skies.cut_off_sky().pixels).warnings)
+    assert "RMS map fell to zero" in said
+    assert "missing" not in said
 
 
 def test_the_floored_noise_of_another_image_is_not_explained_by_this_one() -> None:

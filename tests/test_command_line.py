@@ -14,6 +14,9 @@ from astropy.io import fits
 
 from source_extraction import __version__
 from source_extraction.core.columns import DETECTION_COLUMNS, PHOTOMETRY_COLUMNS, Given, resolved
+from source_extraction.faces.source_extractor import parse
+from source_extraction.run import pipeline
+from source_extraction.run.log import Log
 from source_extraction.settings import PhotometryOptions
 from tests.conftest import SCRIPT, TEST_DATA, read_catalog, run_tool, succeed
 
@@ -127,6 +130,39 @@ def test_progress_is_for_a_terminal(tmp_path: Path) -> None:
     os.close(terminal)
     os.close(main)
     assert "Extracting the sources" in shown
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--outputs", "completeness.tsv"),
+        ("--outputs", "catalog.tsv", "--measure_file", TEST_DATA / "sky.tiff", "--background_passes", "2"),
+        # Two runs: what the advice on the first changes is in the second.
+        ("--outputs", "catalog.tsv,sources.png", "--follow_advice", "--thresh", "0.8"),
+    ],
+    ids=lambda arguments: " ".join(str(argument) for argument in arguments[1:2]),
+)
+def test_progress_counts_every_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[object, ...]
+) -> None:
+    class Counting(Log):
+        expected, done = 0, 0
+
+        def __init__(self, steps: int) -> None:
+            super().__init__(quiet=True)
+            Counting.expected = steps
+
+        def expect(self, more: int) -> None:
+            Counting.expected += more
+
+        def tell(self, doing: str, done: str, seconds: float | None) -> None:
+            Counting.done += 1
+            super().tell(doing, done, seconds)
+
+    monkeypatch.setattr(pipeline, "Log", Counting)
+    settings, output = parse([str(argument) for argument in (SKY, *arguments, "--output_dir", tmp_path)])
+    pipeline.run(settings, output)
+    assert Counting.done == Counting.expected > 5
 
 
 REFUSED = {

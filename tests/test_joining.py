@@ -11,6 +11,7 @@ import source_extraction
 from source_extraction import InputError, JoinedCatalog
 from source_extraction.core.columns import DETECTION_COLUMNS
 from source_extraction.run import joining
+from tests import advised_skies as skies
 from tests.conftest import REPOSITORY, TEST_DATA, read_catalog, succeed
 
 SKY = TEST_DATA / "sky.fits"
@@ -212,3 +213,44 @@ def test_one_path_is_no_list_of_catalogs(tmp_path: Path) -> None:
     for path in ("catalog.tsv", Path("catalog.tsv")):
         with pytest.raises(source_extraction.InputError, match=r"catalogs: 'catalog\.tsv' is one path; give a list"):
             source_extraction.join_catalogs(path, tmp_path)  # type: ignore[arg-type]
+
+
+def test_advice_of_all_images(tmp_path: Path) -> None:
+    """A row for every advice and for every image without; the catalog stays what it is."""
+    lists = {}
+    for kind in ("tsv", "json"):
+        lists[kind] = tmp_path / f"list of {kind}"
+        lists[kind].write_text(
+            "".join(f"{TEST_DATA / 'catalogs' / name}.{kind}\t{name}\n" for name in ("north", "south"))
+        )
+    run = join("--list", lists["tsv"], "--summaries", lists["json"], folder=tmp_path)
+    assert (run.returncode, run.stderr) == (0, "")
+    for name in ("joined_catalog", "joined"), ("advice", "advice"):
+        assert (tmp_path / f"{name[0]}.tsv").read_text() == (TEST_DATA / "catalogs" / f"{name[1]}.tsv").read_text()
+
+
+def test_advice_of_a_run(tmp_path: Path) -> None:
+    """The summary as the tool writes it; no tab of a name is one of the table."""
+    hot = skies.hot_pixels().pixels
+    result = source_extraction.extract(hot, name="a\tb")
+    result.write(tmp_path, "catalog.tsv,summary.json")
+    (tmp_path / "list").write_text(f"{tmp_path / 'summary.json'}\n")
+    run = join(tmp_path / "catalog.tsv", "--summaries", tmp_path / "list", folder=tmp_path / "out")
+    assert (run.returncode, run.stderr) == (0, "")
+    header, row = (line.split("\t") for line in (tmp_path / "out" / "advice.tsv").read_text().splitlines())
+    assert header == ["image", "sources", "advice", "seen", "change"]
+    assert row[:3] == ["a b", str(len(result)), "hot_pixels"]
+    assert row[3] == result.advice[0].seen
+    assert row[4] == "filter_case = none, thresh = 2.5"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"image": 1}', "[" * 100_000, '{"advice": [1]}', "\0"])
+def test_what_is_no_summary(tmp_path: Path, content: str) -> None:
+    (tmp_path / "odd.json").write_text(content)
+    (tmp_path / "list").write_text(f"{tmp_path / 'odd.json'}\tthe odd one\n")
+    catalog = TEST_DATA / "catalogs" / "north.tsv"
+    run = join(catalog, "--summaries", tmp_path / "list", folder=tmp_path / "out")
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr.startswith("error: the odd one: ")
+    assert run.stderr.endswith("; give files as its summary.json\n")
+    assert not (tmp_path / "out").exists()

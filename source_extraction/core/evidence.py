@@ -26,6 +26,8 @@ NOISE_BLOCK, NOISE_SAMPLE, FEWEST_OF_NOISE = 64, 40_000, 500
 # Where the RMS map stands at its floor because of one value in the image, this share of the pixels has it at least.
 BLANK_SHARE = 0.1
 PIXELS_OF_PHOTONS = 1_000_000
+# Pictures are compressed in blocks of so many pixels (or of half as many), of which so many are looked at.
+BLOCK, BLOCKS_LOOKED_AT = 8, 64
 # So many pixels around a source are left out with it, for its faint light.
 MARGIN = 4
 # Symmetric noise: half of the central 68 % below the median; below it also 2.3 % and 0.135 % of the pixels, where a
@@ -35,6 +37,8 @@ LOW_TAIL, LOWEST_TAIL, UPPER_HALF = (1.75, 2.3), (2.2, 5.0), (0.75, 1.4)
 # places so far away.
 PEAK, REACHES, DIRECTIONS, PIXELS_LOOKED_INTO = 8.0, (4, 7), 32, 4_000_000
 LEAST_CONTRAST = 0.15  # of a peak, in its light; the texture of a cell has less
+# What is left out stands off from what is beside it by so much of the noise; a sky that ends at a value does not.
+LEAST_STEP = 0.5
 SHARE_WITH_PEAKS, FEWEST_PEAKS, PEAKS_A_SOURCE, PIXELS_A_PEAK = 0.2, 20, 3, 30
 
 
@@ -83,13 +87,31 @@ class Glimpse(NamedTuple):
         """The values of the sample, without order."""
         return self.sample[np.isfinite(self.sample)]
 
+    def is_left_out(self, value: float, noise: float) -> bool:
+        """Whether pixels of one value are outside of the image proper, and not its sky.
+
+        A sky that is cut off, or that has few values, comes near to the value within its `noise`.
+        """
+        blank = self.flat & (self.sample == value)
+        beside = self.sample[grown(blank, 1) & (self.sample != value) & np.isfinite(self.sample)]
+        return not len(beside) or bool(np.median(np.abs(beside - value)) >= LEAST_STEP * noise)
+
 
 class Peaks(NamedTuple):
-    """Peaks inside of large sources: how many, how much of their light is above what is around them, how wide."""
+    """Peaks inside of large sources, seen from a circle around each.
+
+    How many; how much of a peak is above the middle of its circle, of which all is above the highest place of it
+    (`isolated`: 1 for a spot, 0 for a ridge); how much of its height the middle has (`around`: nothing for a star,
+    much for a spot on a cell); how wide they are, in pixels.
+    """
 
     number: int
-    contrast: float
+    isolated: float
+    around: float
     fwhm: float
+
+
+NO_PEAKS = Peaks(0, 0.0, 0.0, 0.0)
 
 
 def noise_of(sky: Sky, segmentation: np.ndarray) -> np.ndarray:
@@ -131,10 +153,10 @@ def floored_sources(sky: Sky, segmentation: np.ndarray) -> tuple[int, np.ndarray
     return int(np.count_nonzero(np.unique(segmentation.ravel()[floored]))), floored
 
 
-def value_of_blank(pixels: np.ndarray, width: int, glimpse: Glimpse) -> float | None:
+def value_of_blank(pixels: np.ndarray, width: int, glimpse: Glimpse, noise: float) -> float | None:
     """The one value that an image of a `width` has in these pixels (flat indices), as far as a glimpse shows it.
 
-    None where it has several.
+    None where it has several, or where that is its sky (as the `noise` says: `Glimpse.is_left_out`).
     """
     y, x = np.divmod(pixels, width)
     seen = (y % glimpse.stride == 0) & (x % glimpse.stride == 0)
@@ -144,7 +166,8 @@ def value_of_blank(pixels: np.ndarray, width: int, glimpse: Glimpse) -> float | 
     if len(flat) <= BLANK_SHARE * np.count_nonzero(seen):
         return None
     values, numbers = np.unique(flat, return_counts=True)
-    return float(values[numbers.argmax()])
+    value = float(values[numbers.argmax()])
+    return value if glimpse.is_left_out(value, noise) else None
 
 
 def photons_like(sky: Sky, options: BackgroundOptions) -> Sky:
@@ -220,6 +243,11 @@ class Evidence:
         return float(high - low) / sky.rms
 
     @property
+    def faint(self) -> np.ndarray:
+        """Which sources are less than twice as bright as they have to be."""
+        return np.asarray(self.sources["cpeak"] < 2 * self.sources["thresh"])
+
+    @property
     def covered(self) -> float:
         """The share of the image that belongs to sources."""
         return float(self.sources["npix"].sum() / self.detections.segmentation.size)
@@ -243,7 +271,7 @@ class Evidence:
     def frame(self) -> tuple[float, float] | None:
         """The value that parts of the image's border have without a change, and the share of such parts of the image.
 
-        None where there are none.
+        None where there are none, or where that is the sky.
         """
         sample, flat = self.glimpse.sample, self.glimpse.flat
         if min(sample.shape) < LEAST_SIDE:
@@ -253,8 +281,10 @@ class Evidence:
         if not len(border):
             return None
         values, numbers = np.unique(border, return_counts=True)
-        value = values[numbers.argmax()]
-        return float(value), float((flat & (sample == value)).mean())
+        value = float(values[numbers.argmax()])
+        if not self.glimpse.is_left_out(value, self.sky.rms):
+            return None
+        return value, float((flat & (sample == value)).mean())
 
     @cached_property
     def flat_tops(self) -> int:
@@ -292,12 +322,12 @@ class Evidence:
             found.append(_peaks_in(box.of(self.sky.pixels), box.of(self.detections.segmentation) == row + 1, self._rms))
         number = sum(peaks.number for peaks in found)
         if not number:
-            return Peaks(0, 0.0, 0.0)
-        contrast, fwhm = (
+            return NO_PEAKS
+        isolated, around, fwhm = (
             float(np.average([peaks[each] for peaks in found], weights=[peaks.number for peaks in found]))
-            for each in (1, 2)
+            for each in (1, 2, 3)
         )
-        return Peaks(number, contrast, fwhm)
+        return Peaks(number, isolated, around, fwhm)
 
     @property
     def many_peaks(self) -> Peaks | None:
@@ -330,6 +360,28 @@ class Evidence:
         return bool(len(free) and free.min() == free.max())
 
     @cached_property
+    def block_steps(self) -> tuple[float, float]:
+        """How much more neighbours differ at the edges of blocks of 8 than inside: along columns and along rows.
+
+        1 where there are no such blocks; of a large image its middle is looked at.
+        """
+        height, width = self.sky.pixels.shape
+        middle = Window(
+            max(0, height // 2 - BLOCKS_LOOKED_AT * BLOCK), height // 2 + BLOCKS_LOOKED_AT * BLOCK,
+            max(0, width // 2 - BLOCKS_LOOKED_AT * BLOCK), width // 2 + BLOCKS_LOOKED_AT * BLOCK,
+        )  # fmt: skip
+        pixels = middle.of(self.sky.pixels)
+        if min(pixels.shape) <= BLOCK:
+            return 1.0, 1.0
+        found = []
+        for axis in (0, 1):
+            steps = np.abs(np.diff(pixels, axis=axis)).mean(axis=1 - axis, dtype=np.float64)
+            at_each = np.array([steps[first::BLOCK].mean() for first in range(BLOCK)])
+            inside = float(np.median(at_each))
+            found.append(float(at_each.max()) / inside if inside else 1.0)
+        return found[0], found[1]
+
+    @cached_property
     def correlation(self) -> Correlation:
         """What the noise of neighbouring pixels has in common."""
         return correlation_of(self.sky, self.detections.segmentation) or INDEPENDENT
@@ -358,12 +410,17 @@ def _peaks_in(pixels: np.ndarray, inside: np.ndarray, rms: float) -> Peaks:
     for reach in REACHES:
         angles = np.linspace(0, 2 * np.pi, DIRECTIONS, endpoint=False)[:, np.newaxis]
         rows, columns = (np.rint(reach * each(angles)).astype(int) + margin for each in (np.sin, np.cos))
-        around = smooth[y + rows, x + columns].max(axis=0)
+        circle = smooth[y + rows, x + columns]
+        highest = circle.max(axis=0)
         # A mean of nine pixels has a third of their noise, if it is their own.
-        chosen = values - around > np.maximum(PEAK * rms / 3, LEAST_CONTRAST * values)
-        number = int(np.count_nonzero(chosen))
-        contrast = float(np.median(1 - around[chosen] / values[chosen])) if number else 0.0
-        found.append(Peaks(number, contrast, float(reach)))
+        chosen = values - highest > np.maximum(PEAK * rms / 3, LEAST_CONTRAST * values)
+        if not chosen.any():
+            found.append(NO_PEAKS)
+            continue
+        height, highest, middle_of_circle = values[chosen], highest[chosen], np.median(circle[:, chosen], axis=0)
+        isolated = np.median((height - highest) / (height - middle_of_circle))
+        around = np.median(middle_of_circle / height)
+        found.append(Peaks(len(height), float(isolated), float(around), float(reach)))
     return max(found, key=lambda peaks: peaks.number)
 
 

@@ -23,11 +23,15 @@ HIGHER_THRESHOLDS = tuple(1.15**power for power in range(1, 23))
 # Ordinary images have less in one of the two, real ones with large galaxies or cells more in both.
 SHARE_OF_LARGE, RANGE_OF_BACKGROUND = 0.5, 5.0
 SMALL_CELL = 32
-CELLS_OF_SPOTS = 2.5
+CELLS_OF_SPOTS, SMALLEST_CELL = 2.5, 8
 MOST_CELLS = 4  # a cell of the mesh should be so many times as large as the largest source
-# Peaks in large sources: above what is around them, spots on cells have this part of their light at most, stars more.
-CONTRAST_OF_SPOTS = 0.4
+# Around peaks in large sources, the light of a cell has at least this share of the height of a spot on it; between
+# crowded stars there is less.
+AROUND_SPOTS = 0.27
+SHARE_OF_SPOTS = 0.25  # so many peaks a source at least, or a mesh that does away with the large ones is no gain
 CONTRAST_OF_CROWDED = 0.0001
+# The peaks of a network are places on a ridge; stars and spots are isolated by more than this.
+ISOLATED = 0.25
 # The ellipses of networks are nearly as large as the image together, and their pixels fill little of them.
 COVERED_BY_ELLIPSES, FILLED = 0.8, 0.35
 # The share of an image that lies outside of it, from which its noise is wrong; and from which nothing is inside.
@@ -37,7 +41,24 @@ THRESH_UNFILTERED = 2.5
 FEWEST_SINGLE, SHARE_OF_SINGLE = 10, 0.3
 FEWEST_FLAT = 3
 WIDE_SEEING, MORE_FOUND = 6.0, 1.03  # FWHM in pixels
+# Noise is rarer by this with two steps of the threshold; holes beside structure, what a subtraction has left, and
+# sources are hardly so. A threshold is no cure where more than this share of what was held for noise is such.
+RARER, NOT_NOISE = 0.7, 1 / 3
+# Nor is a threshold that is so many times as high: no noise of one width reaches as far.
+FAR = 4.0
+# Of what was held for noise so much has to go from the catalog with it, or it was never there.
 TAKEN_AWAY = 0.5
+# Holes that a smaller mesh fills: a background that varies by so many RMS, beside sources of this part of a cell.
+RANGE_OF_HOLES, SMALL_SOURCES = 2.0, 0.25
+# Pixels differ by so many times more from block to block than inside of blocks, where a picture was compressed much;
+# good pictures of 8 bits that were compressed have 1.4 at most.
+GREATEST_OF_PICTURES, BLOCKS_ALONG_ONE_AXIS, BLOCKS_ALONG_BOTH, FEW_FAINT = 255, 1.6, 1.25, 0.2
+# Noise without a mirror image, and yet with more on the negated image than nothing. Most sources are fainter than
+# twice the threshold and smaller than SMALL times the least area, and this is left of them one and four steps
+# higher. (Of sources whose number grows as steeply as it can, with the power -3/2 of their brightness, as in Euclidean
+# space, 0.81 and 0.43 are.)
+HARDLY_ANY, SMALL, MOSTLY, FEWEST_FAINT = 0.03, 4, 0.6, 50
+LEFT_ONE_STEP, LEFT_FOUR_STEPS = 0.7, 0.15
 
 
 def advise(evidence: Evidence) -> list[Advice]:
@@ -91,38 +112,38 @@ def _photon_counts(seen: Evidence) -> Advice | None:
     false = seen.of_photons(seen.option("thresh"))
     if false < max(FEWEST_FALSE, MUCH_NOISE * len(seen.sources)):
         return None
-    return _higher_threshold(
-        seen,
+    thresh = _threshold_without_noise(seen, lambda thresh: (len(seen.sources), seen.of_photons(thresh)), false)
+    if thresh is None:
+        return None
+    return Advice(
         "photon_counts",
         "single photons are counted, and chance groups of them are taken for sources",
         {"detections_in_photons_of_the_background_alone": false, "sources": len(seen.sources)},
-        lambda thresh: (len(seen.sources), seen.of_photons(thresh)),
+        {"thresh": thresh},
     )
 
 
 def _spots_on_structure(seen: Evidence) -> Advice | None:
     """Spots on the light of cells: the mesh has to follow that light."""
     peaks = seen.many_peaks
-    if peaks is None or peaks.contrast > CONTRAST_OF_SPOTS:
+    if peaks is None or peaks.around < AROUND_SPOTS or peaks.number < SHARE_OF_SPOTS * len(seen.sources):
         return None
-    side = max(8, round(CELLS_OF_SPOTS * peaks.fwhm))
     return Advice(
         "spots_on_structure",
         "large sources hide many small spots on them",
-        {"peaks_in_large_sources": peaks.number, "sources": len(seen.sources), "contrast": _rounded(peaks.contrast)},
-        {"bw": side, "bh": side, "thresh": _rounded(3 * seen.option("thresh"))},
+        _of_peaks(seen),
+        _mesh_for_spots(seen),
     )
 
 
 def _crowded(seen: Evidence) -> Advice | None:
     """Stars so close that the least contrast of deblending is more than one of them has of their light."""
-    peaks = seen.many_peaks
-    if peaks is None:
+    if seen.many_peaks is None:
         return None
     return Advice(
         "crowded",
         "large sources have swallowed many stars",
-        {"peaks_in_large_sources": peaks.number, "sources": len(seen.sources), "contrast": _rounded(peaks.contrast)},
+        _of_peaks(seen),
         {"deblend_cont": CONTRAST_OF_CROWDED},
     )
 
@@ -131,6 +152,8 @@ def _not_spots(seen: Evidence) -> Advice | None:
     """Networks, tissue, the Sun: no part of it is a source."""
     if seen.ellipses_cover < COVERED_BY_ELLIPSES or seen.filled_share > FILLED:
         return None
+    if seen.many_peaks is not None and seen.many_peaks.isolated > ISOLATED:
+        return None  # a crowd of stars covers as much
     return Advice(
         "not_spots",
         "what stands out is a network or a texture, not sources on a sky, and the catalog says little",
@@ -162,18 +185,77 @@ def _larger_than_mesh(seen: Evidence) -> Advice | None:
 
 def _noise_in_catalog(seen: Evidence) -> Advice | None:
     """Noise whose pixels go together reaches the threshold in as many as a source needs."""
-    if seen.negated is None or seen.negated < max(FEWEST_FALSE, MUCH_NOISE * len(seen.sources)):
-        return None
+    number, negated = len(seen.sources), seen.negated
+    if negated is None or negated < max(FEWEST_FALSE, MUCH_NOISE * number):
+        return _noise_without_a_mirror_image(seen)
+    thresh = _threshold_without_noise(seen, seen.recounted, negated)
+    evidence = {"detections_on_the_negated_image": negated, "sources": number}
+    if thresh is None or thresh > FAR * seen.option("thresh"):
+        return _holes(seen, evidence)
+    if number - seen.recounted(thresh)[0] < TAKEN_AWAY * negated:
+        return _holes(seen, evidence)
     few_levels = seen.step is not None
-    return _higher_threshold(
-        seen,
+    return Advice(
         "quantised" if few_levels else "noise_in_catalog",
         "the image has few grey levels, and their noise is taken for sources"
         if few_levels
         else "much of the catalog is noise, which has the size of sources at this threshold",
-        {"detections_on_the_negated_image": seen.negated, "sources": len(seen.sources)},
-        seen.recounted,
-        seen.negated,
+        evidence,
+        {"thresh": thresh},
+    )
+
+
+def _compressed(seen: Evidence) -> Advice | None:
+    """Pictures that lost in a compression what is not bright: their noise is another in every block."""
+    if not seen.whole_numbers or seen.glimpse.greatest > GREATEST_OF_PICTURES:
+        return None
+    if np.count_nonzero(seen.faint) < FEW_FAINT * len(seen.sources):
+        return None
+    less, more = sorted(seen.block_steps)
+    if more < BLOCKS_ALONG_ONE_AXIS or less < BLOCKS_ALONG_BOTH:
+        return None
+    return Advice(
+        "quantised",
+        "the picture was compressed in blocks, and what is faint in it is partly of their making: take the original",
+        {"steps_between_blocks_over_those_inside": _rounded(more)},
+    )
+
+
+def _noise_without_a_mirror_image(seen: Evidence) -> Advice | None:
+    """Noise that is no Gaussian's, as that of magnitudes: a somewhat higher threshold leaves hardly a source."""
+    number = len(seen.sources)
+    faint = seen.faint & (seen.sources["npix"] <= SMALL * seen.option("minarea"))
+    if number < FEWEST_FAINT or np.count_nonzero(faint) < MOSTLY * number:
+        return None
+    if seen.negated is not None and seen.negated < HARDLY_ANY * number:
+        return None
+    for step, most in ((0, LEFT_ONE_STEP), (3, LEFT_FOUR_STEPS)):
+        left, _ = seen.recounted(HIGHER_THRESHOLDS[step] * seen.option("thresh"))
+        if left > most * number:
+            return None
+    thresh = _threshold_without_noise(seen, lambda thresh: (0, seen.recounted(thresh)[0]), number)
+    if thresh is None:
+        return None
+    return Advice(
+        "noise_in_catalog",
+        "most sources are hardly above the threshold, and become fewer with it as fast as noise does",
+        {"sources": number, "faint_and_small": int(faint.sum()), "left_at_1.75_times_the_threshold": left},
+        {"thresh": thresh},
+    )
+
+
+def _holes(seen: Evidence, evidence: dict[str, Any]) -> Advice | None:
+    """Holes that no threshold takes away: the background does not follow what small sources stand on."""
+    if seen.background_range < RANGE_OF_HOLES or np.median(seen.extents) > SMALL_SOURCES * seen.cell:
+        return None
+    change = _mesh_for_spots(seen)
+    if change["bw"] >= seen.cell:
+        return None
+    return Advice(
+        "spots_on_structure",
+        "what small sources stand on varies faster than the background can follow, with holes as deep as sources",
+        evidence | {"range_of_the_background_in_RMS": _rounded(seen.background_range)},
+        change,
     )
 
 
@@ -244,27 +326,37 @@ def _seeing(seen: Evidence) -> Advice | None:
     )
 
 
-def _higher_threshold(
-    seen: Evidence,
-    kind: str,
-    what: str,
-    evidence: dict[str, Any],
-    count: Callable[[float], tuple[int, int]],
-    noise: int = 0,
-) -> Advice | None:
-    """The first threshold at which hardly anything is noise; `count` says detections and false ones at one.
+def _of_peaks(seen: Evidence) -> dict[str, Any]:
+    return {
+        "peaks_in_large_sources": seen.peaks.number,
+        "sources": len(seen.sources),
+        "light_around_them": _rounded(seen.peaks.around),
+    }
 
-    None where it hardly takes away so many sources as are held for `noise`: holes between sources are none.
+
+def _mesh_for_spots(seen: Evidence) -> dict[str, Any]:
+    """Cells that follow what spots stand on, and a threshold for what is left of its rims."""
+    side = max(SMALLEST_CELL, round(CELLS_OF_SPOTS * seen.peaks.fwhm))
+    return {"bw": side, "bh": side, "thresh": _rounded(3 * seen.option("thresh"))}
+
+
+def _threshold_without_noise(seen: Evidence, count: Callable[[float], tuple[int, int]], noise: int) -> float | None:
+    """The first threshold at which hardly anything is noise, or at which the rest of it is none.
+
+    `count` says detections and false ones at a threshold; `noise` is the number of these at the one that was used.
+    None where the rest is much of it.
     """
-    thresh = seen.option("thresh")
+    tried = [(seen.option("thresh"), noise)]
     for factor in HIGHER_THRESHOLDS:
-        higher = _rounded(factor * thresh)
+        higher = _rounded(factor * seen.option("thresh"))
         number, false = count(higher)
-        if factor > 2 and len(seen.sources) - number < TAKEN_AWAY * noise:
-            return None
         if false <= LITTLE_NOISE * number:
-            break
-    return Advice(kind, what, evidence, {"thresh": higher})
+            return higher
+        tried.append((higher, false))
+        if len(tried) > 2 and false > RARER * tried[-3][1]:
+            thresh, rest = tried[-3]
+            return thresh if rest <= NOT_NOISE * noise else None
+    return tried[-1][0]
 
 
 def _rounded(value: float, digits: int = 3) -> float:
@@ -275,7 +367,7 @@ def _rounded(value: float, digits: int = 3) -> float:
 KINDS: tuple[tuple[Callable[[Evidence], Advice | None], ...], ...] = (
     (
         _zeros_outside, _no_noise, _photon_counts, _not_spots, _spots_on_structure, _larger_than_mesh, _crowded,
-        _noise_in_catalog,
+        _noise_in_catalog, _compressed,
     ),
     (_hot_pixels,),
     (_unused_planes,),

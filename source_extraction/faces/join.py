@@ -23,6 +23,12 @@ def build_parser() -> Parser:
         type=Path,
         help="text file with more catalogs, one path per line, optionally followed by a tab and its name in messages",
     )
+    parser.add_argument(
+        "--summaries",
+        metavar="FILE",
+        type=Path,
+        help="text file that lists the summary.json of these runs in the same way; advice.tsv has the advice on each",
+    )
     parser.add_argument("--output_dir", metavar="DIR", type=Path, default=Path("."), help="created if missing")
     parser.add_switches()
     return parser
@@ -45,10 +51,13 @@ def _run(arguments: Sequence[str] | None) -> None:
     from ..run.log import Log
 
     catalogs = [TextFile(path, str(path)) for path in given.catalogs]
-    if given.list:
-        for file, *name in listed(given.list, "catalogs"):
-            catalogs.append(TextFile(Path(file), "\t".join(name) or file))
-    join(catalogs, output_dir, Log(steps=1), [given.list] if given.list else [])
+    lists: list[Path] = []
+    summaries: list[TextFile] = []
+    for path, what, files in ((given.list, "catalogs", catalogs), (given.summaries, "summaries", summaries)):
+        if path:
+            lists.append(path)
+            files += [TextFile(Path(file), "\t".join(name) or file) for file, *name in listed(path, what)]
+    join(catalogs, output_dir, Log(steps=1), lists, summaries)
 
 
 def program() -> NoReturn:

@@ -6,7 +6,7 @@ import csv
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -16,6 +16,7 @@ from ..core.columns import NAME_COLUMN, NOT_A_NUMBER
 from ..errors import InputError, counted
 from ..writers.staging import staged, writing_to
 from ..writers.whole import whole_text
+from .advice_table import ADVICE_TABLE, write_advice
 from .lines import TextFile, lines_of, require_several
 from .log import Log
 
@@ -82,10 +83,17 @@ def join_catalogs(
     return join(given, Path(output_dir), Log(quiet=True))
 
 
-def join(catalogs: list[TextFile], output_dir: Path, log: Log, lists: Iterable[Path] = ()) -> JoinedCatalog:
+def join(
+    catalogs: list[TextFile],
+    output_dir: Path,
+    log: Log,
+    lists: Iterable[Path] = (),
+    summaries: Sequence[TextFile] = (),
+) -> JoinedCatalog:
     """Write the rows of all catalogs, in their order, to `joined_catalog.tsv` in `output_dir`.
 
-    It takes the place of no catalog, and of none of the `lists` that name them.
+    It takes the place of no catalog, and of none of the `lists` that name them. Where there are `summaries` of the
+    runs, `advice.tsv` is written too.
 
     It has every column that one of them has, in the order in which they appear first (but `image` last, where it is
     the last one of all), and NaN where a catalog does not have it.
@@ -97,10 +105,13 @@ def join(catalogs: list[TextFile], output_dir: Path, log: Log, lists: Iterable[P
         columns = list(dict.fromkeys(column for catalog in opened for column in catalog.columns))
         if all(catalog.columns[-1] == NAME_COLUMN.name for catalog in opened):
             columns.sort(key=NAME_COLUMN.name.__eq__)  # it stays the last one
-        inputs = {catalog.path: catalog.name for catalog in catalogs} | {path: str(path) for path in lists}
-        with log.step("Joining the catalogs") as said, staged(output_dir, [JOINED_CATALOG], inputs) as folder:
+        inputs = {file.path: file.name for file in (*catalogs, *summaries)} | {path: str(path) for path in lists}
+        products = [JOINED_CATALOG, *([ADVICE_TABLE] if summaries else [])]
+        with log.step("Joining the catalogs") as said, staged(output_dir, products, inputs) as folder:
             with writing_to(output_dir):
                 number = _write(opened, columns, folder / JOINED_CATALOG, log)
+                if summaries:
+                    write_advice(folder / ADVICE_TABLE, summaries)
             said.append(f"Catalogs: {len(catalogs)}, sources: {number}, columns: {len(columns)}")
     log.finish()
     return JoinedCatalog(output_dir / JOINED_CATALOG, number, len(catalogs), columns, log.warnings)

@@ -58,6 +58,11 @@ class Log:
         yield said
         self.tell(doing, " ".join(said), time.perf_counter() - started)
 
+    def expect(self, more: int) -> None:
+        """Have the progress bar count so many more steps."""
+        if self._bar:
+            self._bar.total += more
+
     def show(self, doing: str) -> None:
         """Have the progress bar say what is being done."""
         if self._bar:

@@ -131,10 +131,12 @@ def steps_taken(
         _require_files_to_be_read_twice(settings)
     steps = Steps(settings, workers, log, wanted, meanwhile)
     if follows:
-        take_steps(steps, wanted.intersection(ORDER[: ORDER.index("advice") + 1]))
+        first = wanted.intersection(ORDER[: ORDER.index("advice") + 1])
+        take_steps(steps, first)
         changes = {name: value for advice in steps.advice or () for name, value in advice.change.items()}
         if changes:
             log.say(f"Following the advice, once more with {as_options(changes)}")
+            log.expect(_number_of_long_steps(first, settings))
             log.warnings.clear()
             try:
                 steps = Steps(settings.following(changes), workers, log, wanted, meanwhile)
@@ -177,7 +179,9 @@ def _number_of_long_steps(wanted: frozenset[str], settings: Settings) -> int:
     another = "measured" in wanted and settings.files.measure_file is not None
     # A second pass extracts and estimates once more.
     again = 2 * (settings.background.background_passes - 1) if "sky" in wanted else 0
-    return sum(name in wanted for name in LONG_STEPS) + (2 if another else 0) + again * (2 if another else 1)
+    # Artificial stars need a PSF, which the catalog may do without.
+    more = "completeness" in wanted and "psf" not in wanted and settings.files.measure_file is None
+    return sum(name in wanted for name in LONG_STEPS) + (2 if another else 0) + again * (2 if another else 1) + more
 
 
 def import_modules(chosen: list[Product], steps: Steps) -> None:

@@ -91,7 +91,7 @@ class Search(Inputs):
             numbers.append(number)
             if number:
                 own = sky is self.sky
-                value = value_of_blank(pixels, self.image.shape[1], self.glimpse) if own else None
+                value = value_of_blank(pixels, self.image.shape[1], self.glimpse, sky.rms) if own else None
                 if value is not None:
                     typed = as_options({"missing": value})
                     cause = f"the image is exactly {as_number(value)} there: {typed}, or a mask, leaves it out"

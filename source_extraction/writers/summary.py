@@ -61,9 +61,10 @@ def summarize(
     """
     flags = catalog["flag_phot"]
     facts = {
-        "source_extractor": __version__,
-        "sep": sep.__version__,
-        "parameters": settings.parameters(),
+        # What a report shows of it without scrolling.
+        "advice": None if advice is None else [asdict(each) for each in advice],
+        "advice_followed": {name: settings.parameters()[name] for name in settings.followed},
+        "warnings": list(warnings),
         "image": {
             "name": settings.title,
             "origin": image.origin,
@@ -73,6 +74,19 @@ def summarize(
             "unit": image.unit,
             "sky_coordinates": "ra" in catalog,
             "masked_pixels": 0 if sky.masked is None else int(sky.masked.sum()),
+        },
+        "counts": {
+            "sources": len(catalog),
+            "detections_on_the_negated_image": negated,
+            "blended": int(np.count_nonzero(catalog["flag"] & Flag.BLENDED)),
+            "not_deblended": len(detections.not_deblended),
+            "flag_phot": {str(int(bit)): int(np.count_nonzero(flags & bit)) for bit in FLAGS["flag_phot"]},
+        },
+        "depth": {
+            "sigma": depth.sigma,
+            "aperture_diameter": depth.aperture_diameter,
+            "flux": depth.flux,
+            "magnitude": depth.magnitude,
         },
         "background": {
             "global": sky.background,
@@ -85,26 +99,13 @@ def summarize(
             "zeropoint": calibration.zeropoint,
             "saturation": calibration.saturation,
         },
-        "counts": {
-            "sources": len(catalog),
-            "detections_on_the_negated_image": negated,
-            "blended": int(np.count_nonzero(catalog["flag"] & Flag.BLENDED)),
-            "not_deblended": len(detections.not_deblended),
-            "flag_phot": {str(int(bit)): int(np.count_nonzero(flags & bit)) for bit in FLAGS["flag_phot"]},
-        },
         "noise_factors": [{"diameter": diameter, "factor": factor} for diameter, factor in noise_factors.items()],
-        "depth": {
-            "sigma": depth.sigma,
-            "aperture_diameter": depth.aperture_diameter,
-            "flux": depth.flux,
-            "magnitude": depth.magnitude,
-        },
         "psf": None if psf is None else _facts_of(psf, stars),
         "completeness": None if completeness is None else _limits(completeness, negated),
-        "advice": None if advice is None else [asdict(each) for each in advice],
-        "advice_followed": {name: settings.parameters()[name] for name in settings.followed},
-        "warnings": list(warnings),
         "seconds": dict(seconds),
+        "source_extractor": __version__,
+        "sep": sep.__version__,
+        "parameters": settings.parameters(),
     }
     return _plain(facts)
 

@@ -1,0 +1,45 @@
+"""Summaries of many images -> a table of what was advised for each, which a workflow's report can show."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ..errors import InputError
+from ..settings import as_cell
+from ..writers.whole import whole_text
+from .lines import TextFile, lines_of
+
+ADVICE_TABLE = "advice.tsv"
+COLUMNS = ("image", "sources", "advice", "seen", "change")
+WHAT_TO_GIVE = "give files as its summary.json"
+
+
+def write_advice(path: Path, summaries: Iterable[TextFile]) -> None:
+    """Write a row for every advice, and one with empty fields for an image that needs none.
+
+    Raises InputError where a file is no summary of a run.
+    """
+    with whole_text(path) as table:
+        for row in (COLUMNS, *(row for summary in summaries for row in _rows(summary))):
+            # A name is somebody's: no tab or end of a line of it may stand in a field.
+            table.write("\t".join(as_cell(" ".join(field.split())) for field in row) + "\n")
+
+
+def _rows(file: TextFile) -> Iterator[tuple[str, ...]]:
+    try:
+        summary = json.loads("\n".join(lines_of(file)))
+        image = str(summary["image"]["name"]), str(summary["counts"]["sources"])
+        given = [(str(each["id"]), str(each["seen"]), _named(each["change"])) for each in summary["advice"]]
+    except InputError as problem:
+        raise InputError(file.name, problem.problem, WHAT_TO_GIVE) from problem
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as problem:
+        raise InputError(file.name, "this is no summary of source-extractor", WHAT_TO_GIVE) from problem
+    for advice in given or [("", "", "")]:
+        yield *image, *advice
+
+
+def _named(change: dict[str, object]) -> str:
+    """Options by the names that a form has, too."""
+    return ", ".join(f"{name} = {value}" for name, value in change.items())
