@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from ..core.completeness import Completeness, Limit, with_error
-from ..errors import counted
 from .pictures import own_style, save, shortened
 
 SIZE, DOTS_PER_INCH = (8, 5.5), 150
@@ -52,7 +51,7 @@ def draw_completeness(path: Path, completeness: Completeness, title: str, *, uni
     axes.set_ylabel("share found")
     axes.set_ylim(-0.03, 1.05)
     axes.grid(alpha=0.25)
-    stars = f"artificial stars: {columns['injected'].sum()} in {counted(completeness.images, 'image', 'images')}"
+    stars = f"artificial stars: {columns['injected'].sum()}"
     bars = np.clip((columns["error_low"], columns["error_high"]), 0, None)
     axes.plot(along, completeness.curve, color=BLUE, linewidth=1.5, label="curve fitted to the stars", zorder=2)
     axes.errorbar(
