@@ -373,6 +373,28 @@ def test_tiles_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
     assert away[at_the_seams].max() < 0.6
 
 
+def test_the_same_bytes_in_tiles_or_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Sources that are found in tiles have another order in the catalog, and the same numbers; so has the PSF.
+
+    But for the last digit that windowed positions have in another window.
+    """
+    pixels = field_of("sparse", side=500).pixels
+    made = []
+    for tile in (250, 500):
+        monkeypatch.setattr("source_extraction.core.tiles.TILE", tile)
+        monkeypatch.setattr("source_extraction.core.tiles.MOST_ROWS_OF_ONE_TILE", tile)
+        result = se.extract(pixels, gain=1, psf=True)
+        result.write(tmp_path / str(tile), ["residual.fits"])
+        made.append((result._steps.psf, fits.getdata(tmp_path / str(tile) / "residual.fits"), result.to_pandas()))
+    (psf, residual, tiled), (other_psf, other_residual, whole) = made
+    assert not np.array_equal(tiled["y"], whole["y"])
+    np.testing.assert_allclose(psf.samples, other_psf.samples, rtol=1e-9, atol=1e-13)
+    np.testing.assert_array_equal(residual, other_residual)
+    for name in ("x_win", "flux_psf", "flux_psf_err", "chi2_psf", "spread", "spread_err"):
+        values = (table.sort_values(["y_win", "x_win"])[name] for table in (tiled, whole))
+        np.testing.assert_allclose(*values, rtol=1e-9)
+
+
 class TestStamps:
     @pytest.fixture
     def psf(self) -> Psf:
