@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 MATCH = 1.5
 # Light is left out where it is less than this part of the noise of a pixel.
 FAINTEST = 0.01
-# A larger window is not looked at for one star (pixels), and a call for one takes as long as so many pixels.
-LARGEST_WINDOW, WORTH_OF_CALL = 2**20, 5000
+# A larger window is not looked at for one star (pixels).
+LARGEST_WINDOW = 2**20
+# A star alone takes as long as so many pixels, besides those of its window; and so does each source.
+WORK_OF_STAR, WORK_OF_SOURCE = 8000, 2000
 STAMPS_AT_A_TIME, STARS_OF_PART = 256, 60
 # At a time as many as change a field little: this share of its sources, or this number where it is more ...
 MOST_SHARE, LEAST_AT_A_TIME = 0.04, 20
@@ -88,8 +90,8 @@ class StarSearch:
     progress: Callable[[int], object] = lambda _: None
 
     def __post_init__(self) -> None:
-        # Looked for so far; and pixels that were looked at, with those that calls are worth.
-        self.stars, self.pixels = 0, 0
+        # Stars that were looked for so far, and what that took, in pixels.
+        self.stars, self.work = 0, 0
         self._places = evenly_spread(self.sky.pixels.shape, self.sky.masked)
         self._random = np.random.default_rng(SEED)
 
@@ -165,17 +167,18 @@ class StarSearch:
     ) -> None:
         """Look for some stars in windows of their own."""
 
-        def is_found(star: int) -> bool:
+        def look_for(star: int) -> tuple[bool, int]:
             with_star = self._sky_of(_Added(self.sky.pixels, lights[star]))
             extract = WindowExtractor(with_star, self.kernel, self.threshold, self.options)
             sources = extract(windows[star]).sources
-            return bool((np.hypot(sources["x"] - x[star], sources["y"] - y[star]) <= MATCH).any())
+            near = np.hypot(sources["x"] - x[star], sources["y"] - y[star]) <= MATCH
+            return bool(near.any()), WORK_OF_STAR + work_of(windows[star].size, len(sources))
 
         parts = np.array_split(stars, math.ceil(len(stars) / STARS_OF_PART) or 1)
-        answers = self.workers.map(lambda part: [is_found(star) for star in part.tolist()], parts)
+        answers = self.workers.map(lambda part: [look_for(star) for star in part.tolist()], parts)
         for part, answer in zip(parts, answers, strict=True):
-            found[part] = answer
-            self._note(len(part), sum(windows[star].size + WORTH_OF_CALL for star in part.tolist()))
+            found[part] = [is_found for is_found, _ in answer]
+            self._note(len(part), sum(work for _, work in answer))
 
     def _look_for_all(
         self,
@@ -191,21 +194,21 @@ class StarSearch:
         tiled = is_tiled(self.sky.pixels.shape)
         inner, outer = (self.workers, Workers(1)) if tiled else (Workers(1), self.workers)
 
-        def are_found(some: np.ndarray) -> np.ndarray:
+        def look_for(some: np.ndarray) -> tuple[np.ndarray, int]:
             pixels = self.sky.pixels.copy()
             for star in some.tolist():
                 lights[star].window.of(pixels)[:] += lights[star].values
             sources = find_sources(self._sky_of(pixels), self.kernel, self.threshold, self.options, inner)
-            return is_near(x[some], y[some], sources["x"], sources["y"])
+            return is_near(x[some], y[some], sources["x"], sources["y"]), work_of(pixels.size, len(sources))
 
         parts = np.array_split(stars, math.ceil(len(stars) / at_a_time)) if len(stars) else []
-        for part, answer in zip(parts, outer.map(are_found, parts), strict=True):
-            found[part] = answer
-            self._note(len(part), self.sky.pixels.size)
+        for part, (are_found, work) in zip(parts, outer.map(look_for, parts), strict=True):
+            found[part] = are_found
+            self._note(len(part), work)
 
-    def _note(self, stars: int, pixels: int) -> None:
+    def _note(self, stars: int, work: int) -> None:
         self.stars += stars
-        self.pixels += pixels
+        self.work += work
         self.progress(self.stars)
 
     def _sky_of(self, pixels: Any) -> Sky:
@@ -225,6 +228,11 @@ class _Added:
         rows, columns = part
         self._light.window.moved(-rows.start, -columns.start).of(pixels)[:] += self._light.values
         return pixels
+
+
+def work_of(pixels: int, sources: int) -> int:
+    """What a detection takes, in pixels: deblending and measuring its sources takes longer than the rest."""
+    return pixels + WORK_OF_SOURCE * sources
 
 
 def _reaches(stamps: np.ndarray, least: np.ndarray) -> np.ndarray:

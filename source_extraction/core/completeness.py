@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .artificial_stars import SEED, Stars, StarSearch, faintest_flux
+from .artificial_stars import SEED, Stars, StarSearch, faintest_flux, work_of
 
 # Width of a bin, in magnitudes.
 BIN = 0.5
-# Stars of a bin, at least, and of all bins: as many as there is time for, which is some detections of the image.
-STARS = 60
-LEAST_IN_ALL, MOST_IN_ALL = 360, 3000
-MOST_IMAGES = 12
+# Stars of a bin, at least, and the most of all bins.
+STARS, MOST_STARS = 60, 3600
+# They take about as long as so many detections of the image, or as the greater number where these are few stars.
+DETECTIONS, MOST_DETECTIONS, ENOUGH_STARS = 10, 15, 360
 # The bins to begin with: 0 is that of the faintest star that the threshold lets through, those above are fainter.
 FIRST_BINS = (0, -1, 1)
 # More bins are added until the last ones are nearly empty and nearly complete.
@@ -110,7 +110,7 @@ def measure_completeness(search: StarSearch, sources: int, zeropoint: float | No
     plan = Plan(float(magnitude_of(faintest)), zeropoint)
     random = np.random.default_rng(SEED)
     stars = []
-    while numbers := plan.next(*_stars_left(search)):
+    while numbers := plan.next(*_stars_left(search, sources)):
         fluxes = np.concatenate([plan.fluxes(number, many, random) for number, many in numbers.items()])
         # Each bin is all over the image.
         stars.append(search.look_for(random.permutation(fluxes), at_a_time))
@@ -118,12 +118,14 @@ def measure_completeness(search: StarSearch, sources: int, zeropoint: float | No
     return Completeness.of(Stars.joined(stars), zeropoint)
 
 
-def _stars_left(search: StarSearch) -> tuple[int, int]:
+def _stars_left(search: StarSearch, sources: int) -> tuple[int, int]:
     """How many more stars may be put in, if they take as long as those so far: to begin bins, and for more in these."""
-    if not search.stars:
-        return LEAST_IN_ALL, 0
-    most = min(MOST_IMAGES * search.sky.pixels.size * search.stars // search.pixels, MOST_IN_ALL)
-    return max(most, LEAST_IN_ALL) - search.stars, most - search.stars
+    if not search.work:
+        return ENOUGH_STARS - search.stars, 0
+    in_a_detection = work_of(search.sky.pixels.size, sources) * search.stars / search.work
+    most = min(int(DETECTIONS * in_a_detection), MOST_STARS)
+    enough = min(int(MOST_DETECTIONS * in_a_detection), ENOUGH_STARS)
+    return max(most, enough) - search.stars, most - search.stars
 
 
 class Plan:
@@ -178,8 +180,12 @@ class Plan:
         if len(self.put_in) >= MOST_BINS:
             return []
         brightest, faintest = min(self.put_in), max(self.put_in)
-        beyond = [brightest - 1, brightest - 2] if self._share(brightest) < NEARLY_COMPLETE else []
-        return beyond + ([faintest + 1] if self._share(faintest) > NEARLY_EMPTY else [])
+        fainter = [faintest + 1] if self._share(faintest) > NEARLY_EMPTY else []
+        if self._share(brightest) >= NEARLY_COMPLETE:
+            return fainter
+        # Where there is not time for all, the limits come first, of which none is at the faint end.
+        brighter = [brightest - 1, brightest - 2]
+        return brighter + fainter if self._share(faintest) > min(LEVELS) else brighter
 
     def _share(self, number: int) -> float:
         return self.found[number] / self.put_in[number]

@@ -18,7 +18,7 @@ from .windows import Window
 # they matter as far as this part of its longer side, and those of all sources so many pixels. SEP's matched filter has
 # thresholds in units of the noise, which it compares with pixels that are not: there they reach farther.
 WINGS, AROUND = 0.5, 8
-WINGS_IF_MATCHED, AROUND_IF_MATCHED = 1.0, 32
+WINGS_IF_MATCHED, AROUND_IF_MATCHED = 2.0, 32
 
 
 class StarWindows:

@@ -64,6 +64,9 @@ def draw_completeness(path: Path, completeness: Completeness, title: str, *, uni
             axes.plot([at, at], [-0.03, level], color=colour, linestyle="--", linewidth=1.2, zorder=1)
             axes.plot(at, level, marker="D", color=colour, markersize=6, zorder=4, linestyle="none",
                       label=f"{100 * level:g} % at {_said(limit, in_magnitudes)}")  # fmt: skip
+        else:
+            said = "more" if completeness.curve[-1] >= level else "less"
+            axes.plot([], [], linestyle="none", label=f"{said} than {100 * level:g} % throughout")
     if in_magnitudes:
         axes.set_xlim(columns["mag_low"].min() - 0.1, columns["mag_high"].max() + 0.1)
     else:
