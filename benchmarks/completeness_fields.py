@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import source_extraction as se
-from source_extraction.core.detection import find_sources
+from source_extraction.core.detection import detect
 from tests.simulated_sky import simulate
 from tests.true_completeness import TrueCompleteness, true_completeness
 
@@ -47,11 +47,11 @@ def compared(
     truth: TrueCompleteness, pixels: np.ndarray, fluxes: tuple[float, float]
 ) -> tuple[list[float], float, float]:
     """How far curve and limits are from the truth, the error of the last, and how many plain detections it took."""
-    result = se.extract(pixels, gain=1, zeropoint=0)
+    result = se.extract(pixels, gain=1, zeropoint=0, threads=1)
     steps = result._steps
     _ = steps.psf
     took = seconds_of(lambda: steps.completeness)
-    plain = seconds_of(lambda: find_sources(steps.sky, steps.kernel, steps.threshold, steps.settings.detection))
+    plain = seconds_of(lambda: detect(steps.sky, steps.kernel, steps.threshold, steps.settings.detection))
     columns, limits = steps.completeness.columns, steps.completeness.limits
     inside = (columns["flux_low"] >= fluxes[0]) & (columns["flux_high"] <= fluxes[1])
     low, high, share = (columns[name][inside] for name in ("flux_low", "flux_high", "completeness"))

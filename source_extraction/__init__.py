@@ -33,7 +33,8 @@ The map of the house, from the bottom up; what is below knows nothing of what is
         columns        what every column of the catalog is
         catalog        all these -> the catalog
         depth          how faint a source could be
-        completeness   how many of the point sources are found, by their flux: artificial_stars are looked for again
+        completeness   how many of the point sources are found, by their flux: artificial_stars are looked for again,
+                       each in a window of star_windows
         evidence       what a run shows of its image
         judging        that -> advice: what is wrong, and which options cure it
         bright_mask    the segmentation map -> a mask of the brightest sources

@@ -13,7 +13,7 @@ from PIL import Image
 
 from source_extraction import Result, extract
 from source_extraction.core.artificial_stars import MATCH, Stars, StarSearch, evenly_spread, is_near, overlap
-from source_extraction.core.completeness import MOST_IMAGES, STARS, Completeness, Losses, measure_completeness, wilson
+from source_extraction.core.completeness import STARS, Completeness, Losses, measure_completeness, wilson
 from source_extraction.writers.completeness import draw_completeness
 from tests.conftest import TEST_DATA, succeed
 from tests.moffat_psf import MoffatPsf
@@ -76,7 +76,7 @@ def test_against_the_truth(
 
 
 def test_the_table(tmp_path: Path) -> None:
-    """Its columns are what they say; at least 60 stars a bin, few at a time, in few images."""
+    """Its columns are what they say; at least 60 stars a bin."""
     result = extract(SKY, gain="GAIN", zeropoint=25)
     table = table_of(result, tmp_path)
     assert list(table) == COLUMNS
@@ -89,9 +89,6 @@ def test_the_table(tmp_path: Path) -> None:
     np.testing.assert_allclose(table["flux_low"][1:], table["flux_high"][:-1], rtol=1e-8)
     assert table["completeness"].iloc[0] < 0.1
     assert table["completeness"].iloc[-1] > 0.9
-    found = result._steps.completeness
-    assert found.images <= MOST_IMAGES < 15
-    assert table["injected"].sum() <= 20 * found.images
     summary = result.summary["completeness"]
     assert list(summary) == [*LIMITS, "false_sources"]
     assert summary["false_sources"] == result.summary["counts"]["detections_on_the_negated_image"]
@@ -118,9 +115,6 @@ def test_a_small_image_holds_fewer() -> None:
     mask = np.ones(pixels.shape, bool)
     mask[:12, :12] = False
     assert search_of(extract(pixels, mask=mask)).at_a_time(0) == 1
-    found = measure_completeness(search_of(extract(pixels)), 0)
-    assert found.images == MOST_IMAGES
-    assert found.columns["injected"].sum() == MOST_IMAGES * 8
 
 
 def test_places_are_all_over_the_image() -> None:
@@ -212,7 +206,7 @@ def test_stars_at_the_edge_are_cut(x: float, y: float) -> None:
     larger[row - 10 : row + 11, column - 10 : column + 11] = stamp
     light = np.zeros(mask.shape, np.float32)
     window, own = overlap(x, y, stamp, sky)
-    light[window] += own
+    window.of(light)[:] += own
     np.testing.assert_array_equal(light, np.where(mask, 0, larger[50:130, 50:140]))
 
 
@@ -322,7 +316,7 @@ def test_limits_that_the_stars_do_not_show(found: bool) -> None:
     assert (complete.columns["completeness"] == found).all()
     every = "% of the point sources are found at every flux"
     said = f"more than 90 {every} from 100 adu" if found else f"less than 50 {every} up to 1000 adu"
-    assert complete.describe("adu") == f"Artificial stars: 60, in 0 images; {said}"
+    assert complete.describe("adu") == f"Artificial stars: 60; {said}"
 
 
 class TestFigure:

@@ -373,6 +373,28 @@ def test_tiles_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
     assert away[at_the_seams].max() < 0.6
 
 
+def test_the_same_bytes_in_tiles_or_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Sources that are found in tiles have another order in the catalog, and the same numbers; so has the PSF.
+
+    But for the last digit that windowed positions have in another window.
+    """
+    pixels = field_of("sparse", side=500).pixels
+    made = []
+    for tile in (250, 500):
+        monkeypatch.setattr("source_extraction.core.tiles.TILE", tile)
+        monkeypatch.setattr("source_extraction.core.tiles.MOST_ROWS_OF_ONE_TILE", tile)
+        result = se.extract(pixels, gain=1, psf=True)
+        result.write(tmp_path / str(tile), ["residual.fits"])
+        made.append((result._steps.psf, fits.getdata(tmp_path / str(tile) / "residual.fits"), result.to_pandas()))
+    (psf, residual, tiled), (other_psf, other_residual, whole) = made
+    assert not np.array_equal(tiled["y"], whole["y"])
+    np.testing.assert_allclose(psf.samples, other_psf.samples, rtol=1e-9, atol=1e-13)
+    np.testing.assert_array_equal(residual, other_residual)
+    for name in ("x_win", "flux_psf", "flux_psf_err", "chi2_psf", "spread", "spread_err"):
+        values = (table.sort_values(["y_win", "x_win"])[name] for table in (tiled, whole))
+        np.testing.assert_allclose(*values, rtol=1e-9)
+
+
 class TestStamps:
     @pytest.fixture
     def psf(self) -> Psf:
@@ -510,6 +532,34 @@ class TestPsfFiles:
             read_psf(tmp_path / "large.psf", (360, 480))
         assert refused.value.problem == f"its PSF is too large: {points} points, and at most {2**20} can be used"
         assert "PSF_SIZE" in refused.value.remedy
+
+    @pytest.mark.parametrize(
+        ("side", "profile", "size"),
+        [
+            # Moffat's profile of exponent 3 has 99.99 % of its light within ten core radii, 34 pixels here.
+            (501, lambda squared: moffat(squared, 3.5), 101),
+            (101, lambda squared: moffat(squared, 3.5), 101),
+            # Ten core radii are 196 pixels: of what 501 x 501 pixels have of it, in a square of 1.72 times as many.
+            (501, lambda squared: moffat(squared, 20), 337),
+            # A star out of focus is a disc, without wings; the window in which its FWHM is measured stays large enough.
+            (501, lambda squared: 1.0 * (squared < 30**2), 361),
+            (301, lambda squared: moffat(squared, 90), 301),
+        ],
+    )
+    def test_a_large_one_ends_where_its_light_does(
+        self, side: int, profile: Callable[[np.ndarray], np.ndarray], size: int, tmp_path: Path
+    ) -> None:
+        """Each pixel of a PSF takes time: one of 501 x 501 a hundred times as much as a usual one."""
+        along = np.arange(side) - side // 2
+        samples = profile(along**2 + along[:, np.newaxis] ** 2)[np.newaxis]
+        whole = Psf(samples / samples.sum(), ((0, 0),), (0, 0), (1, 1), (360, 480))
+        write_psf(tmp_path / "large.fits", whole, None, Settings.of(SKY))
+        read = read_psf(tmp_path / "large.fits", (360, 480))
+        assert read.size == pytest.approx(size, abs=4)
+        assert read.fwhm == pytest.approx(whole.fwhm, rel=1e-6)
+        (stamp,), (expected,) = (psf.stamps(np.array([200.3]), np.array([99.8])) for psf in (read, whole))
+        cut = (side - read.size) // 2
+        assert np.abs(stamp - expected[cut : side - cut, cut : side - cut]).sum() < 3e-4
 
     def test_memory_that_runs_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """It is the PSF's, and the image is not to blame."""

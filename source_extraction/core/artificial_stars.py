@@ -6,22 +6,32 @@ import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..settings import DetectionOptions
-from .detection import find_sources
+from .detection import WindowExtractor, find_sources, star_windows
 from .processes import Workers
 from .sky import Sky
+from .star_windows import StarWindows
 from .threshold import Threshold
 from .tiles import is_tiled
+from .windows import Window
 
 if TYPE_CHECKING:
     from .psf import Psf
 
 # A star is found where a source is within so many pixels of it.
 MATCH = 1.5
+# Light is left out where it is less than this part of the noise of a pixel.
+FAINTEST = 0.01
+# A larger window is not looked at for one star (pixels).
+LARGEST_WINDOW = 2**20
+# A star alone takes as long as so many pixels, besides those of its window; and so does each source.
+WORK_OF_STAR, WORK_OF_SOURCE = 8000, 2000
+STAMPS_AT_A_TIME, STARS_OF_PART = 256, 60
 # At a time as many as change a field little: this share of its sources, or this number where it is more ...
 MOST_SHARE, LEAST_AT_A_TIME = 0.04, 20
 # ... but each has a square of at least so many FWHM to itself, so that they do not hide each other.
@@ -51,13 +61,23 @@ class Stars:
         return cls(*(np.concatenate([getattr(part, name) for part in (none, *parts)]) for name in columns))
 
 
+class Light(NamedTuple):
+    """The light of a star in an image: `values` in a `window` of its pixels, in working units."""
+
+    window: Window
+    values: np.ndarray
+
+
 @dataclass
 class StarSearch:
     """The detection of a run, done again on its image with stars in it.
 
     The stars are the `psf` times their fluxes, added to the background-subtracted pixels, with Poisson noise where the
     `gain` (electrons per unit of the image) is known. Background and threshold stay those of the image itself: so few
-    stars hardly change them. `progress` is told how many images have been searched.
+    stars hardly change them. `progress` is told how many stars have been looked for.
+
+    Each star is alone in an image, of which a window is enough that shows what the star can change (`star_windows`).
+    Where that is much of the image, because so large a source is there, several stars are in one image together.
     """
 
     sky: Sky
@@ -70,8 +90,15 @@ class StarSearch:
     progress: Callable[[int], object] = lambda _: None
 
     def __post_init__(self) -> None:
-        self.images = 0  # searched so far
+        # Stars that were looked for so far, and what that took, in pixels.
+        self.stars, self.work = 0, 0
         self._places = evenly_spread(self.sky.pixels.shape, self.sky.masked)
+        self._random = np.random.default_rng(SEED)
+
+    @cached_property
+    def windows(self) -> StarWindows:
+        """What to look at, wherever a star is."""
+        return star_windows(self.sky, self.kernel, self.threshold, self.options, self.workers)
 
     def at_a_time(self, sources: int) -> int:
         """How many stars an image takes that has so many sources."""
@@ -81,50 +108,142 @@ class StarSearch:
         return max(1, min(room, max(LEAST_AT_A_TIME, int(MOST_SHARE * sources))))
 
     def look_for(self, fluxes: np.ndarray, at_a_time: int) -> Stars:
-        """Put stars of these fluxes into as few images as it takes, and look for them.
-
-        The result depends on what was looked for before, but not on the number of processes.
-        """
-        number = math.ceil(len(fluxes) / at_a_time)
-        images = []
-        for image, some in enumerate(np.array_split(fluxes, number), self.images):
-            x, y = np.array([next(self._places) for _ in some]).T
-            images.append((image, x, y, some))
-        # A large image is shared out in tiles: an image for each process would take too much memory.
-        tiled = is_tiled(self.sky.pixels.shape)
-        alone = Workers(1, self.workers.room)
-        inner, outer = (self.workers, alone) if tiled else (alone, self.workers)
-        parts = []
-        for found in outer.map(lambda image: self._find(*image, inner), images):
-            parts.append(found)
-            self.images += 1
-            self.progress(self.images)
-        return Stars.joined([Stars(x, y, some, found) for (_, x, y, some), found in zip(images, parts, strict=True)])
-
-    def _find(self, image: int, x: np.ndarray, y: np.ndarray, fluxes: np.ndarray, workers: Workers) -> np.ndarray:
-        """Which stars are found where all of them are in one image.
+        """Put stars of these fluxes into images, at most so many into one, and look for them.
 
         What is near a star counts as the star if it was not there before: if the light that was there, weighed by the
         PSF, is less than the star's (both together are then less than 0.75 magnitudes brighter than the star).
-        """
-        there = np.empty(len(x))
-        with_stars = copy.copy(self.sky)
-        with_stars.pixels = self.workers.room.empty(self.sky.pixels.shape, self.sky.pixels.dtype)
-        with_stars.pixels[:] = self.sky.pixels
-        random = np.random.default_rng((SEED, image))
-        for star, stamp in enumerate(self.psf.stamps(x, y)):
-            window, own = overlap(x[star], y[star], stamp, self.sky)
-            there[star] = (own * self.sky.pixels[window]).sum() / max((own**2).sum(), 1e-30) * self.sky.unit
-            with_stars.pixels[window] += self._light(own * fluxes[star], random) / np.float32(self.sky.unit)
-        sources = find_sources(with_stars, self.kernel, self.threshold, self.options, workers)
-        return is_near(x, y, sources["x"], sources["y"]) & (there < fluxes)
 
-    def _light(self, light: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        The result depends on what was looked for before, but not on the number of processes.
+        """
+        x, y = np.array([next(self._places) for _ in fluxes]).T
+        lights, there = self._added(x, y, fluxes)
+        windows = [self.windows.around(light.window) for light in lights]
+        together = self._together(np.array([window.size for window in windows]), at_a_time)
+        visible = there < fluxes
+        found = np.zeros(len(fluxes), bool)
+        self._note(int(np.count_nonzero(~visible)), 0)
+        self._look_for_each(np.flatnonzero(visible & ~together), x, y, lights, windows, found)
+        self._look_for_all(np.flatnonzero(visible & together), x, y, lights, at_a_time, found)
+        return Stars(x, y, fluxes, found)
+
+    def _added(self, x: np.ndarray, y: np.ndarray, fluxes: np.ndarray) -> tuple[list[Light], np.ndarray]:
+        """The light of stars, as far as it is not much less than the noise, and the flux that was there before."""
+        unit, half = self.sky.unit, self.psf.size // 2
+        lights, there = [], []
+        for first in range(0, len(x), STAMPS_AT_A_TIME):
+            some = slice(first, first + STAMPS_AT_A_TIME)
+            stamps = self.psf.stamps(x[some], y[some])
+            reaches = _reaches(stamps, FAINTEST * self.sky.rms / fluxes[some])
+            for column, row, flux, stamp, reach in zip(x[some], y[some], fluxes[some], stamps, reaches, strict=True):
+                middle = slice(half - reach, half + reach + 1)
+                window, own = overlap(column, row, stamp[middle, middle], self.sky)
+                before = (own * window.of(self.sky.pixels)).sum() / max((own**2).sum(), 1e-30)
+                there.append(before * unit)
+                lights.append(Light(window, self._light(own * np.float32(flux)) / np.float32(unit)))
+        return lights, np.array(there)
+
+    def _light(self, light: np.ndarray) -> np.ndarray:
         """The light of a star in the image's unit, with its noise where that is known."""
         if self.gain is None:
             return light
         expected = np.minimum(np.maximum(light, 0).astype(np.float64) * self.gain, MOST_PHOTONS)
-        return light + ((random.poisson(expected) - expected) / self.gain).astype(np.float32)
+        return light + ((self._random.poisson(expected) - expected) / self.gain).astype(np.float32)
+
+    def _together(self, sizes: np.ndarray, at_a_time: int) -> np.ndarray:
+        """Which stars are looked for together, by the sizes of the windows that they need alone."""
+        whole = self.sky.pixels.size
+        large = sizes > min(whole / at_a_time, LARGEST_WINDOW)
+        few = sizes[large].sum() <= math.ceil(np.count_nonzero(large) / at_a_time) * whole
+        return large & (sizes > LARGEST_WINDOW) if few else large
+
+    def _look_for_each(
+        self,
+        stars: np.ndarray,
+        x: np.ndarray,
+        y: np.ndarray,
+        lights: list[Light],
+        windows: list[Window],
+        found: np.ndarray,
+    ) -> None:
+        """Look for some stars in windows of their own."""
+
+        def look_for(star: int) -> tuple[bool, int]:
+            with_star = self._sky_of(_Added(self.sky.pixels, lights[star]))
+            extract = WindowExtractor(with_star, self.kernel, self.threshold, self.options)
+            sources = extract(windows[star]).sources
+            near = np.hypot(sources["x"] - x[star], sources["y"] - y[star]) <= MATCH
+            return bool(near.any()), WORK_OF_STAR + work_of(windows[star].size, len(sources))
+
+        parts = np.array_split(stars, math.ceil(len(stars) / STARS_OF_PART) or 1)
+        answers = self.workers.map(lambda part: [look_for(star) for star in part.tolist()], parts)
+        for part, answer in zip(parts, answers, strict=True):
+            found[part] = [is_found for is_found, _ in answer]
+            self._note(len(part), sum(work for _, work in answer))
+
+    def _look_for_all(
+        self,
+        stars: np.ndarray,
+        x: np.ndarray,
+        y: np.ndarray,
+        lights: list[Light],
+        at_a_time: int,
+        found: np.ndarray,
+    ) -> None:
+        """Look for some stars in as few images as it takes."""
+        # A large image is shared out in tiles: an image for each process would take too much memory.
+        tiled = is_tiled(self.sky.pixels.shape)
+        alone = Workers(1, self.workers.room)
+        inner, outer = (self.workers, alone) if tiled else (alone, self.workers)
+
+        def look_for(some: np.ndarray) -> tuple[np.ndarray, int]:
+            pixels = self.workers.room.empty(self.sky.pixels.shape, self.sky.pixels.dtype)
+            pixels[:] = self.sky.pixels
+            for star in some.tolist():
+                lights[star].window.of(pixels)[:] += lights[star].values
+            sources = find_sources(self._sky_of(pixels), self.kernel, self.threshold, self.options, inner)
+            return is_near(x[some], y[some], sources["x"], sources["y"]), work_of(pixels.size, len(sources))
+
+        parts = np.array_split(stars, math.ceil(len(stars) / at_a_time)) if len(stars) else []
+        for part, (are_found, work) in zip(parts, outer.map(look_for, parts), strict=True):
+            found[part] = are_found
+            self._note(len(part), work)
+
+    def _note(self, stars: int, work: int) -> None:
+        self.stars += stars
+        self.work += work
+        self.progress(self.stars)
+
+    def _sky_of(self, pixels: Any) -> Sky:
+        changed = copy.copy(self.sky)
+        changed.pixels = pixels
+        return changed
+
+
+class _Added:
+    """The pixels of an image with a star, a part at a time that holds the star."""
+
+    def __init__(self, pixels: np.ndarray, light: Light) -> None:
+        self._pixels, self._light, self.shape, self.size = pixels, light, pixels.shape, pixels.size
+
+    def __getitem__(self, part: tuple[slice, slice]) -> np.ndarray:
+        pixels = np.array(self._pixels[part])
+        rows, columns = part
+        self._light.window.moved(-rows.start, -columns.start).of(pixels)[:] += self._light.values
+        return pixels
+
+
+def work_of(pixels: int, sources: int) -> int:
+    """What a detection takes, in pixels: deblending and measuring its sources takes longer than the rest."""
+    return pixels + WORK_OF_SOURCE * sources
+
+
+def _reaches(stamps: np.ndarray, least: np.ndarray) -> np.ndarray:
+    """How many pixels from their middle stamps (n, side, side) have something above their `least` (n)."""
+    half = stamps.shape[1] // 2
+    along = np.maximum(stamps.max(axis=1), stamps.max(axis=2))
+    rings = np.maximum(along[:, half:], along[:, half::-1])
+    above = rings > least[:, np.newaxis]
+    return np.where(above.any(axis=1), half - np.argmax(above[:, ::-1], axis=1), 0)
 
 
 def faintest_flux(search: StarSearch) -> float:
@@ -149,14 +268,13 @@ def _filtered(stamp: np.ndarray, kernel: np.ndarray, *, matched: bool) -> np.nda
     return found / (np.sqrt((kernel**2).sum()) if matched else kernel.sum())
 
 
-def overlap(x: float, y: float, stamp: np.ndarray, sky: Sky) -> tuple[tuple[slice, slice], np.ndarray]:
+def overlap(x: float, y: float, stamp: np.ndarray, sky: Sky) -> tuple[Window, np.ndarray]:
     """The pixels of an image that a stamp covers, and the stamp there, 0 where masked."""
-    height, width = sky.pixels.shape
-    top, left = (round(place) - len(stamp) // 2 for place in (y, x))
-    rows, columns = slice(max(top, 0), top + len(stamp)), slice(max(left, 0), left + len(stamp))
-    own = stamp[rows.start - top : height - top, columns.start - left : width - left]
-    window = rows, columns
-    return window, own if sky.masked is None else np.where(sky.masked[window], np.float32(0), own)
+    half = len(stamp) // 2
+    row, column = round(y), round(x)
+    window = Window(row, row + 1, column, column + 1).grown(half, sky.pixels.shape)
+    own = window.moved(half - row, half - column).of(stamp)
+    return window, own if sky.masked is None else np.where(window.of(sky.masked), np.float32(0), own)
 
 
 def is_near(x: np.ndarray, y: np.ndarray, of_x: np.ndarray, of_y: np.ndarray) -> np.ndarray:

@@ -11,20 +11,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import counted
-from .artificial_stars import SEED, Stars, StarSearch, faintest_flux
+from .artificial_stars import SEED, Stars, StarSearch, faintest_flux, work_of
 
 # Width of a bin, in magnitudes.
 BIN = 0.5
-# Stars of a bin, and the most of one, where fewer images do than may be searched.
-STARS, MOST_STARS = 60, 480
-MOST_IMAGES = 12
-# The bins to begin with, as there is room: 0 is that of the faintest star that the threshold lets through, those above
-# are fainter. Three quarters of the images are for them.
-FIRST_BINS = (0, -1, 1, -2)
+# Stars of a bin, at least, and the most of all bins.
+STARS, MOST_STARS = 60, 3600
+# They take about as long as so many detections of the image, or as the greater number where these are few stars.
+DETECTIONS, MOST_DETECTIONS, ENOUGH_STARS = 10, 15, 360
+# The bins to begin with: 0 is that of the faintest star that the threshold lets through, those above are fainter.
+FIRST_BINS = (0, -1, 1)
 # More bins are added until the last ones are nearly empty and nearly complete.
-NEARLY_EMPTY, NEARLY_COMPLETE = 0.05, 0.95
+NEARLY_EMPTY, NEARLY_COMPLETE = 0.15, 0.95
 MOST_BINS = 16
+# Fewer stars of a bin do not tell more.
+STARS_WORTH_A_ROUND = 10
 LEVELS = (0.5, 0.9)
 # Stars this near to the magnitude at which half are found say what it is.
 AROUND_HALF = 1.0
@@ -48,21 +49,20 @@ class Completeness:
     """The share of the point sources that are found.
 
     `columns` are those of completeness.tsv, a row for each bin of flux from faint to bright. `curve` is the share that
-    was fitted, at the fluxes `curve_flux`. `images` is in how many the stars were.
+    was fitted, at the fluxes `curve_flux`.
     """
 
     columns: dict[str, np.ndarray]
     limits: dict[float, Limit]
     curve_flux: np.ndarray
     curve: np.ndarray
-    images: int
 
     @classmethod
-    def of(cls, stars: Stars, zeropoint: float | None = None, images: int = 0) -> Completeness:
+    def of(cls, stars: Stars, zeropoint: float | None = None) -> Completeness:
         """What artificial stars say."""
         columns = _in_bins(stars, zeropoint)
         if not len(stars.flux):
-            return cls(columns, {level: Limit() for level in LEVELS}, np.empty(0), np.empty(0), images)
+            return cls(columns, {level: Limit() for level in LEVELS}, np.empty(0), np.empty(0))
         magnitude = magnitude_of(stars.flux)
         of_all = Losses.fitted(magnitude, stars.found)
         near = np.abs(magnitude - of_all.magnitude_at(0.5)) < AROUND_HALF
@@ -70,7 +70,7 @@ class Completeness:
         of_half = Losses.fitted(magnitude[near], stars.found[near]) if near.any() else of_all
         limits = {level: _limit(of_half if level == 0.5 else of_all, level, magnitude, zeropoint) for level in LEVELS}
         along = np.linspace(magnitude.max(), magnitude.min(), 200)
-        return cls(columns, limits, flux_of(along), of_all.completeness(along), images)
+        return cls(columns, limits, flux_of(along), of_all.completeness(along))
 
     @classmethod
     def unknown(cls) -> Completeness:
@@ -81,7 +81,7 @@ class Completeness:
         """The limits, in words; fluxes are in `unit`."""
         if not len(self.curve):
             return "Artificial stars: none, because the image has no noise to be found in"
-        said = [f"Artificial stars: {self.columns['injected'].sum()}, in {counted(self.images, 'image', 'images')}"]
+        said = [f"Artificial stars: {self.columns['injected'].sum()}"]
         unit = unit and f" {unit}"
         share = "{:g} % of the point sources are found".format
         unknown = [level for level, limit in self.limits.items() if math.isnan(limit.flux)]
@@ -107,15 +107,25 @@ def measure_completeness(search: StarSearch, sources: int, zeropoint: float | No
     if not faintest:
         return Completeness.unknown()
     at_a_time = search.at_a_time(sources)
-    plan = Plan(float(magnitude_of(faintest)), zeropoint, at_a_time)
+    plan = Plan(float(magnitude_of(faintest)), zeropoint)
     random = np.random.default_rng(SEED)
     stars = []
-    while numbers := plan.next(search.images):
+    while numbers := plan.next(*_stars_left(search, sources)):
         fluxes = np.concatenate([plan.fluxes(number, many, random) for number, many in numbers.items()])
-        # Every image has stars of every bin, and each bin is all over the image.
+        # Each bin is all over the image.
         stars.append(search.look_for(random.permutation(fluxes), at_a_time))
         plan.note(stars[-1])
-    return Completeness.of(Stars.joined(stars), zeropoint, search.images)
+    return Completeness.of(Stars.joined(stars), zeropoint)
+
+
+def _stars_left(search: StarSearch, sources: int) -> tuple[int, int]:
+    """How many more stars may be put in, if they take as long as those so far: to begin bins, and for more in these."""
+    if not search.work:
+        return ENOUGH_STARS - search.stars, 0
+    in_a_detection = work_of(search.sky.pixels.size, sources) * search.stars / search.work
+    most = min(int(DETECTIONS * in_a_detection), MOST_STARS)
+    enough = min(int(MOST_DETECTIONS * in_a_detection), ENOUGH_STARS)
+    return max(most, enough) - search.stars, most - search.stars
 
 
 class Plan:
@@ -125,10 +135,9 @@ class Plan:
     zero point have the same.
     """
 
-    def __init__(self, first: float, zeropoint: float | None, at_a_time: int) -> None:
+    def __init__(self, first: float, zeropoint: float | None) -> None:
         self.offset = 0.0 if zeropoint is None else -zeropoint % BIN
         self.first = math.floor((first - self.offset) / BIN)
-        self.at_a_time = at_a_time
         self.put_in: dict[int, int] = {}
         self.found: dict[int, int] = {}
 
@@ -145,34 +154,38 @@ class Plan:
             self.put_in[number] = self.put_in.get(number, 0) + len(of_bin)
             self.found[number] = self.found.get(number, 0) + int(of_bin.sum())
 
-    def next(self, images: int) -> dict[int, int]:
-        """How many stars to put in of which bins, after so many images; empty when that will do."""
-        left = (MOST_IMAGES - images) * self.at_a_time
-        # A bin is begun only if it can have all of its stars, but for the first one of a small image.
-        if wanted := self._new_bins(left)[: left // STARS if self.put_in else max(1, left // STARS)]:
-            # As many as the images hold that it takes.
-            held = math.ceil(len(wanted) * STARS / self.at_a_time) * self.at_a_time
-            many = min(held, left) // len(wanted)
-            return dict.fromkeys(wanted, many) if many else {}
-        # What is left goes to the bins in between, twice as many to the two around a half.
-        rising = [number for number in self.put_in if NEARLY_EMPTY < self._share(number) < NEARLY_COMPLETE]
-        rising.sort(key=lambda number: (abs(self._share(number) - 0.5), number))
-        each = left // (len(rising) + len(rising[:2])) if rising else 0
-        more = {
-            number: min(MOST_STARS - self.put_in[number], each * (2 if number in rising[:2] else 1))
-            for number in rising
-        }
-        return {number: many for number, many in more.items() if many > 0}
+    def next(self, left: int, spare: int) -> dict[int, int]:
+        """How many stars to put in of which bins; empty when that will do.
 
-    def _new_bins(self, left: int) -> list[int]:
+        So many are `left` to begin bins with, and so many to `spare` for more in those that there are.
+        """
+        # A bin is begun only if it can have all of its stars.
+        if wanted := self._new_bins()[: left // STARS]:
+            return dict.fromkeys(wanted, STARS)
+        # What is left goes to the bins in between, twice as many to those where the curve is at a limit.
+        rising = [number for number in self.put_in if NEARLY_EMPTY < self._share(number) < NEARLY_COMPLETE]
+        at_limits = {
+            number
+            for level in LEVELS
+            for number in sorted(rising, key=lambda number: (abs(self._share(number) - level), number))[:2]
+        }
+        each = spare // (len(rising) + len(at_limits)) if rising else 0
+        more = {number: each * (2 if number in at_limits else 1) for number in rising}
+        return more if each >= STARS_WORTH_A_ROUND else {}
+
+    def _new_bins(self) -> list[int]:
         """Those to begin with, or those beyond the brightest and the faintest one where these do not end the curve."""
         if not self.put_in:
-            return [self.first + step for step in FIRST_BINS[: max(1, left * 3 // 4 // STARS)]]
+            return [self.first + step for step in FIRST_BINS]
         if len(self.put_in) >= MOST_BINS:
             return []
         brightest, faintest = min(self.put_in), max(self.put_in)
-        beyond = [brightest - 1, brightest - 2] if self._share(brightest) < NEARLY_COMPLETE else []
-        return beyond + ([faintest + 1] if self._share(faintest) > NEARLY_EMPTY else [])
+        fainter = [faintest + 1] if self._share(faintest) > NEARLY_EMPTY else []
+        if self._share(brightest) >= NEARLY_COMPLETE:
+            return fainter
+        # Where there is not time for all, the limits come first, of which none is at the faint end.
+        brighter = [brightest - 1, brightest - 2]
+        return brighter + fainter if self._share(faintest) > min(LEVELS) else brighter
 
     def _share(self, number: int) -> float:
         return self.found[number] / self.put_in[number]

@@ -15,6 +15,7 @@ from .parents import REACH
 from .processes import Workers
 from .sep_extract import SepCall, most_pixels_to_deblend
 from .sky import Sky
+from .star_windows import StarWindows
 from .threshold import Threshold
 from .tiles import Edge, Tiling
 from .windows import Window, blocks
@@ -61,7 +62,7 @@ def count(
         return _tiling(sky, kernel, threshold, options, workers or Workers(1)).count()
     extract = WindowExtractor(sky, kernel, threshold, options)
     found = sum((workers or Workers(1)).map(lambda window: len(extract(window)), windows))
-    looked_at = sum((window.bottom - window.top) * (window.right - window.left) for window in windows)
+    looked_at = sum(window.size for window in windows)
     return round(found * sky.pixels.size / looked_at)
 
 
@@ -115,6 +116,24 @@ def find_sources(
     return _tiling(sky, kernel, threshold, options, workers or Workers(1)).sources()
 
 
+def star_windows(
+    sky: Sky,
+    kernel: np.ndarray | None,
+    threshold: Threshold,
+    options: DetectionOptions,
+    workers: Workers | None = None,
+) -> StarWindows:
+    """What to look at of a sky where a star is added, to find what `detect` finds there."""
+    tiling = _tiling(sky, kernel, threshold, options, workers or Workers(1))
+    boxes, least = tiling.boxes_of_parents(), least_of_parents(options)
+    return StarWindows(boxes, sky.pixels.shape, least, tiling.edge.margin, matched=threshold.matched)
+
+
+def least_of_parents(options: DetectionOptions) -> int:
+    """How many pixels a parent has at least that is found as one."""
+    return min(options.minarea, REACH)
+
+
 def _tiling(
     sky: Sky, kernel: np.ndarray | None, threshold: Threshold, options: DetectionOptions, workers: Workers
 ) -> Tiling:
@@ -155,7 +174,7 @@ class WindowExtractor:
         """The arguments of sep.extract that are the same in every window."""
         options = self.options
         return {
-            "minarea": min(options.minarea, REACH) if parents else options.minarea,
+            "minarea": least_of_parents(options) if parents else options.minarea,
             "filter_kernel": self.kernel,
             "filter_type": "matched" if self.threshold.matched else "conv",
             "deblend_nthresh": 1 if parents else options.deblend_nthresh,

@@ -42,11 +42,10 @@ class Parents:
         rows, columns = np.divmod(places, found.segmentation.shape[1])
         pixels = (rows + window.top) * width + columns + window.left
         sources = found.of(labels)
-        boxes = zip(*(sources[name].tolist() for name in ("ymin", "ymax", "xmin", "xmax")), strict=True)
         return cls(
             pixels,
             numbers,
-            [Window(top, last_row + 1, left, last_column + 1) for top, last_row, left, last_column in boxes],
+            boxes_of(sources),
             pixels[np.unique(numbers, return_index=True)[1]],
             sources["npix"],
         )
@@ -72,6 +71,12 @@ class Parents:
             return np.full(len(pixels), -1)
         place = np.minimum(np.searchsorted(self.pixels, pixels), len(self.pixels) - 1)
         return np.where(self.pixels[place] == pixels, self.numbers[place], -1)
+
+
+def boxes_of(sources: np.ndarray) -> list[Window]:
+    """The least window that holds the pixels of each source."""
+    ends = zip(*(sources[name].tolist() for name in ("ymin", "ymax", "xmin", "xmax")), strict=True)
+    return [Window(top, last_row + 1, left, last_column + 1) for top, last_row, left, last_column in ends]
 
 
 @dataclass(frozen=True)

@@ -57,11 +57,17 @@ class SepCall:
 
     def run(self) -> Detections:
         """Extract the sources, in buffers that grow only where they must."""
+        sep.set_extract_pixstack(min(PIXEL_BUFFER, self._most_in_buffer))
         try:
             return self._split()
         finally:
             sep.set_extract_pixstack(PIXEL_BUFFER)
             sep.set_sub_object_limit(SUB_OBJECTS)
+
+    @property
+    def _most_in_buffer(self) -> int:
+        """How many pixels SEP may have to keep: its buffer takes time at every call, in proportion to its size."""
+        return int(self.pixels.size) + self.pixels.shape[1] + 10
 
     def _split(self) -> Detections:
         try:
@@ -127,7 +133,7 @@ class SepCall:
 
     def _whole(self) -> Detections:
         """Extract without deblending, in a pixel buffer that is large enough."""
-        most = max(PIXEL_BUFFER, self.pixels.size + self.pixels.shape[1] + 10)
+        most = max(PIXEL_BUFFER, self._most_in_buffer)
         while True:
             try:
                 return self._call(deblend_nthresh=1)

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .detections import Detections, new_labels
-from .parents import ExtractWindow, Parents, ParentSearch
+from .parents import ExtractWindow, Parents, ParentSearch, boxes_of
 from .processes import Workers
 from .windows import Window
 
@@ -121,6 +121,15 @@ class Tiling:
         if len(tiles) == 1:
             return self.extract_window(tiles[0]).sources
         return np.concatenate([part.sources for part in self._extract_tiles(None, ())])
+
+    def boxes_of_parents(self) -> list[Window]:
+        """Where the parents of all sources are, and besides parts of those that cross seams."""
+        crossing = self._crossing_parents(()).boxes if len(self.grid.tiles) > 1 else []
+
+        def boxes_of_tile(tile: Window) -> list[Window]:
+            return boxes_of(self.extract_window(tile.grown(self.edge.margin, self.grid.shape), parents=True).sources)
+
+        return crossing + [box for boxes in self.workers.map(boxes_of_tile, self.grid.tiles) for box in boxes]
 
     def _base(self, tile: int) -> int:
         """Labels are dealt out by tile at first, after numbers so far apart that none is dealt twice."""

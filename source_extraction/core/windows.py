@@ -21,6 +21,11 @@ class Window(NamedTuple):
     left: int
     right: int
 
+    @property
+    def size(self) -> int:
+        """Its pixels."""
+        return (self.bottom - self.top) * (self.right - self.left)
+
     def of(self, image: np.ndarray) -> np.ndarray:
         """What a whole image has there."""
         return image[self.top : self.bottom, self.left : self.right]

@@ -5,6 +5,7 @@ Of both, what is read are numbers of the header and one block of pixels; a file 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import BinaryIO
@@ -13,7 +14,7 @@ import numpy as np
 from astropy.io import fits
 
 from ..core.psf import Psf, spline_coefficients
-from ..core.psf_model import oversampling_for
+from ..core.psf_model import MOST_REACH, oversampling_for
 from ..errors import InputError
 from .content import FITS_BEGINNING, beginning_of, failures_are_said, kind_of, open_again, opened
 from .fits_structure import HDU, hdus_of, number_of, text_of, whole_number_of
@@ -31,6 +32,9 @@ LEAST_LIGHT, MOST_LIGHT = 1e-20, 1e20
 # Of the sum of its values' sizes: where these nearly cancel each other, what is left is rounding.
 LEAST_PART = 1e-3
 PLACES = 33
+# A PSF that is larger than those that are made here ends where it has all but this part of its light, and not within so
+# many FWHM: every pixel of it takes time, of every source.
+LOST, LEAST_KEPT = 1e-4, 3
 
 
 def read_psf(path: Path, shape: tuple[int, int]) -> Psf:
@@ -44,6 +48,7 @@ def read_psf(path: Path, shape: tuple[int, int]) -> Psf:
         with np.errstate(all="ignore"):
             psf = _read_psf(path, shape, source)
             _require_a_star(psf, source)
+            psf = _without_empty_wings(psf)
     except MemoryError as problem:
         raise InputError(
             source, "memory ran out while its PSF was read", "use a machine with more memory, or make the PSF smaller"
@@ -83,6 +88,24 @@ def _require_a_star(psf: Psf, source: str) -> None:
     if not LEAST_FWHM <= psf.fwhm <= psf.widest:
         bounds = f"from {LEAST_FWHM:g} to {psf.widest} in a PSF of this size"
         raise _refused(source, f"its PSF has a FWHM of {psf.fwhm:.2f} pixels; a star has one {bounds}")
+
+
+def _without_empty_wings(psf: Psf) -> Psf:
+    """A large PSF without the pixels around it that have none of its light, anywhere in the image."""
+    half = psf.size // 2
+    height, width = psf.shape
+    away = np.abs(np.arange(psf.samples.shape[-1]) - half * psf.oversampling)
+    ring = -(-np.maximum(away, away[:, np.newaxis]) // psf.oversampling)
+    reach = max(MOST_REACH, math.ceil(LEAST_KEPT * psf.fwhm))
+    for x in (0, width - 1):
+        for y in (0, height - 1):
+            light = np.cumsum(np.bincount(ring.ravel(), psf.samples_at(x, y).ravel()))
+            outside = np.abs(1 - light / light[-1]) > LOST
+            reach = max(reach, int(np.flatnonzero(outside).max(initial=-1)) + 1)
+    if reach >= half:
+        return psf
+    kept = slice((half - reach) * psf.oversampling, (half + reach) * psf.oversampling + 1)
+    return dataclasses.replace(psf, samples=psf.samples[:, kept, kept])
 
 
 def _require_points(terms: int, side: int, source: str) -> None:

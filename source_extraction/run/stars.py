@@ -153,7 +153,7 @@ class Stars(Apertures):
         with self.log.step("Looking for artificial stars") as said:
             search = StarSearch(
                 self.sky, psf, self.kernel, self.threshold, self.settings.detection, self.workers, calibration.gain,
-                lambda number: self.log.show(f"Looking for artificial stars (image {number})"),
+                lambda number: self.log.show(f"Looking for artificial stars ({number} so far)"),
             )  # fmt: skip
             found = measure_completeness(search, len(self.detections), calibration.zeropoint)
             said.append(found.describe(self.image.unit))

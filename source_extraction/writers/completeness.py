@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from ..core.completeness import Completeness, Limit, with_error
-from ..errors import counted
 from .pictures import own_style, save, shortened
 
 SIZE, DOTS_PER_INCH = (8, 5.5), 150
@@ -52,7 +51,7 @@ def draw_completeness(path: Path, completeness: Completeness, title: str, *, uni
     axes.set_ylabel("share found")
     axes.set_ylim(-0.03, 1.05)
     axes.grid(alpha=0.25)
-    stars = f"artificial stars: {columns['injected'].sum()} in {counted(completeness.images, 'image', 'images')}"
+    stars = f"artificial stars: {columns['injected'].sum()}"
     bars = np.clip((columns["error_low"], columns["error_high"]), 0, None)
     axes.plot(along, completeness.curve, color=BLUE, linewidth=1.5, label="curve fitted to the stars", zorder=2)
     axes.errorbar(
@@ -65,6 +64,9 @@ def draw_completeness(path: Path, completeness: Completeness, title: str, *, uni
             axes.plot([at, at], [-0.03, level], color=colour, linestyle="--", linewidth=1.2, zorder=1)
             axes.plot(at, level, marker="D", color=colour, markersize=6, zorder=4, linestyle="none",
                       label=f"{100 * level:g} % at {_said(limit, in_magnitudes)}")  # fmt: skip
+        else:
+            said = "more" if completeness.curve[-1] >= level else "less"
+            axes.plot([], [], linestyle="none", label=f"{said} than {100 * level:g} % throughout")
     if in_magnitudes:
         axes.set_xlim(columns["mag_low"].min() - 0.1, columns["mag_high"].max() + 0.1)
     else:

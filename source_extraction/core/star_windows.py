@@ -1,0 +1,59 @@
+"""What a star that is added to an image can change of the sources there: a window around it.
+
+Its light changes the filtered pixels as far as the kernel reaches, and with them the parents that it touches: connected
+pixels above the threshold before they are deblended. What a source is depends on its parent alone, but for cleaning,
+which compares sources with those around them. A window that holds these parents whole, and what is near enough to be
+cleaned by, shows the same as the whole image does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .windows import Window
+
+# A source takes those away that are fainter than its wings. These are below its threshold beyond its pixels, so that
+# they matter as far as this part of its longer side, and those of all sources so many pixels. SEP's matched filter has
+# thresholds in units of the noise, which it compares with pixels that are not: there they reach farther.
+WINGS, AROUND = 0.5, 8
+WINGS_IF_MATCHED, AROUND_IF_MATCHED = 2.0, 32
+
+
+class StarWindows:
+    """The windows of an image of `shape` (height, width) whose parents are in `boxes`.
+
+    Parents of less than `least` pixels are not among these. Of `margin` pixels at the end of a window, all but the last
+    are filtered otherwise than in the image. `matched`: whether the filter is SEP's matched one.
+    """
+
+    def __init__(
+        self, boxes: Sequence[Window], shape: tuple[int, int], least: int, margin: int, *, matched: bool
+    ) -> None:
+        self._shape, self._least, self._margin = shape, least, margin
+        wings, self._around = (WINGS_IF_MATCHED, AROUND_IF_MATCHED) if matched else (WINGS, AROUND)
+        found = np.array(boxes, dtype=int).reshape(-1, len(Window._fields))
+        self._boxes = found[np.argsort(found[:, 0], kind="stable")]
+        top, bottom, left, right = self._boxes.T
+        reach = np.ceil(wings * np.maximum(bottom - top, right - left)).astype(int)
+        self._reached = self._boxes + np.column_stack((-reach, reach, -reach, reach))
+        # The boxes are sorted by their tops: those that begin much above have ended.
+        self._tallest = int((self._reached[:, 1] - top).max(initial=0))
+        self._farthest = int(reach.max(initial=0))
+
+    def around(self, light: Window) -> Window:
+        """What to look at where a star has light in a window."""
+        changed = light.grown(self._margin, self._shape)
+        first, end = np.searchsorted(
+            self._boxes[:, 0], (changed.top - self._tallest, changed.bottom + self._farthest), "left"
+        )
+        top, bottom, left, right = self._reached[first:end].T
+        near = (top < changed.bottom) & (bottom > changed.top) & (left < changed.right) & (right > changed.left)
+        # A parent that is too small for a source becomes one with the star.
+        window = changed.grown(self._least - 1, self._shape)
+        boxes = self._boxes[first:end][near]
+        if len(boxes):
+            (top, _, left, _), (_, bottom, _, right) = boxes.min(axis=0).tolist(), boxes.max(axis=0).tolist()
+            window = window.with_all([Window(top, bottom, left, right)])
+        return window.grown(self._margin + self._around, self._shape)
