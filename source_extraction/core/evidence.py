@@ -23,6 +23,7 @@ LEAST_SIDE = 16  # of a sample that has a frame
 # More pixels than this at the greatest value are no tops of stars.
 MOST_TOPS = 1_000_000
 NOISE_BLOCK, NOISE_SAMPLE, FEWEST_OF_NOISE = 64, 40_000, 500
+SMALL_IMAGE = 200_000  # pixels
 # Where the RMS map stands at its floor because of one value in the image, this share of the pixels has it at least.
 BLANK_SHARE = 0.1
 PIXELS_OF_PHOTONS = 1_000_000
@@ -117,20 +118,29 @@ NO_PEAKS = Peaks(0, 0.0, 0.0, 0.0)
 def noise_of(sky: Sky, segmentation: np.ndarray) -> np.ndarray:
     """Pixels without sources in units of their noise, from all over the image, always the same ones."""
     values: list[np.ndarray] = []
-    shape = sky.pixels.shape
-    for window in blocks((shape[0], shape[1]), NOISE_BLOCK):
-        around = window.grown(MARGIN, (shape[0], shape[1]))
-        near = grown(around.of(segmentation) != 0, MARGIN)
-        top, left = window.top - around.top, window.left - around.left
-        noise = sky.sigma_of(window)
-        free = ~near[top : top + noise.shape[0], left : left + noise.shape[1]] & (noise > 0)
-        if sky.masked is not None:
-            free &= ~window.of(sky.masked)
-        with np.errstate(over="ignore"):  # a pixel far off is as far as any
-            values.append(window.of(sky.pixels)[free] / noise[free])
+    height, width = sky.pixels.shape
+    whole = Window(0, height, 0, width)
+    # Of a small image all blocks are quicker made at once.
+    at_once = _noise_in(sky, segmentation, whole) if height * width <= SMALL_IMAGE else None
+    for window in blocks((height, width), NOISE_BLOCK):
+        noise, free = _noise_in(sky, segmentation, window) if at_once is None else map(window.of, at_once)
+        values.append(noise[free])
         if sum(map(len, values)) >= NOISE_SAMPLE:
             break
     return np.concatenate(values)
+
+
+def _noise_in(sky: Sky, segmentation: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
+    """The pixels of a window in units of their noise, and which of them are free of sources."""
+    height, width = segmentation.shape
+    around = window.grown(MARGIN, (height, width))
+    near = grown(around.of(segmentation) != 0, MARGIN)
+    sigma = sky.sigma_of(window)
+    free = ~window.moved(-around.top, -around.left).of(near) & (sigma > 0)
+    if sky.masked is not None:
+        free &= ~window.of(sky.masked)
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # a pixel far off is as far as any
+        return window.of(sky.pixels) / sigma, free
 
 
 def is_symmetric(noise: np.ndarray) -> bool:
@@ -141,7 +151,8 @@ def is_symmetric(noise: np.ndarray) -> bool:
     """
     if len(noise) < FEWEST_OF_NOISE:
         return False
-    lowest, low, below, middle, above = np.percentile(noise, (0.135, 2.275, 15.87, 50, 84.13))
+    # Percentiles of what is in order already are found in a fifth of the time.
+    lowest, low, below, middle, above = np.percentile(np.sort(noise), (0.135, 2.275, 15.87, 50, 84.13))
     half = middle - below
     measured = ((middle - low, LOW_TAIL), (middle - lowest, LOWEST_TAIL), (above - middle, UPPER_HALF))
     return bool(half > 0 and all(least * half <= value <= most * half for value, (least, most) in measured))

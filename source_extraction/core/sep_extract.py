@@ -18,7 +18,9 @@ MASKED_NOISE = np.float32(1e30)
 # keeps low where its neighbours shine, so that the pixel can belong to a source; and then a large noise would be in
 # the source's threshold, by which it is deblended and cleaned.
 MASKED_NOISE_IF_MATCHED = np.float32(0)
-# SEP's own limits at the start; the first buffer costs time at every call, so it grows only when it must.
+# SEP's own limits. The buffer costs time at every call, so it has room for one of so many pixels at first, which is
+# enough unless a source has more, then for as many as SEP has by itself, and grows only when it must.
+SMALL_BUFFER, PIXELS_A_PLACE = 1000, 12
 PIXEL_BUFFER = sep.get_extract_pixstack()
 GROWTH = 4
 SUB_OBJECTS, MOST_SUB_OBJECTS = sep.get_sub_object_limit(), 2**15 - 1
@@ -35,6 +37,10 @@ def most_pixels_to_deblend(thresholds: int) -> float:
 
 class _BufferOverflowError(Exception):
     """SEP's pixel buffer or its number of sub-objects overflowed."""
+
+
+class _PixelBufferError(_BufferOverflowError):
+    """The first of these."""
 
 
 @dataclass
@@ -70,10 +76,17 @@ class SepCall:
         return int(self.pixels.size) + self.pixels.shape[1] + 10
 
     def _split(self) -> Detections:
-        try:
-            return self._call()
-        except _BufferOverflowError:
-            whole = self._whole()
+        small = min(PIXEL_BUFFER, SMALL_BUFFER + self.pixels.size // PIXELS_A_PLACE)
+        for buffer in sorted({small, PIXEL_BUFFER}):
+            sep.set_extract_pixstack(buffer)
+            try:
+                return self._call()
+            except _PixelBufferError:
+                continue
+            except _BufferOverflowError:
+                break
+        sep.set_extract_pixstack(PIXEL_BUFFER)
+        whole = self._whole()
         sep.set_sub_object_limit(MOST_SUB_OBJECTS)
         return self._split_but_giants(whole)
 
@@ -90,7 +103,9 @@ class SepCall:
             )
         except Exception as problem:
             # SEP has one class for all its errors.
-            if "pixel buffer full" in str(problem) or "deblending overflow" in str(problem):
+            if "pixel buffer full" in str(problem):
+                raise _PixelBufferError from problem
+            if "deblending overflow" in str(problem):
                 raise _BufferOverflowError from problem
             raise
         detections = Detections(*found)
