@@ -14,7 +14,7 @@ The map of the house, from the bottom up; what is below knows nothing of what is
 
     core/       arrays in, arrays out: no file, no log
         image          an Image: pixels, and what is known about them
-        room           where arrays as large as an image have their place; in_order: medians of what is not all in memory
+        room           where arrays as large as an image have their place (in_order: medians of what is not all there)
         sky            an Image -> the Sky: background, noise, working pixels
         mesh           background and noise in the cells of an image: SEP's (sep_mesh), or those of few_values; and at
                        its pixels (surfaces)
