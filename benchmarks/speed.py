@@ -1,6 +1,6 @@
 """Time and memory of this tool, SExtractor and plain SEP on the same simulated fields.
 
-python benchmarks/speed.py [--fields small,many,large,crowded,mosaic,growth,huge] [--repeat 3] [--folder DIR]
+python benchmarks/speed.py [--fields small,many,large,crowded,mosaic,growth,huge,giant] [--repeat 3] [--folder DIR]
 
 Prints a table: medians of the seconds of whole processes, which take turns; ratios to SExtractor (Debian's
 source-extractor, where it is installed); the seconds with the default options, and what they are times the first; and
@@ -10,6 +10,7 @@ for the next time.
 """
 
 import argparse
+import filecmp
 import math
 import os
 import shutil
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +94,8 @@ def main() -> None:
             growth(arguments.folder)
         elif name == "huge":
             huge(arguments.folder)
+        elif name == "giant":
+            giant(arguments.folder)
         elif name == "many":
             many(arguments.folder, arguments.repeat)
         else:
@@ -207,6 +211,32 @@ def huge(folder: Path) -> None:
     print(f"{'huge':9} {sources:8}  {'catalog and maps':32} {seconds:8.2f} {'':6} {peak / 1e6:8.0f}")
 
 
+def giant(folder: Path) -> None:
+    """24576 x 24576, the mosaic nine times (2.4 GB), with less memory than it needs and without a limit.
+
+    The memory shown is that of no file, which the system cannot put elsewhere, of all processes together.
+    """
+    image = folder / "giant.fits"
+    if not image.exists():
+        tile, header = fits.getdata(field("mosaic", folder)), fits.getheader(field("mosaic", folder))
+        header["NAXIS1"], header["NAXIS2"] = (3 * side for side in tile.shape[::-1])
+        with fits.StreamingHDU(image, header) as file:
+            for first in range(0, 3 * len(tile), 512):
+                rows = tile[first % len(tile) :][:512]
+                file.write(np.tile(rows, 3).astype(">f4"))
+    made = {}
+    for what, limit in (("catalog and maps, --memory 4G", ["--memory", "4G"]), ("catalog and maps", [])):
+        out = folder / f"giant{len(limit)}"
+        seconds, peak = run([*ours(image, out, CATALOG_AND_MAPS), *limit], watch=True, memory_of=of_no_file)
+        print(f"{'giant':9} {number_of_sources(out):8}  {what:32} {seconds:8.2f} {'':6} {peak / 1e6:8.0f}", flush=True)
+        made[what] = out
+    for product in CATALOG_AND_MAPS.split(","):
+        if not filecmp.cmp(*(out / product for out in made.values()), shallow=False):
+            sys.exit(f"error: {product} differs")
+    for out in made.values():
+        shutil.rmtree(out)
+
+
 def field(name: str, folder: Path, size: tuple | None = None) -> Path:
     """The simulated image, made where it is missing."""
     image = folder / f"{name}.fits"
@@ -259,13 +289,13 @@ def number_of_sources(out: Path) -> int:
         return sum(1 for _ in rows) - 1
 
 
-def run(command: list, watch: bool = False) -> tuple[float, int]:
+def run(command: list, watch: bool = False, memory_of: Callable[[int], int] | None = None) -> tuple[float, int]:
     """Seconds, and where it is watched the peak memory of a command and all its processes (PSS, bytes)."""
     started = time.perf_counter()
     process = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL)
     peak = 0
     while watch and process.poll() is None:
-        peak = max(peak, sum(map(shared_once, family(process.pid))))
+        peak = max(peak, sum(map(memory_of or shared_once, family(process.pid))))
         time.sleep(0.01)
     if process.wait():
         sys.exit(f"error: {command[0]} ended with {process.returncode}")
@@ -288,6 +318,15 @@ def shared_once(pid: int) -> int:
     except OSError:
         return 0
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+
+def of_no_file(pid: int) -> int:
+    """A process's memory that is of no file; what it has in common with its parent counts as its own, too."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon:"))
 
 
 if __name__ == "__main__":

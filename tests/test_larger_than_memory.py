@@ -237,7 +237,7 @@ def test_the_limit_is_that_of_all_processes(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setattr(disk_room, "in_use", lambda: 10**8)
     for processes, in_files in ((1, False), (4, True)):
         room = RoomOnDisk(tmp_path, 10**9, processes)
-        room.require("image", "HDU 0", 40_000_000, 4)
+        room.require("image", "HDU 0", 35_000_000, 4)
         assert room.is_used == in_files
 
 

@@ -282,9 +282,15 @@ def _centre_and_spread(pixels: np.ndarray, masked: np.ndarray | None) -> tuple[f
     spread = (high - low) / 2
     if not spread:
         # Most pixels share one value: those that differ set the scale, outside the sample too.
-        good = pixels if masked is None else pixels[~masked]
-        away = np.abs(good.astype(np.float64) - centre)
-        spread = np.median(away[away > 0]) if away.any() else 0.0
+
+        def away() -> Iterator[np.ndarray]:
+            for window in strips((pixels.shape[0], pixels.shape[1])):
+                good = window.of(pixels) if masked is None else window.of(pixels)[~window.of(masked)]
+                distance = np.abs(good.astype(np.float64) - centre)
+                yield distance[distance > 0]
+
+        number = sum(map(len, away()))
+        spread = float(np.median(in_the_middle(away, number))) if number else 0.0
     return float(centre), float(spread)
 
 

@@ -57,10 +57,13 @@ class RoomOnDisk(Room):
         self.is_used, self._why = False, ""
 
     def require(self, source: str, origin: str, pixels: int, bytes_stored: int) -> None:
-        need = pixels * (bytes_stored + BYTES_A_PIXEL)
-        if need <= NOT_WORTH_ASKING and self._memory is None:
-            return
-        have = self._memory_left()
+        need, have = pixels * (bytes_stored + BYTES_A_PIXEL), UNLIMITED
+        if need > NOT_WORTH_ASKING:
+            have = available_memory()
+        if need <= have and self._memory is not None:
+            # Forked processes have the pixels too, and whoever counts the memory of all counts them once for each.
+            need += pixels * bytes_stored * self._processes
+            have = max(self._memory - in_use() - self._processes * BYTES_A_PROCESS, 0)
         if need <= have:
             return
         with self.failures_are_said():
@@ -79,10 +82,6 @@ class RoomOnDisk(Room):
             return ""
         memory = ", which is in memory too: --scratch DIR names another" if _is_in_memory(self._place) else ""
         return f"Working arrays: in files on the disk of {self._name}{memory} ({self._why})"
-
-    def _memory_left(self) -> int:
-        allowed = UNLIMITED if self._memory is None else self._memory - in_use() - self._processes * BYTES_A_PROCESS
-        return max(min(available_memory(), allowed), 0)
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
         return self._in_a_file(shape, dtype) if self.is_used else super().empty(shape, dtype)
