@@ -3,10 +3,10 @@
 python benchmarks/speed.py [--fields small,many,large,crowded,mosaic,growth,huge,giant] [--repeat 3] [--folder DIR]
 
 Prints a table: medians of the seconds of whole processes, which take turns; ratios to SExtractor (Debian's
-source-extractor, where it is installed); the seconds with the default options, and what they are times the first; and
-the peak memory of all its processes, shared pages counted once. SExtractor computes and writes what this tool does but
-for the correlation of the noise and the advice, which are left out of the first seconds. The fields stay in the folder
-for the next time.
+source-extractor, where it is installed); the seconds with the default options, and what they are times the first; the
+share of the processor's seconds in which one process alone is at work; and the peak memory of all processes, shared
+pages counted once. SExtractor computes and writes what this tool does but for the correlation of the noise and the
+advice, which are left out of the first seconds. The fields stay in the folder for the next time.
 """
 
 import argparse
@@ -15,11 +15,8 @@ import math
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +24,7 @@ from astropy.io import fits
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
+from benchmarks.watching import of_no_file, seconds_of, watch  # noqa: E402
 from source_extraction.run.products import DEFAULT_PRODUCTS  # noqa: E402
 from tests.simulated_sky import simulate  # noqa: E402
 
@@ -87,7 +85,7 @@ def main() -> None:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     print(
         f"{'field':9} {'sources':>8}  {'what':32} {'seconds':>8} {'ratio':>6} {'defaults':>8} {'times':>6} "
-        f"{'peak MB':>8} {'bytes/pixel':>11}"
+        f"{'alone':>7} {'peak MB':>8} {'bytes/pixel':>11}"
     )
     for name in arguments.fields.split(","):
         if name == "growth":
@@ -126,7 +124,7 @@ def compare(name: str, folder: Path, repeat: int) -> None:
             # As in a job's folder, there is nothing to overwrite.
             shutil.rmtree(out, ignore_errors=True)
             out.mkdir()
-            seconds[what].append(run(command)[0])
+            seconds[what].append(seconds_of(command))
             if what == "all nine":
                 sources = number_of_sources(out)
     medians = {what: statistics.median(times) for what, times in seconds.items()}
@@ -139,20 +137,19 @@ def compare(name: str, folder: Path, repeat: int) -> None:
         reference = f"imports: {what}" if f"imports: {what}" in commands else "SExtractor, catalog and maps"
         ratio = f"{medians[what] / medians[reference]:6.2f}" if reference in medians else "     -"
         defaults = in_defaults(medians[what], medians.get(f"{what}, defaults"))
-        peak = run(with_defaults.get(f"{what}, defaults", command), watch=True)[1]
+        seen = watch(with_defaults.get(f"{what}, defaults", command))
+        peak, alone = seen.peak_memory, f"{seen.alone / seen.processor_seconds:7.0%}"
         above = (peak - idle_memory(folder, what, out)) / pixels if what in ("catalog and maps", "all nine") else None
         shown = f"{above:11.1f}" if above is not None and name != "small" else f"{'':11}"
-        print(
-            f"{name:9} {sources:8}  {what:32} {medians[what]:8.2f} {ratio} {defaults} {peak / 1e6:8.0f} {shown}",
-            flush=True,
-        )
+        row = f"{name:9} {sources:8}  {what:32} {medians[what]:8.2f} {ratio} {defaults} {alone} {peak / 1e6:8.0f}"
+        print(f"{row} {shown}", flush=True)
 
 
 def idle_memory(folder: Path, what: str, out: Path) -> int:
     """The peak memory of the same run on a field of hardly any pixels: interpreters and imports."""
     image = field("small", folder)
     products = CATALOG_AND_MAPS if what == "catalog and maps" else None
-    return max(run(ours(image, out, products), watch=True)[1] for _ in range(2))
+    return max(watch(ours(image, out, products)).peak_memory for _ in range(2))
 
 
 def many(folder: Path, repeat: int) -> None:
@@ -176,7 +173,7 @@ def many(folder: Path, repeat: int) -> None:
         for what, command in commands.items():
             shutil.rmtree(out, ignore_errors=True)
             out.mkdir()
-            seconds[what].append(run(command)[0])
+            seconds[what].append(seconds_of(command))
     medians = {what: statistics.median(times) for what, times in seconds.items()}
     for what, median in medians.items():
         if what != with_defaults:
@@ -191,7 +188,7 @@ def growth(folder: Path) -> None:
     for side in GROWTH:
         image = field(f"growth{side}", folder, (side, round(160_000 * (side / 4096) ** 2), CROWDED))
         out = folder / "out"
-        times.append(statistics.median(run(ours(image, out, CATALOG_AND_MAPS))[0] for _ in range(3)))
+        times.append(statistics.median(seconds_of(ours(image, out, CATALOG_AND_MAPS)) for _ in range(3)))
         numbers.append(number_of_sources(out))
         print(f"{'growth':9} {numbers[-1]:8}  {'catalog and maps':32} {times[-1]:8.2f}", flush=True)
     exponent = np.polyfit(np.log(numbers), np.log(times), 1)[0]
@@ -206,7 +203,7 @@ def huge(folder: Path) -> None:
         header = fits.getheader(field("mosaic", folder))
         fits.writeto(image, np.tile(quarter, (2, 2)), header)
     out = folder / "out"
-    seconds, peak = run(ours(image, out, CATALOG_AND_MAPS), watch=True)
+    seconds, *_, peak = watch(ours(image, out, CATALOG_AND_MAPS))
     sources = number_of_sources(out)
     print(f"{'huge':9} {sources:8}  {'catalog and maps':32} {seconds:8.2f} {'':6} {peak / 1e6:8.0f}")
 
@@ -227,7 +224,7 @@ def giant(folder: Path) -> None:
     made = {}
     for what, limit in (("catalog and maps, --memory 4G", ["--memory", "4G"]), ("catalog and maps", [])):
         out = folder / f"giant{len(limit)}"
-        seconds, peak = run([*ours(image, out, CATALOG_AND_MAPS), *limit], watch=True, memory_of=of_no_file)
+        seconds, *_, peak = watch([*ours(image, out, CATALOG_AND_MAPS), *limit], of_no_file)
         print(f"{'giant':9} {number_of_sources(out):8}  {what:32} {seconds:8.2f} {'':6} {peak / 1e6:8.0f}", flush=True)
         made[what] = out
     for product in CATALOG_AND_MAPS.split(","):
@@ -287,46 +284,6 @@ def sextractor(image: Path, folder: Path, out: Path, pixel_stack: int | None) ->
 def number_of_sources(out: Path) -> int:
     with (out / "catalog.tsv").open() as rows:
         return sum(1 for _ in rows) - 1
-
-
-def run(command: list, watch: bool = False, memory_of: Callable[[int], int] | None = None) -> tuple[float, int]:
-    """Seconds, and where it is watched the peak memory of a command and all its processes (PSS, bytes)."""
-    started = time.perf_counter()
-    process = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL)
-    peak = 0
-    while watch and process.poll() is None:
-        peak = max(peak, sum(map(memory_of or shared_once, family(process.pid))))
-        time.sleep(0.01)
-    if process.wait():
-        sys.exit(f"error: {command[0]} ended with {process.returncode}")
-    return time.perf_counter() - started, peak
-
-
-def family(pid: int) -> list[int]:
-    """A process and its descendants."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        children = []
-    return [pid, *(descendant for child in children for descendant in family(int(child)))]
-
-
-def shared_once(pid: int) -> int:
-    """A process's memory, each page divided by the number of processes that share it."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
-
-
-def of_no_file(pid: int) -> int:
-    """A process's memory that is of no file; what it has in common with its parent counts as its own, too."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon:"))
 
 
 if __name__ == "__main__":
