@@ -112,9 +112,7 @@ def _photon_counts(seen: Evidence) -> Advice | None:
     false = seen.of_photons(seen.option("thresh"))
     if false < max(FEWEST_FALSE, MUCH_NOISE * len(seen.sources)):
         return None
-    thresh = _threshold_without_noise(seen, lambda thresh: (len(seen.sources), seen.of_photons(thresh)), false)
-    if thresh is None:
-        return None
+    thresh = _threshold_without_noise(seen, lambda thresh: (len(seen.sources), seen.of_photons(thresh)))
     return Advice(
         "photon_counts",
         "single photons are counted, and chance groups of them are taken for sources",
@@ -212,7 +210,7 @@ def _compressed(seen: Evidence) -> Advice | None:
     if np.count_nonzero(seen.faint) < FEW_FAINT * len(seen.sources):
         return None
     less, more = sorted(seen.block_steps)
-    if more < BLOCKS_ALONG_ONE_AXIS or less < BLOCKS_ALONG_BOTH:
+    if not (more >= BLOCKS_ALONG_ONE_AXIS and less >= BLOCKS_ALONG_BOTH):  # nor NaN, of masked pixels
         return None
     return Advice(
         "quantised",
@@ -340,20 +338,22 @@ def _mesh_for_spots(seen: Evidence) -> dict[str, Any]:
     return {"bw": side, "bh": side, "thresh": _rounded(3 * seen.option("thresh"))}
 
 
-def _threshold_without_noise(seen: Evidence, count: Callable[[float], tuple[int, int]], noise: int) -> float | None:
+def _threshold_without_noise(
+    seen: Evidence, count: Callable[[float], tuple[int, int]], noise: int | None = None
+) -> float | None:
     """The first threshold at which hardly anything is noise, or at which the rest of it is none.
 
-    `count` says detections and false ones at a threshold; `noise` is the number of these at the one that was used.
-    None where the rest is much of it.
+    `count` says detections and false ones at a threshold; `noise` is the number of these at the one that was used,
+    None where they are noise and nothing else. None where the rest is much of it.
     """
-    tried = [(seen.option("thresh"), noise)]
+    tried = [(seen.option("thresh"), noise or 0)]
     for factor in HIGHER_THRESHOLDS:
         higher = _rounded(factor * seen.option("thresh"))
         number, false = count(higher)
         if false <= LITTLE_NOISE * number:
             return higher
         tried.append((higher, false))
-        if len(tried) > 2 and false > RARER * tried[-3][1]:
+        if noise is not None and len(tried) > 2 and false > RARER * tried[-3][1]:
             thresh, rest = tried[-3]
             return thresh if rest <= NOT_NOISE * noise else None
     return tried[-1][0]
