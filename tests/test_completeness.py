@@ -13,7 +13,7 @@ from PIL import Image
 
 from source_extraction import Result, extract
 from source_extraction.core.artificial_stars import MATCH, Stars, StarSearch, evenly_spread, is_near, overlap
-from source_extraction.core.completeness import STARS, Completeness, Losses, measure_completeness, wilson
+from source_extraction.core.completeness import STARS, Completeness, Losses, Plan, measure_completeness, wilson
 from source_extraction.writers.completeness import draw_completeness
 from tests.conftest import TEST_DATA, succeed
 from tests.moffat_psf import MoffatPsf
@@ -73,6 +73,45 @@ def test_against_the_truth(
     limits = result.summary["completeness"]
     assert limits["mag_50"] == pytest.approx(truth.limit(0.5), abs=0.05)
     assert limits["mag_90"] == pytest.approx(truth.limit(0.9), abs=0.25)
+
+
+@pytest.mark.parametrize("drawn", [{}, {"faintest": 400, "galaxies": 0, "fwhm": 2.4}], ids=["galaxies", "crowded"])
+def test_small_images_have_a_limit_of_90_percent(drawn: dict) -> None:
+    """A hundred sources, of which one in ten stars is hidden over magnitudes: of stars as bright, 90 % are found."""
+    shares = []
+    for seed in (1, 2, 3):
+        sky = simulate((360, 360), 300, seed, **drawn)
+        flux = extract(sky.pixels, gain=1, completeness=True).summary["completeness"]["flux_90"]
+        fluxes = (flux / 1.05, flux * 1.05)
+        truth = true_completeness(sky, fwhm=drawn.get("fwhm", 3.5), fluxes=fluxes, images=10, at_a_time=20)
+        shares.append(truth.found.mean())
+    assert np.mean(shares) == pytest.approx(0.9, abs=0.04)
+    assert np.ptp(shares) < 0.1
+
+
+def test_the_bright_end_comes_first() -> None:
+    """Where there is time for few stars; of more, the faint end has some too, and the bins at limits most."""
+    share = {-3: 0.92, -2: 0.9, -1: 0.7, 0: 0.52, 1: 0.45, 2: 0.0}
+
+    def put_in(plan: Plan, numbers: dict[int, int]) -> dict[int, int]:
+        for number, many in numbers.items():
+            found = np.arange(many) < many * share.get(number, 0.98)
+            flux = 10 ** (-0.4 * (0.5 * number + np.linspace(0.1, 0.4, many)))
+            plan.note(Stars(np.zeros(many), np.zeros(many), flux, found))
+        return numbers
+
+    plan = Plan(0.1, None)
+    assert put_in(plan, plan.next(360, 0)) == {0: 60, -1: 60, 1: 60}
+    assert put_in(plan, plan.next(180, 0)) == {-2: 60, -3: 60}
+    assert put_in(plan, plan.next(60, 0)) == {-4: 60}
+    assert put_in(plan, plan.next(60, 0)) == {2: 60}
+    assert plan.next(0, 0) == {}
+    assert plan.next(1000, 9) == {}
+    # A bin that is nearly complete has more, too: of 60 stars 59 are found where 94 % are, once in eight times.
+    assert put_in(plan, plan.next(1000, 2000)) == {-4: 100, -3: 200, -2: 200, -1: 100, 0: 200, 1: 200}
+    share[-4] = 0.5
+    put_in(plan, {-4: 100})
+    assert plan.next(1000, 1000) == {-5: 60, -6: 60}
 
 
 def test_the_table(tmp_path: Path) -> None:

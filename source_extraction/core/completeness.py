@@ -162,14 +162,15 @@ class Plan:
         # A bin is begun only if it can have all of its stars.
         if wanted := self._new_bins()[: left // STARS]:
             return dict.fromkeys(wanted, STARS)
-        # What is left goes to the bins in between, twice as many to those where the curve is at a limit.
-        rising = [number for number in self.put_in if NEARLY_EMPTY < self._share(number) < NEARLY_COMPLETE]
+        # What is left goes to the bins in between, twice as many to those where the curve is at a limit. Half of it
+        # at a time: more stars may show that the brightest bin is not nearly complete.
+        rising = [number for number in self.put_in if NEARLY_EMPTY < self._share(number) < 1]
         at_limits = {
             number
             for level in LEVELS
             for number in sorted(rising, key=lambda number: (abs(self._share(number) - level), number))[:2]
         }
-        each = spare // (len(rising) + len(at_limits)) if rising else 0
+        each = spare // 2 // (len(rising) + len(at_limits)) if rising else 0
         more = {number: each * (2 if number in at_limits else 1) for number in rising}
         return more if each >= STARS_WORTH_A_ROUND else {}
 
