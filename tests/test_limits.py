@@ -223,9 +223,15 @@ def test_sep_s_buffer_grows_for_a_source_of_many_pixels(monkeypatch: pytest.Monk
     expected, segmentation = sep.extract(pixels, 20.0, segmentation_map=True, **options)
     assert segmentation.any(axis=1).sum() > 150
     buffers: list[int] = []
-    set_buffer = sep.set_extract_pixstack
-    monkeypatch.setattr(sep, "set_extract_pixstack", lambda size: (buffers.append(size), set_buffer(size)))
+    directly = sep.extract
+
+    def watched(*given: object, **more: object) -> object:
+        buffers.append(sep.get_extract_pixstack())
+        return directly(*given, **more)
+
+    monkeypatch.setattr(sep, "extract", watched)
     found = SepCall(pixels, 20.0, None, options).run()
     np.testing.assert_array_equal(found.sources, expected)
     np.testing.assert_array_equal(found.segmentation, segmentation)
-    assert buffers == [6000, PIXEL_BUFFER, PIXEL_BUFFER]
+    assert buffers == [6000, PIXEL_BUFFER]
+    assert sep.get_extract_pixstack() == PIXEL_BUFFER
