@@ -9,6 +9,7 @@ import pytest
 import sep
 from astropy.io import fits
 
+from source_extraction.core.sep_extract import PIXEL_BUFFER, SepCall
 from tests import sep_directly
 from tests.conftest import read_catalog, succeed
 from tests.test_against_sep import assert_same_catalog
@@ -212,3 +213,25 @@ def test_what_lets_noise_in_is_said(tmp_path: Path) -> None:
     assert "in units of the noise of the filtered image, which is lower: below a threshold of 4 much noise" in said
     conv = ("--err_option", "array_rms", "--filter_type", "conv")
     assert "Filter" not in succeed(tmp_path / "image.fits", *chosen, *conv, folder=tmp_path)
+
+
+def test_sep_s_buffer_grows_for_a_source_of_many_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source of most of the pixels does not fit into the buffer that does for others; it is found as SEP finds it."""
+    rows, columns = np.indices((200, 300))
+    pixels = (100 * np.exp(-((rows - 90) ** 2 + (columns - 140) ** 2) / 1e4)).astype(np.float32)
+    options = {"filter_kernel": None, "filter_type": "conv", "minarea": 5, "deblend_nthresh": 32}
+    expected, segmentation = sep.extract(pixels, 20.0, segmentation_map=True, **options)
+    assert segmentation.any(axis=1).sum() > 150
+    buffers: list[int] = []
+    directly = sep.extract
+
+    def watched(*given: object, **more: object) -> object:
+        buffers.append(sep.get_extract_pixstack())
+        return directly(*given, **more)
+
+    monkeypatch.setattr(sep, "extract", watched)
+    found = SepCall(pixels, 20.0, None, options).run()
+    np.testing.assert_array_equal(found.sources, expected)
+    np.testing.assert_array_equal(found.segmentation, segmentation)
+    assert buffers == [6000, PIXEL_BUFFER]
+    assert sep.get_extract_pixstack() == PIXEL_BUFFER
