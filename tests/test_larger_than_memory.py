@@ -228,7 +228,7 @@ def test_address_space_is_needed_for_files_too(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(disk_room, "of_the_address_space", lambda: 10**9)
     room = RoomOnDisk(tmp_path)
     room.require("image", "HDU 0", 50_000_000, 4)
-    assert room.is_used
+    assert room.is_short
     with pytest.raises(InputError, match=r"claims 100000000 pixels, which need 1\.6 GB of memory"):
         RoomOnDisk(tmp_path).require("image", "HDU 0", 100_000_000, 4)
 
@@ -238,7 +238,7 @@ def test_the_limit_is_that_of_all_processes(monkeypatch: pytest.MonkeyPatch, tmp
     for processes, in_files in ((1, False), (4, True)):
         room = RoomOnDisk(tmp_path, 10**9, processes)
         room.require("image", "HDU 0", 35_000_000, 4)
-        assert room.is_used == in_files
+        assert room.is_short == in_files
 
 
 def test_memory_of_no_file_is_in_use() -> None:

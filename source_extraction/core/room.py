@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 class Room:
     """Memory for arrays and text, as much as is asked for."""
 
+    is_short = False  # of memory
+
     def require(self, source: str, origin: str, pixels: int, bytes_stored: int) -> None:
         """Make room for an image of so many pixels, stored in so many bytes each, and all that is made of it.
 

@@ -54,7 +54,7 @@ class RoomOnDisk(Room):
     ) -> None:
         self._folder, self._memory, self._processes = folder, memory, processes
         self._what, self._called, self._remedy = what, called, remedy
-        self.is_used, self._why = False, ""
+        self.is_short, self._why = False, ""
 
     def require(self, source: str, origin: str, pixels: int, bytes_stored: int) -> None:
         need, have = pixels * (bytes_stored + BYTES_A_PIXEL), UNLIMITED
@@ -75,19 +75,22 @@ class RoomOnDisk(Room):
                 f"{have / 1e9:.1f} GB, and {disk / 1e9:.1f} GB on the disk of {self._name}",
                 "use a machine with more memory, --scratch with a folder on a larger disk, or cut the image",
             )
-        self.is_used, self._why = True, f"the image needs {need / 1e9:.1f} GB of memory, and there are {have / 1e9:.1f}"
+        self.is_short, self._why = (
+            True,
+            f"the image needs {need / 1e9:.1f} GB of memory, and there are {have / 1e9:.1f}",
+        )
 
     def describe(self) -> str:
-        if not self.is_used:
+        if not self.is_short:
             return ""
         memory = ", which is in memory too: --scratch DIR names another" if _is_in_memory(self._place) else ""
         return f"Working arrays: in files on the disk of {self._name}{memory} ({self._why})"
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
-        return self._in_a_file(shape, dtype) if self.is_used else super().empty(shape, dtype)
+        return self._in_a_file(shape, dtype) if self.is_short else super().empty(shape, dtype)
 
     def shared(self, shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
-        return self._in_a_file(shape, dtype) if self.is_used else super().shared(shape, dtype)
+        return self._in_a_file(shape, dtype) if self.is_short else super().shared(shape, dtype)
 
     def _in_a_file(self, shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
         number = math.prod(shape)

@@ -208,7 +208,9 @@ def make_products(folder: Path, chosen: list[Product], steps: Steps) -> None:
         return [_seconds_to_make(product, folder, steps) for product in lane]
 
     lanes = _lanes(product for product in chosen if not product.after_all_others)
-    for lane, times in zip(lanes, steps.workers.map(make, lanes), strict=True):
+    # A process has what this one has, and takes as much again for a picture: where memory is short, this one makes all.
+    workers = Workers(1) if steps.room.is_short else steps.workers
+    for lane, times in zip(lanes, workers.map(make, lanes), strict=True):
         seconds |= {product.name: time for product, time in zip(lane, times, strict=True)}
     for product in chosen:
         if not product.after_all_others:
