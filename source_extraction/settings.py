@@ -479,8 +479,8 @@ class PsfOptions(_Checked):
     completeness: bool = _option(
         False,
         "PSF",
-        "search for artificial stars, to learn at which flux half and 90 % of the point sources are found; takes about "
-        "12 times as long as finding the sources",
+        "search for artificial stars, to learn at which flux half and 90 % of the point sources are found; takes 10 to "
+        "15 times as long as finding the sources",
     )
 
 

@@ -18,6 +18,7 @@ from source_extraction.faces.join import build_parser
 from source_extraction.faces.source_extractor import asked_for
 from tests.conftest import REPOSITORY, TEST_DATA
 from tests.documents import PAGES, anchors, commands, links, run_python
+from tests.galaxy.serve import FORMS
 
 MOST_WORDS = 900
 # The programs of this project by the names that documents call them, and the scripts that are the same.
@@ -64,6 +65,14 @@ def test_every_document_is_two_clicks_away() -> None:
         read = [path for path in near if path in PAGES.values()]
         near |= {(path.parent / link.partition("#")[0]).resolve() for path in read for link in links(path.read_text())}
     assert set(PAGES.values()) <= near
+
+
+def test_every_workflow_and_form_is_listed() -> None:
+    """Workflows where they are described, forms in the command that lints them before a pull request."""
+    listed = links(PAGES["docs/workflows.md"].read_text())
+    assert {f"../workflows/{path.name}" for path in (REPOSITORY / "workflows").glob("*.gxwf.yml")} <= set(listed)
+    linted = re.search(r"planemo lint .*", PAGES["CONTRIBUTING.md"].read_text())[0].split()
+    assert set(FORMS) <= set(linted)
 
 
 def test_every_picture_is_shown() -> None:

@@ -214,23 +214,6 @@ def test_tools() -> None:
     assert known.items() <= used.items()
 
 
-def labels(form: str) -> set[str]:
-    """What a form calls its parameters, sections and choices."""
-    elements = list(expanded(form).find("inputs").iter())
-    return {element.get(kind) for element in elements for kind in ("label", "title")} - {None}
-
-
-def test_parameters_are_those_of_the_form() -> None:
-    """In the steps of source-extractor, in words that the form has; sections by the words before their colon."""
-    for step in re.findall(
-        r"(source_extractor(?:_many)?)/1\.0\.0\+galaxy0\) %} with.*?\n((?:> +-.*\n|> +- .*\n)+)", BODY
-    ):
-        form, text = step
-        known = labels(f"{form}.xml")
-        for name in re.findall(r'\*"([^"]+)"\*', text):
-            assert name in known or any(label.startswith(f"{name}:") for label in known), name
-
-
 def test_conditions_are_those_of_the_workflow() -> None:
     steps = yaml.safe_load((REPOSITORY / "workflows" / "sort_sources.gxwf.yml").read_text())["steps"].values()
     conditions = [step["state"]["cond"] for step in steps if step["tool_id"] == "Filter1"]

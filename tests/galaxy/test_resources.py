@@ -51,7 +51,7 @@ def test_lint(galaxy_environment: Path, tmp_path: Path) -> None:
     ("tool", "input_size", "resources"),
     [
         ("source_extractor", 0, {"cores": 1, "mem": 1}),
-        (IN_THE_TOOL_SHED.format("source_extractor"), 2, {"cores": 2, "mem": 41}),
+        (IN_THE_TOOL_SHED.format("source_extractor"), 2, {"cores": 2, "mem": 31}),
         ("source_extractor_many", 100, {"cores": 4, "mem": 8}),
         (IN_THE_TOOL_SHED.format("source_extractor_many"), 100, {"cores": 4, "mem": 8}),
         (IN_THE_TOOL_SHED.format("source_extractor_join"), 2, {"cores": 1, "mem": 1}),
