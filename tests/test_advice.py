@@ -311,7 +311,7 @@ def test_advice_that_is_not_given_cannot_be_followed(tmp_path: Path) -> None:
     run = run_tool(SKY, "--no-advice", "--follow_advice", folder=tmp_path)
     assert run.returncode == 2
     assert "follow_advice: --no-advice gives none to follow; leave out one of them" in run.stderr
-    with pytest.raises(InputError, match="gives none to follow"):
+    with pytest.raises(InputError, match="follow_advice: advice=False gives none to follow; leave out one of them"):
         extract(SKY, advice=False, follow_advice=True)
 
 
