@@ -128,7 +128,8 @@ def _option(option: Option) -> tuple[str, str, str]:
     meaning = option.help
     if option.choices:
         meaning += f" ({' / '.join(f'`{choice}`' for choice in option.choices)})"
-    elif option.bounds not in (None, Bounds()) and str not in option.kinds:
+    # What a size looks like is said in the help.
+    elif option.bounds not in (None, Bounds()) and str not in option.kinds and not option.is_size:
         meaning += f" ({'each ' if option.is_list else ''}{option.range})"
     return spelled, "" if option.default in (None, "", ()) else f"`{default}`", meaning
 
