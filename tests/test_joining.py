@@ -263,5 +263,5 @@ def test_what_is_no_summary(tmp_path: Path, content: str) -> None:
     run = join(catalog, "--summaries", tmp_path / "list", folder=tmp_path / "out")
     assert (run.returncode, run.stdout) == (1, "")
     assert run.stderr.startswith("error: the odd one: ")
-    assert run.stderr.endswith("; give files as its summary.json\n")
+    assert run.stderr.endswith("; give its summary.json files\n")
     assert not (tmp_path / "out").exists()

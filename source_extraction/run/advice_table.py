@@ -13,7 +13,7 @@ from .lines import TextFile, lines_of
 
 ADVICE_TABLE = "advice.tsv"
 COLUMNS = ("image", "sources", "advice", "seen", "change")
-WHAT_TO_GIVE = "give files as its summary.json"
+WHAT_TO_GIVE = "give its summary.json files"
 # What was seen of an image that was not judged, as with --no-advice.
 NOT_JUDGED = "not judged"
 
