@@ -304,7 +304,9 @@ def table_only(path: Path) -> None:
     path.with_suffix(".cut").rename(path)
 
 
-MEMORY = r"claims 40000000000 pixels, which need 640\.0 GB of memory; there are [\d.]+ GB; "
+MEMORY = (
+    r"claims 40000000000 pixels, which need 640\.0 GB of memory; there are [\d.]+ GB, and [\d.]+ GB on the disk of .*; "
+)
 # name: (what makes the file, options, the sentence behind the file's name)
 REFUSED: dict[str, tuple[Maker, tuple[str, ...], str]] = {
     "empty": (write_text(""), (), "the file is empty; give a FITS or TIFF image"),
