@@ -244,6 +244,17 @@ def test_advice_of_a_run(tmp_path: Path) -> None:
     assert row[4] == "filter_case = none, thresh = 2.5"
 
 
+def test_a_run_that_was_not_judged(tmp_path: Path) -> None:
+    """It has a row, which does not look as if nothing were wrong."""
+    result = source_extraction.extract(skies.hot_pixels().pixels, advice=False, name="a")
+    result.write(tmp_path, "catalog.tsv,summary.json")
+    (tmp_path / "list").write_text(f"{tmp_path / 'summary.json'}\n")
+    run = join(tmp_path / "catalog.tsv", "--summaries", tmp_path / "list", folder=tmp_path / "out")
+    assert (run.returncode, run.stderr) == (0, "")
+    _, row = (line.split("\t") for line in (tmp_path / "out" / "advice.tsv").read_text().splitlines())
+    assert row == ["a", str(len(result)), "", "not judged", ""]
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"image": 1}', "[" * 100_000, '{"advice": [1]}', "\0"])
 def test_what_is_no_summary(tmp_path: Path, content: str) -> None:
     (tmp_path / "odd.json").write_text(content)
@@ -252,5 +263,5 @@ def test_what_is_no_summary(tmp_path: Path, content: str) -> None:
     run = join(catalog, "--summaries", tmp_path / "list", folder=tmp_path / "out")
     assert (run.returncode, run.stdout) == (1, "")
     assert run.stderr.startswith("error: the odd one: ")
-    assert run.stderr.endswith("; give files as its summary.json\n")
+    assert run.stderr.endswith("; give its summary.json files\n")
     assert not (tmp_path / "out").exists()

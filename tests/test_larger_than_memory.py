@@ -16,6 +16,7 @@ from astropy.io import fits
 
 import source_extraction as se
 from source_extraction.errors import InputError, OutputError
+from source_extraction.faces.source_extractor import main
 from source_extraction.readers import disk_room, memory
 from source_extraction.readers.disk_room import RoomOnDisk
 from tests.conftest import SCRIPT, TEST_DATA, run_tool, succeed
@@ -255,3 +256,17 @@ def test_a_file_takes_its_room_at_once(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="the working files cannot be written"):
         room.empty((free // 4 + 10**9,), np.float32)
     assert os.listdir(tmp_path) == []
+
+
+def test_files_that_a_noise_map_needs_are_said(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Once, as those of the image are: memory holds the image (4 bytes a pixel), and not the map of 8 as well."""
+    monkeypatch.setattr(disk_room, "in_use", lambda: 0)
+    monkeypatch.setattr(disk_room, "BYTES_A_PROCESS", 0)
+    memory_of_image = 1100 * 1600 * (4 + 4 + disk_room.BYTES_A_PIXEL)
+    noise = ["--err_option", "file", "--error_file", str(folder / "noise.fits"), "--threads", "1"]
+    for more, times in ((0, 1), (-1, 1), (1100 * 1600 * 8, 0)):
+        options = ["--memory", str(memory_of_image + more), "--outputs", "catalog.tsv", "--output_dir", str(tmp_path)]
+        assert main([str(folder / "sky.fits"), *noise, *options]) == 0
+        assert capsys.readouterr().out.count("Working arrays: in files on the disk of") == times

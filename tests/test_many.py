@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from itertools import count, repeat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,7 @@ import source_extraction as se
 from source_extraction.core.processes import Workers
 from source_extraction.faces.source_extractor import main
 from source_extraction.readers.images import count_planes
-from source_extraction.run import many
+from source_extraction.run import extract_many, many
 from source_extraction.run.many import COLUMNS, RECORD
 from source_extraction.run.steps import Steps
 from source_extraction.settings import OPTIONS, Settings
@@ -244,7 +245,7 @@ def test_a_fault_of_ours_is_said_as_such(
 KILLED = """
 import os, signal, sys
 from source_extraction.faces.source_extractor import program
-from source_extraction.run import many
+from source_extraction.run import extract_many, many
 
 steps_taken = many.steps_taken
 
@@ -693,6 +694,25 @@ def test_options_that_do_not_exist_are_refused_at_the_call() -> None:
         se.extract_many(repeat(SKY), tresh=3)
     with pytest.raises(TypeError, match="'mask'; the nearest is 'masks'"):
         se.extract_many(repeat(SKY), mask="mask.fits")
+
+
+def test_processes_share_the_memory_and_a_large_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small image has its share of the memory; a large one is searched here, by all, with all of it."""
+    used = tmp_path / "used"
+
+    def noted(image: Path, **how: Any) -> se.InputError:
+        with used.open("a") as file:
+            file.write(f"{image.name} {how['threads']} {how['memory']} {os.getpid() == here}\n")
+        return se.InputError(image, "is not read", "let it be")
+
+    here = os.getpid()
+    for name, size in (("small", 1000), ("large", many.LARGE + 1)):
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(size)
+    monkeypatch.setattr(extract_many, "extract", noted)
+    found = list(se.extract_many([tmp_path / "small", tmp_path / "large"], threads=2, memory="3K"))
+    assert [type(one) for one in found] == [se.InputError, se.InputError]
+    assert sorted(used.read_text().splitlines()) == ["large 2 3K True", "small 1 1536 False"]
 
 
 def test_what_images_bring_themselves_is_no_contradiction(images: dict[str, Path]) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from .advice import Advice
 from .evidence import Evidence
 from .filters import DEFAULT_KERNEL, gaussian_kernel, noise_after
+from .threshold import is_matched
 
 MOST_GIVEN = 3
 # Of the detections this share may be noise without a word, and this share may be at the threshold that is advised.
@@ -243,7 +244,13 @@ def _noise_without_a_mirror_image(seen: Evidence) -> Advice | None:
 
 
 def _holes(seen: Evidence, evidence: dict[str, Any]) -> Advice | None:
-    """Holes that no threshold takes away: the background does not follow what small sources stand on."""
+    """Holes that no threshold takes away: the background does not follow what small sources stand on.
+
+    With SEP's matched filter that cannot be told from noise. A low threshold lets in so much that its groups run into
+    one another, fewer than at a higher one; and bright sources clean it away, of which the negated image has none.
+    """
+    if is_matched(seen.settings.detection):
+        return None
     if seen.background_range < RANGE_OF_HOLES or np.median(seen.extents) > SMALL_SOURCES * seen.cell:
         return None
     change = _mesh_for_spots(seen)
@@ -335,7 +342,8 @@ def _of_peaks(seen: Evidence) -> dict[str, Any]:
 def _mesh_for_spots(seen: Evidence) -> dict[str, Any]:
     """Cells that follow what spots stand on, and a threshold for what is left of its rims."""
     side = max(SMALLEST_CELL, round(CELLS_OF_SPOTS * seen.peaks.fwhm))
-    return {"bw": side, "bh": side, "thresh": _rounded(3 * seen.option("thresh"))}
+    subtracted = {} if seen.option("subtract_background") else {"subtract_background": True}
+    return {"bw": side, "bh": side, "thresh": _rounded(3 * seen.option("thresh"))} | subtracted
 
 
 def _threshold_without_noise(

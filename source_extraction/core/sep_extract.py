@@ -18,8 +18,9 @@ MASKED_NOISE = np.float32(1e30)
 # keeps low where its neighbours shine, so that the pixel can belong to a source; and then a large noise would be in
 # the source's threshold, by which it is deblended and cleaned.
 MASKED_NOISE_IF_MATCHED = np.float32(0)
-# SEP's own limits. The buffer costs time at every call, so it has room for one of so many pixels at first, which is
-# enough unless a source has more, then for as many as SEP has by itself, and grows only when it must.
+# SEP's own limits. The buffer takes time at every call, in proportion to its size, so it has room for one of so many
+# pixels at first, which is enough unless sources have more, then for all of a small window, then for as many as SEP has
+# by itself, and grows only when it must.
 SMALL_BUFFER, PIXELS_A_PLACE = 1000, 12
 PIXEL_BUFFER = sep.get_extract_pixstack()
 GROWTH = 4
@@ -63,7 +64,6 @@ class SepCall:
 
     def run(self) -> Detections:
         """Extract the sources, in buffers that grow only where they must."""
-        sep.set_extract_pixstack(min(PIXEL_BUFFER, self._most_in_buffer))
         try:
             return self._split()
         finally:
@@ -72,12 +72,12 @@ class SepCall:
 
     @property
     def _most_in_buffer(self) -> int:
-        """How many pixels SEP may have to keep: its buffer takes time at every call, in proportion to its size."""
+        """How many pixels SEP may have to keep in its buffer."""
         return int(self.pixels.size) + self.pixels.shape[1] + 10
 
     def _split(self) -> Detections:
         small = min(PIXEL_BUFFER, SMALL_BUFFER + self.pixels.size // PIXELS_A_PLACE)
-        for buffer in sorted({small, PIXEL_BUFFER}):
+        for buffer in sorted({small, min(PIXEL_BUFFER, self._most_in_buffer), PIXEL_BUFFER}):
             sep.set_extract_pixstack(buffer)
             try:
                 return self._call()

@@ -54,6 +54,21 @@ class NoiseMap:
     invalid: np.ndarray
     remarks: tuple[str, ...] = ()
 
+    def good(self) -> Iterator[np.ndarray]:
+        """The noise of all pixels that have one, some at a time."""
+        height, width = self.rms.shape
+        return (window.of(self.rms)[~window.of(self.invalid)] for window in strips((height, width)))
+
+    @property
+    def number_of_good(self) -> int:
+        """How many pixels have a noise."""
+        return self.invalid.size - int(np.count_nonzero(self.invalid))
+
+    @property
+    def median(self) -> float:
+        """The noise in the middle of those of all pixels that have one."""
+        return float(np.median(in_the_middle(self.good, self.number_of_good)))
+
 
 @dataclass
 class Sky:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -56,18 +55,13 @@ def read_noise_map(which: Which, error_type: str, image: Image, room: Room | Non
 
 def _without_absurd(noise: NoiseMap, times: float) -> NoiseMap:
     """A map in which pixels whose noise is so many times that of the good ones have none."""
-    windows = list(strips((noise.rms.shape[0], noise.rms.shape[1])))
-
-    def good() -> Iterator[np.ndarray]:
-        return (window.of(noise.rms)[~window.of(noise.invalid)] for window in windows)
-
-    least = min(float(some.min()) for some in good() if some.size)
-    greatest = max(float(some.max()) for some in good() if some.size)
+    least = min(float(some.min()) for some in noise.good() if some.size)
+    greatest = max(float(some.max()) for some in noise.good() if some.size)
     if greatest <= times * least:
         return noise
-    usual = percentile(good, noise.invalid.size - int(np.count_nonzero(noise.invalid)), OF_GOOD_PIXELS)
+    usual = percentile(noise.good, noise.number_of_good, OF_GOOD_PIXELS)
     number, lowest = 0, math.inf
-    for window in windows:
+    for window in strips((noise.rms.shape[0], noise.rms.shape[1])):
         some, none = window.of(noise.rms), window.of(noise.invalid)
         absurd = ~none & (some > times * usual)
         if absurd.any():

@@ -13,11 +13,13 @@ from .lines import TextFile, lines_of
 
 ADVICE_TABLE = "advice.tsv"
 COLUMNS = ("image", "sources", "advice", "seen", "change")
-WHAT_TO_GIVE = "give files as its summary.json"
+WHAT_TO_GIVE = "give its summary.json files"
+# What was seen of an image that was not judged, as with --no-advice.
+NOT_JUDGED = "not judged"
 
 
 def write_advice(path: Path, summaries: Iterable[TextFile]) -> None:
-    """Write a row for every advice, and one with empty fields for an image that needs none.
+    """Write a row for every advice, and one with empty fields for an image that needs none or was not judged.
 
     Raises InputError where a file is no summary of a run.
     """
@@ -31,13 +33,14 @@ def _rows(file: TextFile) -> Iterator[tuple[str, ...]]:
     try:
         summary = json.loads("\n".join(lines_of(file)))
         image = str(summary["image"]["name"]), str(summary["counts"]["sources"])
-        given = [(str(each["id"]), str(each["seen"]), _named(each["change"])) for each in summary["advice"]]
+        advice = summary["advice"]
+        given = [(str(each["id"]), str(each["seen"]), _named(each["change"])) for each in advice or ()]
     except InputError as problem:
         raise InputError(file.name, problem.problem, WHAT_TO_GIVE) from problem
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as problem:
         raise InputError(file.name, "this is no summary of source-extractor", WHAT_TO_GIVE) from problem
-    for advice in given or [("", "", "")]:
-        yield *image, *advice
+    for row in given or [("", NOT_JUDGED if advice is None else "", "")]:
+        yield *image, *row
 
 
 def _named(change: dict[str, object]) -> str:

@@ -219,9 +219,10 @@ def _path_or_array(given: Any, name: str) -> Path | InMemory | None:
 
 
 def _in_python(problem: InputError) -> InputError:
-    """The same with the options spelled as here: gain, not --gain."""
+    """The same with the options spelled as here: gain, not --gain, and clean=False, not --no-clean."""
 
     def spelled(text: str) -> str:
+        text = re.sub(r"--no-(\w+)", lambda found: f"{found[1]}=False" if found[1] in OPTIONS else found[0], text)
         text = re.sub(r"--(\w+)", lambda found: found[1] if found[1] in OPTIONS else found[0], text)
         return re.sub(r"\b(\w+_file)\b", lambda found: PARAMETERS.get(found[1], found[1]), text)
 

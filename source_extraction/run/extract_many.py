@@ -7,12 +7,15 @@ import pickle
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..core.processes import Workers
 from ..errors import InputError
+from ..settings import OPTIONS
 from .extract import extract, require_usable
 from .lines import require_several
+from .many import is_large
 from .result import Result
 
 # Images that are shared out at a time, for each process: a group begins when the last one has ended.
@@ -55,7 +58,8 @@ def extract_many(
         What to do about an image that cannot be used: give its InputError in place of a result, or raise it, which ends
         the iteration.
     threads : int
-        Number of processes. Each takes one file at a time; images that are not files are searched by all together.
+        Number of processes. Each takes one file at a time, and its share of the `memory`; large files, and images that
+        are not files, are searched by all together.
     **options
         Those of `extract`, for all images.
 
@@ -101,9 +105,12 @@ def _results(
 ) -> Iterator[Result | InputError]:
     workers = Workers(threads)
 
-    def search(one: _One, own: int) -> Result | InputError:
+    memory = OPTIONS["memory"].check(options.get("memory"))
+    of_each = options if memory is None else options | {"memory": max(memory // workers.number, 1)}
+
+    def search(one: _One, own: int, how: dict[str, Any] = options) -> Result | InputError:
         try:
-            return extract(one.image, mask=one.mask, threads=own, **options)
+            return extract(one.image, mask=one.mask, threads=own, **how)
         except InputError as problem:
             return problem
 
@@ -111,8 +118,11 @@ def _results(
         """What is sent back; nothing where it must be made here."""
         if not one.is_file or "wcs" in options:
             return None
+        # What is found in a large one is as large, and would be in memory twice. A stack is, and its planes are not.
+        if options.get("plane") is None and is_large(Path(one.image)):
+            return None
         try:
-            return pickle.dumps(search(one, 1))
+            return pickle.dumps(search(one, 1, of_each))
         except (pickle.PicklingError, AttributeError, TypeError):
             return None
 

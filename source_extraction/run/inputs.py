@@ -47,6 +47,7 @@ class Inputs:
     ) -> None:
         self.settings, self.workers, self.log = settings, workers, log
         self._wanted, self._meanwhile = frozenset(wanted), meanwhile
+        self._where_is_said = False
 
     @property
     def room(self) -> Room:
@@ -72,8 +73,7 @@ class Inputs:
         with self.log.step("Reading the image") as said:
             image = self._read()
             said.append(f"Image: {image.describe()}")
-        if where := self.room.describe():
-            self.log.say(where)
+        self._say_where()
         if image.others:
             self.log.say(f"Also there: {image.describe_others()}")
         if self._take(image) == 0:
@@ -164,6 +164,7 @@ class Inputs:
         if which is None:
             return None
         mask = read_mask(which, files.maskthresh, files.mask_bits, self.image, self.room)
+        self._say_where()
         self._say_all(mask.remarks, which.name)
         left = 1 - np.count_nonzero(mask.masked) / mask.masked.size
         if left < LEAST_LEFT:
@@ -180,6 +181,7 @@ class Inputs:
         if which is None:
             return None
         noise_map = read_noise_map(which, self.settings.files.error_type, self.image, self.room)
+        self._say_where()
         self._say_all(noise_map.remarks, which.name)
         return noise_map
 
@@ -199,6 +201,7 @@ class Inputs:
             partner = Partner(self.image, "image to measure on", remedy, which.prefix, picture=True)
             image = read_image(which.given, which.name, which.hdu, which.plane, partner=partner, room=self.room)
             said.append(f"Image to measure on: {image.describe()}")
+        self._say_where()
         self._take(image)
         return image
 
@@ -243,6 +246,13 @@ class Inputs:
         if number:
             self.log.say(f"Pixels of exactly {value:g}, which have no value (--missing): {number}")
         return number
+
+    def _say_where(self) -> None:
+        """Say, once, where the room is if that is not as usual: from the first image on that memory does not hold."""
+        where = self.room.describe()
+        if where and not self._where_is_said:
+            self.log.say(where)
+            self._where_is_said = True
 
     def _say_all(self, remarks: tuple[str, ...], source: str = "") -> None:
         """Say how an image was read; of one that goes with it, its name too."""

@@ -80,11 +80,7 @@ class Job(NamedTuple):
     @property
     def is_large(self) -> bool:
         """Whether it is worth the work of all processes."""
-        file, _ = taken_apart(self.given.image)
-        try:
-            return os.stat(file).st_size > LARGE * self.planes
-        except (OSError, ValueError):
-            return False
+        return is_large(self.given.image, self.planes)
 
 
 class Outcome(NamedTuple):
@@ -398,6 +394,15 @@ class _Batch:
         self._log.tell("Searching the images", line, None if outcome.resumed else float(outcome.cells["seconds"]))
         for warning in outcome.warnings:
             self._log.say(f"Warning: {image}: {warning}")
+
+
+def is_large(image: Path, planes: int = 1) -> bool:
+    """Whether one of so many planes of a file is worth the work of all processes."""
+    file, _ = taken_apart(image)
+    try:
+        return os.stat(file).st_size > LARGE * planes
+    except (OSError, ValueError):
+        return False
 
 
 def chosen_names() -> list[str]:

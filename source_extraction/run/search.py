@@ -252,7 +252,7 @@ class Search(Inputs):
 
         if sky.noise_map is not None and sky.rms > 0:
             noise_map = sky.noise_map
-            ratio = float(np.median(noise_map.rms[~noise_map.invalid])) / sky.rms
+            ratio = noise_map.median / sky.rms
             if not 1 / PLAUSIBLE_NOISE < ratio < PLAUSIBLE_NOISE:
                 self.log.warn(
                     f"the noise map {noise_map.source} says {ratio:.3g} times the noise that the image has; "
