@@ -153,7 +153,7 @@ def test_all_is_green(survey: Survey, strips: Path) -> None:
     assert len(survey.invocation["output_collections"]) == 9
     for output in survey.invocation["output_collections"]:
         assert survey.states(output) == dict.fromkeys(names, "ok"), output
-    assert [job["state"] for job in survey.jobs()] == ["ok"] * (STRIPS + 2)
+    assert [job["state"] for job in survey.jobs()] == ["ok"] * (STRIPS + 3)
 
 
 def test_catalogs_are_those_of_the_local_runner(
