@@ -479,7 +479,7 @@ class PsfOptions(_Checked):
     completeness: bool = _option(
         False,
         "PSF",
-        "search for artificial stars, to learn at which flux half and 90 % of the point sources are found; takes 10 to "
+        "search for artificial stars, to learn at which flux half and 90 % of the point sources are found; takes up to "
         "15 times as long as finding the sources",
     )
 
