@@ -384,9 +384,12 @@ def test_pictures_that_would_look_different_are_made_again(tmp_path: Path) -> No
         assert made == (tmp_path / "fresh" / name / "sources.png").read_bytes()
 
 
-@pytest.mark.parametrize("name", [name for name in OPTIONS if name not in {"output_dir", "outputs", "threads"}])
+OF_THE_RUN = {"output_dir", "outputs", "threads", "memory", "scratch"}
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIONS if name not in OF_THE_RUN])
 def test_every_option_that_a_product_shows_is_recorded(name: str) -> None:
-    """All but where products go, which of them are made, and in how many processes."""
+    """All but where products go, which of them are made, in how many processes, and in what memory."""
     option = OPTIONS[name]
     one, other = Settings.of(SKY), Settings.of(SKY)
     for group in vars(other).values():
@@ -510,7 +513,7 @@ def test_planes_of_what_has_none(tmp_path: Path) -> None:
     ("arguments", "wrong"),
     [
         ((), "there is no image; give one or more, or a --list of them"),
-        (("a.fits", "b.fits", "--name", "x"), "--name: it is the name of one image"),
+        (("a.fits", "b.fits", "--name", "x"), "--name: it names one image; put the names of several into the --list"),
         (("a.fits", "--resume"), "--resume: there is one image only"),
         (("a.fits", "--allow_failures"), "--allow_failures: there is one image only"),
         (("a.fits", "b.fits", "--mask_plane", "1"), "--mask_plane: there is no mask"),
