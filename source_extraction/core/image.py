@@ -98,8 +98,7 @@ class Image:
         self.shape: tuple[int, int] = (height, width)
 
     def __getstate__(self) -> dict[str, Any]:
-        """The state for another process, which rebuilds the coordinates from the header, identical to the last
-        digit."""
+        """State for another process, which rebuilds the coordinates from the header, identical to the last digit."""
         return {name: value for name, value in self.__dict__.items() if name != "celestial"}
 
     @cached_property
