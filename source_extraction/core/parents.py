@@ -24,8 +24,7 @@ ExtractWindow = Callable[..., Detections]
 
 @dataclass
 class Parents:
-    """Parents seen whole: sorted pixels (flat indices), each with its parent's number; box, first pixel, size of
-    each."""
+    """Parents seen whole: sorted pixels (flat indices) with the parent's number; box, first pixel, size of each."""
 
     pixels: np.ndarray
     numbers: np.ndarray

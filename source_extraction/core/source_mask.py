@@ -1,4 +1,4 @@
-"""Detections -> the pixels that a second estimate of the background does without: those of sources and around them."""
+"""Detections -> the pixels excluded from the second background estimate: those of sources and around them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from .mesh import serving_cells
 from .room import Room
 from .windows import Window, grown
 
-# A source is left out with a margin of so many of its radii, that of a circle of as many pixels. Where that leaves less
-# than this share of the mesh, which then has no background but that of cells far away, the next is tried.
+# A source is excluded with a margin of this many of its radii (of the circle of its area). If that leaves less than
+# this share of the mesh, which would then take its background only from distant cells, the next smaller margin is
+# tried.
 MARGINS = (2.0, 1.0, 0.5, 0.0)
-# The light around small sources the clipping of a cell takes off: they have the full margin from this radius on, in
-# units of the cell, and less in proportion below.
+# Clipping within a cell removes the light around small sources: they have the full margin from this radius on, in units
+# of the cell, and proportionally less below.
 LARGE = 0.25
 LEAST_SERVING = 0.5
 PIXELS_AT_A_TIME = 2**25
