@@ -20,17 +20,17 @@ MARGINS = (2.0, 1.0, 0.5, 0.0)
 LARGE = 0.25
 LEAST_SERVING = 0.5
 PIXELS_AT_A_TIME = 2**25
-# Margins grow in steps, so that there are few.
+# A few discrete margins, so that there are not many.
 STEPS = np.array([0, *np.unique(np.geomspace(1, 4096, 25).astype(np.uint16))], dtype=np.uint16)
 
 
 def around_sources(
     detections: Detections, masked: np.ndarray | None, cell: tuple[int, int], room: Room | None = None
 ) -> np.ndarray | None:
-    """True in the pixels (height, width) of sources and around them; None where that would leave too little.
+    """True in the pixels (height, width) of sources and around them; None if that would leave too little.
 
     `masked` (height, width), or None, are left out anyway; `cell` is the (height, width) of a cell of the mesh, which
-    serves where half of its pixels are left.
+    counts if half of its pixels are left.
     """
     room, shape = room or Room(), detections.segmentation.shape
     nothing = room.shared(shape, bool) if masked is None else masked
@@ -44,7 +44,7 @@ def around_sources(
 
 
 def _grown_sources(detections: Detections, times: float, large: float, room: Room) -> np.ndarray:
-    """The pixels of sources, each with a margin of so many times its radius, less where that is not `large`."""
+    """The pixels of sources, each with a margin of `times` its radius, proportionally less below the radius `large`."""
     radii = np.sqrt(detections.sources["npix"] / np.pi)
     wanted = times * radii * np.minimum(radii / large, 1)
     margins = np.zeros(len(detections) + 1, dtype=np.uint16)
@@ -52,7 +52,7 @@ def _grown_sources(detections: Detections, times: float, large: float, room: Roo
     widest = int(margins.max())
     height, width = detections.segmentation.shape
     light = room.empty((height, width), bool)
-    # What is around some rows reaches into them.
+    # The margins of sources outside these rows reach into them.
     rows = max(PIXELS_AT_A_TIME // width, 2 * widest, 1)
     for top in range(0, height, rows):
         window = Window(top, min(top + rows, height), 0, width)
@@ -64,9 +64,9 @@ def _grown_sources(detections: Detections, times: float, large: float, room: Roo
 
 
 def _grown(margins: np.ndarray) -> np.ndarray:
-    """True so far around pixels as each has a margin (height, width)."""
+    """True within each pixel's margin (height, width)."""
     light = np.zeros(margins.shape, dtype=bool)
-    # From the widest margin on, each together with what is left of those before.
+    # From the widest margin down: each step grows what is marked so far to the next smaller margin.
     for margin, following in pairwise([*np.unique(margins)[::-1], 0]):
         light = grown(light | (margins == margin), int(margin) - int(following)) if margin else light
     return light
