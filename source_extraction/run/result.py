@@ -1,4 +1,4 @@
-"""What a run found, for a notebook."""
+"""The results of a run, for use in a notebook."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ DOTS_PER_INCH_SHOWN = 90
 
 
 class Result:
-    """What was found in an image: the catalog, the maps, and what a run would write.
+    """The results for an image: the catalog, the maps, and the products that a run would write.
 
-    Made by `extract`. Maps are made when they are asked for, in the unit of the image.
+    Made by `extract`. Maps are computed on demand, in the unit of the image.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ class Result:
         return ax
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: a part of report.html, with the words, a picture and the first rows."""
+        """The notebook view: a part of report.html, with the text, a picture and the first rows."""
         from ..writers.pictures import draw_sources
         from ..writers.report import for_a_notebook
 
