@@ -76,7 +76,7 @@ class StarSearch:
     `gain` (electrons per unit of the image) is known. Background and threshold stay those of the original image, since
     a few stars hardly change them. `progress` is called with the number of stars searched for.
 
-    Each star is alone in an image, of which only the window that the star can affect is searched (`star_windows`).
+    Each star is alone in an image, and only the window that it can affect is searched (`star_windows`).
     Where that is much of the image, because a very large source is there, several stars share one image.
     """
 

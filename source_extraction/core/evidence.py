@@ -281,7 +281,7 @@ class Evidence:
 
     @cached_property
     def frame(self) -> tuple[float, float] | None:
-        """The value of the constant parts of the image's border, and the share of the image with constant parts of it.
+        """The commonest value of the constant parts of the image's border, and the share of the image constant at it.
 
         None if there are none, or if that is the sky.
         """

@@ -123,7 +123,7 @@ class Image:
             sought = kind.type(value)
         number = sum(int(np.count_nonzero(window.of(self.pixels) == sought)) for window in strips(self.shape))
         if number:
-            # float64 holds all of 32 bits; of 64, it holds what the sky is computed with.
+            # float64 holds all 32-bit integers exactly, and 64-bit ones to the precision that the sky is computed with.
             holding = kind if kind.kind == "f" else np.float32 if kind.itemsize <= 2 else np.float64
             if self.borrowed or kind != holding:
                 own = room.empty(self.shape, holding)

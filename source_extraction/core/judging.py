@@ -372,7 +372,7 @@ def _rounded(value: float, digits: int = 3) -> float:
     return float(f"{value:.{digits}g}")
 
 
-# Of the kinds in one row only the first one seen is given: it explains the others.
+# Only the first kind seen in a row is given: it explains the others.
 KINDS: tuple[tuple[Callable[[Evidence], Advice | None], ...], ...] = (
     (
         _zeros_outside, _no_noise, _photon_counts, _not_spots, _spots_on_structure, _larger_than_mesh, _crowded,

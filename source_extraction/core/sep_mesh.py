@@ -123,8 +123,8 @@ def evened_out(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Replace level and noise by medians in cells whose level is `fthresh` or more from the median around them.
 
-    `size` is the (height, width) of the surroundings in cells; near an end of the mesh they are cut on both sides by as
-    much as on the one.
+    `size` is the (height, width) of the surroundings in cells; near an end of the mesh, which cuts them off on one
+    side, they are shortened by as much on the other.
     """
     smooth = _medians(levels, size)
     outliers = np.abs(smooth - levels) >= fthresh
@@ -151,5 +151,5 @@ def _medians(cells: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _whose_reach_is(reach: int, most: int, number: int) -> np.ndarray:
-    """The places, out of `number`, that have exactly `reach` neighbours on either side, or at least `most`."""
+    """The places, out of `number`, that have `reach` neighbours on one side and no more, or at least `most` on both."""
     return np.arange(reach, number - reach) if reach == most else np.unique([reach, number - 1 - reach])

@@ -20,7 +20,7 @@ MARGINS = (2.0, 1.0, 0.5, 0.0)
 LARGE = 0.25
 LEAST_SERVING = 0.5
 PIXELS_AT_A_TIME = 2**25
-# A few discrete margins, so that there are not many.
+# Margins are rounded down to these steps, since each distinct margin costs a pass.
 STEPS = np.array([0, *np.unique(np.geomspace(1, 4096, 25).astype(np.uint16))], dtype=np.uint16)
 
 

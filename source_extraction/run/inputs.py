@@ -86,7 +86,7 @@ class Inputs:
 
     @cached_property
     def celestial(self) -> Celestial:
-        """Where the image lies on the sky; the log says which of its header could not be used, or why it has none."""
+        """Where the image lies on the sky; the log says what in its header could not be used, or why it has none."""
         celestial = self.image.celestial
         for remark in celestial.remarks:
             self.log.note(remark)

@@ -33,7 +33,7 @@ FIELDS_AT_A_TIME = 500_000
 
 
 class JoinedCatalog(NamedTuple):
-    """What `join_catalogs` made.
+    """The result of `join_catalogs`.
 
     Parameters
     ----------
@@ -42,11 +42,11 @@ class JoinedCatalog(NamedTuple):
     sources : int
         The number of its rows.
     catalogs : int
-        The number of catalogs that it was made of.
+        The number of catalogs that were joined.
     columns : list of str
         The names of its columns.
     warnings : list of str
-        What to act on, one sentence each.
+        The warnings to act on, one sentence each.
     """
 
     path: Path
@@ -64,7 +64,7 @@ def join_catalogs(
     Parameters
     ----------
     catalogs : paths
-        Each the catalog.tsv of a run.
+        The catalog.tsv of each run.
     output_dir : path
         Folder for joined_catalog.tsv; created if missing.
 
@@ -95,8 +95,8 @@ def join(
     It must not overwrite any catalog or any of the `lists` that name them. If there are `summaries` of the runs,
     `advice.tsv` is written too.
 
-    It has every column that one of them has, in the order in which they appear first (but `image` last, where it is
-    the last one of all), and NaN where a catalog does not have it.
+    It has every column that any of them has, in order of first appearance (but `image` stays last if it is the last one
+    of all), and NaN where a catalog lacks the column.
     """
     if not catalogs:
         raise InputError("catalogs", "there is none to join", "give one or more")

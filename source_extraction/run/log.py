@@ -19,7 +19,7 @@ HARMLESS = "\u200c\u200d\t"
 
 
 def visible(line: str) -> str:
-    """A text on one line in which what a terminal would obey is shown escaped, as \\x1b: names come from strangers."""
+    """A text on one line with terminal control characters escaped, as \\x1b: names may come from untrusted files."""
     line = " ".join(line.splitlines())
     if line.isprintable():
         return line

@@ -47,12 +47,12 @@ class Result:
     background_subtracted : numpy.ndarray
         The image less its background (height, width), float32, in the image's unit, NaN where masked.
     threshold : float or numpy.ndarray
-        What a filtered, background-subtracted pixel must exceed to belong to a source, in the image's unit: a number,
-        or an array (height, width), float32, if it follows a noise map.
+        The level that a filtered, background-subtracted pixel must exceed to belong to a source, in the image's unit: a
+        number, or an array (height, width), float32, if it follows a noise map.
     wcs : astropy.wcs.WCS or None
         The celestial WCS of the image, 2-D, for pixel positions counted from 0.
     warnings : list of str
-        What to act on, one sentence each.
+        The warnings to act on, one sentence each.
     advice : list of Advice or None
         What is wrong with the run, the most important first. Each has an `id`, what was `seen`, the `evidence` in
         numbers, and `change`, the options that cure it. None with `advice=False`.
@@ -137,20 +137,20 @@ class Result:
         Parameters
         ----------
         folder : path
-            Where they go; created if missing. They appear there when all of them are whole.
+            The destination, created if missing. The files appear there once all of them are complete.
         outputs : file names, optional
             The products to make, by default the first nine.
 
         Returns
         -------
         list of pathlib.Path
-            Where they are.
+            The paths of the files.
 
         Raises
         ------
         InputError
             If there is no such product, the folder cannot be written, or a product would overwrite a file that the
-            result was made of. What was there before then stays.
+            result was made from. Existing files then stay.
         """
         from ..writers.staging import staged, writing_to
 
@@ -176,7 +176,7 @@ class Result:
         Returns
         -------
         matplotlib.axes.Axes
-            Where it was drawn.
+            The axes with the drawing.
         """
         from ..writers.pictures import label_axes, projection_of, show_sources
 
