@@ -184,8 +184,7 @@ class WindowExtractor:
         }
 
     def _left_out(self, window: Window, without: np.ndarray | None) -> np.ndarray | None:
-        """The pixels of a window that no source may have: masked ones and those in `without`; None if there are
-        none."""
+        """The pixels of a window that no source may have: masked ones and those in `without`; None if none are."""
         masked = None if self.sky.masked is None else window.of(self.sky.masked)
         if without is None or not len(without):
             return masked

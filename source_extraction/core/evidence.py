@@ -140,7 +140,7 @@ def _noise_in(sky: Sky, segmentation: np.ndarray, window: Window) -> tuple[np.nd
     free = ~window.moved(-around.top, -around.left).of(near) & (sigma > 0)
     if sky.masked is not None:
         free &= ~window.of(sky.masked)
-    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # any far-off pixel is as good
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # far-off pixels may overflow
         return window.of(sky.pixels) / sigma, free
 
 
@@ -266,7 +266,7 @@ class Evidence:
 
     @property
     def step(self) -> float | None:
-        """The step between the values of an image of few, in its own unit; None if it has many."""
+        """The step between the values of an image with few distinct ones, in its own unit; None if it has many."""
         return self.sky.step
 
     @cached_property

@@ -45,7 +45,7 @@ class CellStatistics(NamedTuple):
 
 
 def step_between_values(pixels: np.ndarray, masked: np.ndarray | None) -> float | None:
-    """The step between the values of an image of few; None if it has many, 0 if all are equal.
+    """The step between the values of an image with few distinct ones; None if it has many, 0 if all are equal.
 
     `pixels` (height, width) are float32, finite except where `masked` (None or of that shape) is True.
     """

@@ -14,8 +14,8 @@ import numpy as np
 from .detections import Detections
 from .windows import Window
 
-# Pixels on either side of a seam in which its parents are first searched for. A parent that extends farther starts with
-# the same margin.
+# Pixels on either side of a seam in which its parents are first searched for. A parent that extends farther has at
+# least as many pixels there.
 REACH = 64
 
 # Extracts the sources of a window of the image, as `detection.WindowExtractor` does.

@@ -174,7 +174,7 @@ class Sky:
 
     @property
     def step(self) -> float | None:
-        """The step between the values of an image of few, in the image's unit; None if it has many, or only one."""
+        """The step between the image's values, in its unit, if it has few distinct ones; None if many, or only one."""
         return self._mesh.step * self._mesh_unit if self._mesh.step else None
 
     @property
