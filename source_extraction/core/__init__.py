@@ -1,1 +1,1 @@
-"""Arrays in, arrays out: what is found in an image, whatever it came from and wherever it goes."""
+"""Arrays in, arrays out: detection and measurement, independent of file formats."""

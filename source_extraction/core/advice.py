@@ -10,10 +10,9 @@ from ..settings import as_options
 
 @dataclass(frozen=True)
 class Advice:
-    """One thing that is wrong with a run: its kind, what is seen, in numbers, and the options that cure it.
+    """One problem of a run: its kind, the evidence in numbers, and the options that cure it.
 
-    `change` has the names of options without dashes and the values that they should have; it is empty where no option
-    helps.
+    `change` maps option names, without dashes, to the values they should have; it is empty where no option helps.
     """
 
     id: str

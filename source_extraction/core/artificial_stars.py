@@ -1,4 +1,4 @@
-"""Stars that are put into an image, to see which of them are found again."""
+"""Artificial stars: added to an image to see which of them are found again."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from .windows import Window
 if TYPE_CHECKING:
     from .psf import Psf
 
-# A star is found where a source is within so many pixels of it.
+# A star counts as found if a source is within this many pixels of it.
 MATCH = 1.5
-# Light is left out where it is less than this part of the noise of a pixel.
+# Light fainter than this fraction of the noise of a pixel is left out.
 FAINTEST = 0.01
-# A larger window is not looked at for one star (pixels).
+# The largest window searched for a single star (pixels).
 LARGEST_WINDOW = 2**20
-# A star alone takes as long as so many pixels, besides those of its window; and so does each source.
+# The cost of a star searched for alone, and of each source, in pixels; a star's window comes on top.
 WORK_OF_STAR, WORK_OF_SOURCE = 8000, 2000
 STAMPS_AT_A_TIME, STARS_OF_PART = 256, 60
-# At a time as many as change a field little: this share of its sources, or this number where it is more ...
+# Only as many stars at a time as change a field little: this share of its sources, or this number if that is more ...
 MOST_SHARE, LEAST_AT_A_TIME = 0.04, 20
-# ... but each has a square of at least so many FWHM to itself, so that they do not hide each other.
+# ... but each has a square of at least this many FWHM to itself, so that they do not hide each other.
 ROOM = 6
 SEED = 20
-MOST_PHOTONS = 1e18  # of a pixel, as far as random numbers go; their noise is less than a digit there
-# The numbers whose multiples fill a square most evenly: 1 / g and 1 / g^2, where g^3 = g + 1 (M. Roberts 2018, "The
-# unreasonable effectiveness of quasirandom sequences"). Of n in a row, none are nearer than 0.5 / sqrt(n).
+MOST_PHOTONS = 1e18  # per pixel: the limit of the random numbers; the noise is below the last digit there
+# The steps whose multiples fill a square most evenly: 1 / g and 1 / g^2, where g^3 = g + 1 (M. Roberts 2018, "The
+# unreasonable effectiveness of quasirandom sequences"). No two of n successive points are nearer than 0.5 / sqrt(n).
 EVENLY = np.array([0.7548776662466927, 0.5698402909980532])
 
 
@@ -70,14 +70,14 @@ class Light(NamedTuple):
 
 @dataclass
 class StarSearch:
-    """The detection of a run, done again on its image with stars in it.
+    """A run's detection, repeated on its image with stars added.
 
     The stars are the `psf` times their fluxes, added to the background-subtracted pixels, with Poisson noise where the
-    `gain` (electrons per unit of the image) is known. Background and threshold stay those of the image itself: so few
-    stars hardly change them. `progress` is told how many stars have been looked for.
+    `gain` (electrons per unit of the image) is known. Background and threshold stay those of the original image, since
+    a few stars hardly change them. `progress` is called with the number of stars searched for.
 
-    Each star is alone in an image, of which a window is enough that shows what the star can change (`star_windows`).
-    Where that is much of the image, because so large a source is there, several stars are in one image together.
+    Each star is alone in an image, and only the window that it can affect is searched (`star_windows`).
+    Where that is much of the image, because a very large source is there, several stars share one image.
     """
 
     sky: Sky
@@ -90,30 +90,30 @@ class StarSearch:
     progress: Callable[[int], object] = lambda _: None
 
     def __post_init__(self) -> None:
-        # Stars that were looked for so far, and what that took, in pixels.
+        # Stars searched for so far, and the work that took, in pixels.
         self.stars, self.work = 0, 0
         self._places = evenly_spread(self.sky.pixels.shape, self.sky.masked)
         self._random = np.random.default_rng(SEED)
 
     @cached_property
     def windows(self) -> StarWindows:
-        """What to look at, wherever a star is."""
+        """The windows to search, wherever a star is put."""
         return star_windows(self.sky, self.kernel, self.threshold, self.options, self.workers)
 
     def at_a_time(self, sources: int) -> int:
-        """How many stars an image takes that has so many sources."""
+        """How many stars to put into one image that has `sources` sources."""
         masked = self.sky.masked
         pixels = self.sky.pixels.size if masked is None else np.count_nonzero(~masked)
         room = int(pixels / (ROOM * self.psf.fwhm) ** 2)
         return max(1, min(room, max(LEAST_AT_A_TIME, int(MOST_SHARE * sources))))
 
     def look_for(self, fluxes: np.ndarray, at_a_time: int) -> Stars:
-        """Put stars of these fluxes into images, at most so many into one, and look for them.
+        """Put stars of these fluxes into images, at most `at_a_time` into one, and search for them.
 
-        What is near a star counts as the star if it was not there before: if the light that was there, weighed by the
-        PSF, is less than the star's (both together are then less than 0.75 magnitudes brighter than the star).
+        A source near a star counts as the star unless it was there before: the light already there, weighted by the
+        PSF, must be less than the star's (the two together are then less than 0.75 magnitudes brighter than the star).
 
-        The result depends on what was looked for before, but not on the number of processes.
+        The result depends on earlier searches, but not on the number of processes.
         """
         x, y = np.array([next(self._places) for _ in fluxes]).T
         lights, there = self._added(x, y, fluxes)
@@ -127,7 +127,7 @@ class StarSearch:
         return Stars(x, y, fluxes, found)
 
     def _added(self, x: np.ndarray, y: np.ndarray, fluxes: np.ndarray) -> tuple[list[Light], np.ndarray]:
-        """The light of stars, as far as it is not much less than the noise, and the flux that was there before."""
+        """The light of stars, cut off where it is far below the noise, and the flux that was there before."""
         unit, half = self.sky.unit, self.psf.size // 2
         lights, there = [], []
         for first in range(0, len(x), STAMPS_AT_A_TIME):
@@ -143,14 +143,14 @@ class StarSearch:
         return lights, np.array(there)
 
     def _light(self, light: np.ndarray) -> np.ndarray:
-        """The light of a star in the image's unit, with its noise where that is known."""
+        """The light of a star in the image's unit, with its Poisson noise where the gain is known."""
         if self.gain is None:
             return light
         expected = np.minimum(np.maximum(light, 0).astype(np.float64) * self.gain, MOST_PHOTONS)
         return light + ((self._random.poisson(expected) - expected) / self.gain).astype(np.float32)
 
     def _together(self, sizes: np.ndarray, at_a_time: int) -> np.ndarray:
-        """Which stars are looked for together, by the sizes of the windows that they need alone."""
+        """Which stars share images, given the sizes of the windows that they would need alone."""
         whole = self.sky.pixels.size
         large = sizes > min(whole / at_a_time, LARGEST_WINDOW)
         few = sizes[large].sum() <= math.ceil(np.count_nonzero(large) / at_a_time) * whole
@@ -165,7 +165,7 @@ class StarSearch:
         windows: list[Window],
         found: np.ndarray,
     ) -> None:
-        """Look for some stars in windows of their own."""
+        """Search for each of some stars in a window of its own."""
 
         def look_for(star: int) -> tuple[bool, int]:
             with_star = self._sky_of(_Added(self.sky.pixels, lights[star]))
@@ -189,7 +189,7 @@ class StarSearch:
         at_a_time: int,
         found: np.ndarray,
     ) -> None:
-        """Look for some stars in as few images as it takes."""
+        """Search for some stars in as few images as possible."""
         # A large image is shared out in tiles: an image for each process would take too much memory.
         tiled = is_tiled(self.sky.pixels.shape)
         alone = Workers(1, self.workers.room)
@@ -220,7 +220,7 @@ class StarSearch:
 
 
 class _Added:
-    """The pixels of an image with a star, a part at a time that holds the star."""
+    """The pixels of an image with a star added; any part that is read must hold the star's window."""
 
     def __init__(self, pixels: np.ndarray, light: Light) -> None:
         self._pixels, self._light, self.shape, self.size = pixels, light, pixels.shape, pixels.size
@@ -233,12 +233,12 @@ class _Added:
 
 
 def work_of(pixels: int, sources: int) -> int:
-    """What a detection takes, in pixels: deblending and measuring its sources takes longer than the rest."""
+    """The cost of a detection, in pixels: deblending and measuring the sources takes longer than the rest."""
     return pixels + WORK_OF_SOURCE * sources
 
 
 def _reaches(stamps: np.ndarray, least: np.ndarray) -> np.ndarray:
-    """How many pixels from their middle stamps (n, side, side) have something above their `least` (n)."""
+    """How many pixels from their middle stamps (n, side, side) stay above their `least` (n)."""
     half = stamps.shape[1] // 2
     along = np.maximum(stamps.max(axis=1), stamps.max(axis=2))
     rings = np.maximum(along[:, half:], along[:, half::-1])
@@ -249,7 +249,7 @@ def _reaches(stamps: np.ndarray, least: np.ndarray) -> np.ndarray:
 def faintest_flux(search: StarSearch) -> float:
     """The flux of a star in the middle of the image that the threshold just lets through; 0 where none does.
 
-    Of its filtered pixels as many as a source needs are then above the threshold, without any noise.
+    Without any noise, just as many of its filtered pixels as a source needs are then above the threshold.
     """
     height, width = search.sky.pixels.shape
     stamp = search.psf.stamps(np.array([(width - 1) / 2]), np.array([(height - 1) / 2]))[0]
@@ -259,7 +259,7 @@ def faintest_flux(search: StarSearch) -> float:
 
 
 def _filtered(stamp: np.ndarray, kernel: np.ndarray, *, matched: bool) -> np.ndarray:
-    """A stamp as SEP filters it; `matched`: in units of the noise of the filtered image, if each pixel's is 1."""
+    """A stamp as SEP filters it; if `matched`, in units of the noise of the filtered image, for pixels of noise 1."""
     (rows, columns), size = kernel.shape, len(stamp)
     padded = np.pad(stamp, ((rows // 2, rows // 2), (columns // 2, columns // 2)))
     found = sum(
@@ -269,7 +269,7 @@ def _filtered(stamp: np.ndarray, kernel: np.ndarray, *, matched: bool) -> np.nda
 
 
 def overlap(x: float, y: float, stamp: np.ndarray, sky: Sky) -> tuple[Window, np.ndarray]:
-    """The pixels of an image that a stamp covers, and the stamp there, 0 where masked."""
+    """The window of an image that a stamp covers, and the stamp there, 0 where masked."""
     half = len(stamp) // 2
     row, column = round(y), round(x)
     window = Window(row, row + 1, column, column + 1).grown(half, sky.pixels.shape)
@@ -278,7 +278,7 @@ def overlap(x: float, y: float, stamp: np.ndarray, sky: Sky) -> tuple[Window, np
 
 
 def is_near(x: np.ndarray, y: np.ndarray, of_x: np.ndarray, of_y: np.ndarray) -> np.ndarray:
-    """Whether one of the places `of_x`, `of_y` is within `MATCH` pixels of each `x`, `y`."""
+    """Whether each `x`, `y` is within `MATCH` pixels of one of the positions `of_x`, `of_y`."""
     order = np.argsort(of_y)
     of_x, of_y = of_x[order], of_y[order]
     first, end = np.searchsorted(of_y, y - MATCH), np.searchsorted(of_y, y + MATCH, "right")
@@ -292,9 +292,9 @@ def is_near(x: np.ndarray, y: np.ndarray, of_x: np.ndarray, of_y: np.ndarray) ->
 
 
 def evenly_spread(shape: tuple[int, int], masked: np.ndarray | None) -> Iterator[tuple[float, float]]:
-    """Places x, y (pixels from 0) in the pixels that are not masked, without an end."""
+    """An endless sequence of positions x, y (pixels from 0) in unmasked pixels."""
     height, width = shape
-    # The image lies with its longer side along the step that is nearer to the golden section.
+    # The longer side of the image takes the step that is nearer to the golden section.
     step = EVENLY if width >= height else EVENLY[::-1]
     place = np.array([0.5, 0.5])
     while True:

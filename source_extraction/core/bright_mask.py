@@ -9,14 +9,14 @@ import numpy as np
 from .detections import Detections, labels_of
 from .room import Room
 
-# Where no flux is given: the brightest hundredth of the sources.
+# If no flux is given: the brightest hundredth of the sources.
 PERCENTILE = 99
 
 
 def brightest(sources: np.ndarray, flux: float | None) -> tuple[np.ndarray, float]:
-    """The rows of the sources (SEP's array) whose `flux` is above this one, and this one.
+    """The rows of the sources (SEP's array) with a `flux` above a limit, and the limit.
 
-    Without it, above the 99th percentile of them all; nan of no source.
+    The default limit is the 99th percentile of all fluxes, nan if there are no sources.
     """
     if flux is None:
         flux = float(np.percentile(sources["flux"], PERCENTILE)) if len(sources) else math.nan
@@ -28,7 +28,8 @@ def bright_mask(
 ) -> np.ndarray:
     """1 in the pixels of the brightest sources and at most `radius` pixels around them, else 0 (uint8).
 
-    What this run left out (`masked`) is 1 too: a run with this mask leaves out both. All arrays are (height, width).
+    Pixels that this run left out (`masked`) are 1 too: a run with this mask leaves out both. All arrays are (height,
+    width).
     """
     shape = detections.segmentation.shape
     mask = room.shared(shape, np.uint8)
@@ -45,9 +46,9 @@ def bright_mask(
 
 
 def dilate_disc(marked: np.ndarray, radius: int) -> np.ndarray:
-    """The pixels (height, width) whose centre is at most `radius` pixels from that of a marked one."""
+    """The pixels (height, width) whose centre is at most `radius` pixels from the centre of a marked one."""
     height, width = marked.shape
-    # How many are marked from the start of a row to before a column, with a margin for what reaches over the sides.
+    # The number of marked pixels in a row before each column, padded for discs that reach over the sides.
     before = np.pad(np.cumsum(marked, axis=1), ((0, 0), (radius + 1, 0)))
     before = np.pad(before, ((0, 0), (0, radius)), mode="edge")
     near = np.zeros_like(marked)

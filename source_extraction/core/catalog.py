@@ -12,13 +12,13 @@ from .coordinates import map_positions, sky_ellipses, sky_positions
 from .image import Image
 from .photometry import gaussian_fwhm
 
-# 2.5 / ln 10: a relative error as one of a magnitude (Pogson's scale).
+# 2.5 / ln 10: turns a relative error into one in magnitudes (Pogson's scale).
 MAGNITUDE = 2.5 / np.log(10)
 
 
 @dataclass
 class Catalog:
-    """A row per source, in the order of the labels: the `columns` that are there, and their values by name."""
+    """A row per source, in the order of the labels: the `columns` present, and their values by name."""
 
     columns: list[Column]
     values: dict[str, np.ndarray]
@@ -37,14 +37,14 @@ class Catalog:
         return Catalog(self.columns, {name: values[first:end] for name, values in self.values.items()})
 
     def without(self, names: Collection[str]) -> Catalog:
-        """Without the values of these columns, which whoever joins the parts has."""
+        """A copy without the values of these columns, which the code that joins the parts already has."""
         return Catalog(self.columns, {name: some for name, some in self.values.items() if name not in names})
 
     @classmethod
     def joined(cls, parts: Iterable[Catalog], known: dict[str, np.ndarray]) -> Catalog:
-        """One catalog of several with the same columns, but `known` ones, of which all values are there.
+        """Join catalogs with the same columns, except the `known` ones, of which all values are given.
 
-        Parts are given up as they come, so that nothing is in memory twice.
+        Each part is dropped once it is copied, so that nothing is in memory twice.
         """
         values, columns, row = dict[str, np.ndarray](), list[Column](), 0
         number = len(known["label"])
@@ -72,10 +72,10 @@ def build_catalog(
     apertures: tuple[float, ...],
     zeropoint: float | None,
 ) -> Catalog:
-    """Put the columns of the detection, the measured ones, and what follows from both in their order.
+    """Put the detection's columns, the measured ones, and those derived from both in order.
 
     Positions belong to the image that is `detected_on`, fluxes to the one that is `measured_on`, often the same.
-    `title` is what the last column calls the image.
+    `title` is the image's name in the last column.
     """
     values = detected | measured
     values[NAME_COLUMN.name] = np.full(len(values["label"]), title)
@@ -97,9 +97,9 @@ def build_catalog(
 def with_more(
     catalog: Catalog, more: dict[str, np.ndarray], *, unit: str, flags: np.ndarray, zeropoint: float | None
 ) -> Catalog:
-    """A catalog with more measured columns, at their places, with the magnitudes of their fluxes.
+    """A catalog with more measured columns, in their places, and the magnitudes of their fluxes.
 
-    `unit` is that of the image that they were measured on, `flags` are bits to add to `flag_phot`.
+    `unit` is the unit of the image that they were measured on, `flags` are bits to add to `flag_phot`.
     """
     values = catalog.values | more
     values["flag_phot"] = values["flag_phot"] | flags.astype(values["flag_phot"].dtype)
@@ -110,7 +110,7 @@ def with_more(
     columns = list(catalog.columns)
     for column in resolved(PHOTOMETRY_COLUMNS, (), unit):
         if column.name in values and column.name not in catalog:
-            # Before what comes after it: other columns of the photometry, those of apertures, and the image's name.
+            # Before the columns that follow: the other photometry, the apertures, and the image's name.
             detected = len(DETECTION_COLUMNS)
             behind = (
                 n for n, c in enumerate(columns) if n >= detected and place.get(c.name, len(place)) > place[column.name]
@@ -120,7 +120,7 @@ def with_more(
 
 
 def _positions(values: dict[str, np.ndarray], image: Image) -> dict[str, np.ndarray]:
-    """Where the sources are on the sky or on the map, and how they lie there."""
+    """Positions and orientations of the sources on the sky or on the map."""
     x, y = values["x"], values["y"]
     if image.projection is not None:
         return dict(zip(image.projection.names, map_positions(image.projection, x, y), strict=True))

@@ -1,7 +1,7 @@
-"""The columns of the catalog: name, unit, meaning, and the bits of its flags. The one place that knows them.
+"""The columns of the catalog (name, unit, meaning) and the bits of its flags, defined here only.
 
-Their order: SEP's columns; the measured ones; coordinates; apertures; magnitudes; the image's name, which may have
-spaces and so stands where it hides no other column from a program that counts words.
+The order is: SEP's columns; the measured ones; coordinates; apertures; magnitudes; the image's name. The name may
+contain spaces, so it stands last, where it shifts no other column for a program that counts words.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from enum import Enum, IntFlag
 
 
 class Given(Enum):
-    """What a column needs to be there."""
+    """What must be given for a column to be present."""
 
     ALWAYS = "always"
     SKY = "sky coordinates"
@@ -28,18 +28,18 @@ class Given(Enum):
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the catalog; `exact` asks for every digit of its float64 values."""
+    """A column of the catalog; `exact` columns are written with every digit of their float64 values."""
 
     name: str
-    unit: str  # "" where it has none; IMAGE_UNIT for that of the image's pixels
+    unit: str  # "" if none; IMAGE_UNIT for the unit of the image's pixels
     description: str
-    ucd: str = ""  # what it is in the words of the IVOA (UCD1+), as VOTables say it
+    ucd: str = ""  # the IVOA's term for the quantity (UCD1+), used in VOTables
     exact: bool = False
     given: Given = Given.ALWAYS
 
     @property
     def is_template(self) -> bool:
-        """Whether it stands for a column per aperture: its name has a D for the diameter."""
+        """Whether it stands for one column per aperture: its name has a D for the diameter."""
         return self.given in (Given.APERTURE, Given.ZEROPOINT_AND_APERTURE)
 
     def for_aperture(self, diameter: float) -> Column:
@@ -49,10 +49,10 @@ class Column:
 
 
 IMAGE_UNIT = "image"
-# How tables of text spell it: Java, R and polars take it for a number in this spelling alone.
+# The spelling in text tables: Java, R and polars read no other spelling as a number.
 NOT_A_NUMBER = "NaN"
 
-# SEP's own, of the image that the sources are detected on.
+# SEP's own, for the image that the sources are detected on.
 DETECTION_COLUMNS = (
     Column("label", "", "the source's value in the segmentation map, from 1", "meta.id;meta.main"),
     Column("thresh", "image", "threshold at the source (mean over its pixels)", "instr.sensitivity"),
@@ -121,7 +121,7 @@ DETECTION_COLUMNS = (
         "meta.code",
     ),
 )
-# Of the image that is measured: first those that every catalog has.
+# For the image that is measured: first those that every catalog has.
 PHOTOMETRY_COLUMNS = (
     Column(
         "flux_iso",
@@ -300,25 +300,25 @@ FLAGS: dict[str, dict[IntFlag, str]] = {
 
 
 def aperture_name(template: str, diameter: float) -> str:
-    """The name of a column for a diameter: flux_aper_D is flux_aper_2_5 for 2.5 pixels."""
+    """The column name for a diameter: flux_aper_D becomes flux_aper_2_5 for 2.5 pixels."""
     return template.replace("_D", "_" + f"{diameter:g}".replace(".", "_"))
 
 
 def magnitude_name(flux: str) -> str:
-    """The name of the magnitude of a flux."""
+    """The name of the magnitude column of a flux column."""
     return flux.replace("flux", "mag", 1)
 
 
 def in_image_unit(columns: tuple[Column, ...], names: Iterable[str]) -> list[str]:
-    """Those of the `names` that are in the unit of the image's pixels, a template's for every aperture included."""
+    """Those of the `names` that are in the unit of the image's pixels, including a template's for every aperture."""
     plain = {column.name for column in columns if column.unit == IMAGE_UNIT and not column.is_template}
-    # A template's name up to the diameter: no other column's begins so.
+    # A template's name up to the diameter: no other column's name begins like that.
     beginnings = tuple(c.name.partition("_D")[0] + "_" for c in columns if c.unit == IMAGE_UNIT and c.is_template)
     return [name for name in names if name in plain or name.startswith(beginnings)]
 
 
 def resolved(columns: tuple[Column, ...], apertures: tuple[float, ...], unit: str) -> list[Column]:
-    """The columns with `unit` for the image's, the templates (flux_aper_D) repeated for every aperture."""
+    """The columns with `unit` in place of IMAGE_UNIT, and the templates (flux_aper_D) repeated for every aperture."""
     plain = [column for column in columns if not column.is_template]
     repeated = [
         template.for_aperture(diameter) for diameter in apertures for template in columns if template.is_template

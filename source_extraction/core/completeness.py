@@ -1,6 +1,6 @@
-"""How many of the point sources in an image are found, by their brightness: from artificial stars.
+"""The share of point sources found in an image as a function of brightness, from artificial stars.
 
-Brightness is counted in magnitudes m = -2.5 log10(flux) here, whatever the zero point.
+Brightness here is in magnitudes m = -2.5 log10(flux), whatever the zero point.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from .artificial_stars import SEED, Stars, StarSearch, faintest_flux, work_of
 
 # Width of a bin, in magnitudes.
 BIN = 0.5
-# Stars of a bin, at least, and the most of all bins.
+# Least number of stars per bin, and largest number in all bins.
 STARS, MOST_STARS = 60, 3600
-# They take about as long as so many detections of the image, or as the greater number where these are few stars.
+# The stars may take about as long as this many detections of the image, or the larger number while there are few stars.
 DETECTIONS, MOST_DETECTIONS, ENOUGH_STARS = 10, 15, 360
-# The bins to begin with: 0 is that of the faintest star that the threshold lets through, those above are fainter.
+# The bins to begin with: bin 0 holds the faintest star that the threshold lets through, higher ones are fainter.
 FIRST_BINS = (0, -1, 1)
-# More bins are added until the last ones are nearly empty and nearly complete.
+# Bins are added until the outermost ones are nearly empty and nearly complete.
 NEARLY_EMPTY, NEARLY_COMPLETE = 0.15, 0.95
 MOST_BINS = 16
-# Fewer stars of a bin do not tell more.
+# Fewer additional stars per bin are not worth another round.
 STARS_WORTH_A_ROUND = 10
 LEVELS = (0.5, 0.9)
-# Stars this near to the magnitude at which half are found say what it is.
+# The stars within this many magnitudes of the half-completeness limit determine it.
 AROUND_HALF = 1.0
 
 
 @dataclass(frozen=True)
 class Limit:
-    """Where a share of the point sources is found: a flux in the image's unit and its magnitude, with errors.
+    """Where a given share of the point sources is found: a flux in the image's unit and its magnitude, with errors.
 
-    NaN where the artificial stars do not show it, and magnitudes without a zero point.
+    NaN if the artificial stars do not show it; magnitudes are NaN without a zero point too.
     """
 
     flux: float = math.nan
@@ -48,8 +48,8 @@ class Limit:
 class Completeness:
     """The share of the point sources that are found.
 
-    `columns` are those of completeness.tsv, a row for each bin of flux from faint to bright. `curve` is the share that
-    was fitted, at the fluxes `curve_flux`.
+    `columns` are those of completeness.tsv, a row per flux bin from faint to bright. `curve` is the fitted share at the
+    fluxes `curve_flux`.
     """
 
     columns: dict[str, np.ndarray]
@@ -59,14 +59,14 @@ class Completeness:
 
     @classmethod
     def of(cls, stars: Stars, zeropoint: float | None = None) -> Completeness:
-        """What artificial stars say."""
+        """The completeness that artificial stars show."""
         columns = _in_bins(stars, zeropoint)
         if not len(stars.flux):
             return cls(columns, {level: Limit() for level in LEVELS}, np.empty(0), np.empty(0))
         magnitude = magnitude_of(stars.flux)
         of_all = Losses.fitted(magnitude, stars.found)
         near = np.abs(magnitude - of_all.magnitude_at(0.5)) < AROUND_HALF
-        # The true curve is not quite of the form that is fitted: far from its middle it says little of that.
+        # The true curve is not quite of the fitted form, so stars far from the half level say little about it.
         of_half = Losses.fitted(magnitude[near], stars.found[near]) if near.any() else of_all
         limits = {level: _limit(of_half if level == 0.5 else of_all, level, magnitude, zeropoint) for level in LEVELS}
         along = np.linspace(magnitude.max(), magnitude.min(), 200)
@@ -74,7 +74,7 @@ class Completeness:
 
     @classmethod
     def unknown(cls) -> Completeness:
-        """Of an image into which no stars could be put."""
+        """For an image into which no stars could be put."""
         return cls.of(Stars.joined([]))
 
     def describe(self, unit: str = "") -> str:
@@ -85,7 +85,7 @@ class Completeness:
         unit = unit and f" {unit}"
         share = "{:g} % of the point sources are found".format
         unknown = [level for level, limit in self.limits.items() if math.isnan(limit.flux)]
-        # Where fewer than half are found, fewer than 90 % are.
+        # If the 50 % limit is not reached, the 90 % limit is not either.
         if more := [level for level in unknown if self.curve[-1] >= level]:
             said.append(f"more than {share(100 * max(more))} at every flux from {self.curve_flux[0]:.4g}{unit}")
         for level, limit in self.limits.items():
@@ -99,9 +99,9 @@ class Completeness:
 
 
 def measure_completeness(search: StarSearch, sources: int, zeropoint: float | None = None) -> Completeness:
-    """The completeness of an image in which so many sources were found.
+    """The completeness of an image in which `sources` sources were found.
 
-    `STARS` are put in for each half magnitude of those over which completeness rises from nearly none to nearly all.
+    At least `STARS` are added per bin, over the bins in which completeness rises from nearly none to nearly all.
     """
     faintest = faintest_flux(search)
     if not faintest:
@@ -112,14 +112,14 @@ def measure_completeness(search: StarSearch, sources: int, zeropoint: float | No
     stars = []
     while numbers := plan.next(*_stars_left(search, sources)):
         fluxes = np.concatenate([plan.fluxes(number, many, random) for number, many in numbers.items()])
-        # Each bin is all over the image.
+        # Shuffled, so that each bin covers the whole image.
         stars.append(search.look_for(random.permutation(fluxes), at_a_time))
         plan.note(stars[-1])
     return Completeness.of(Stars.joined(stars), zeropoint)
 
 
 def _stars_left(search: StarSearch, sources: int) -> tuple[int, int]:
-    """How many more stars may be put in, if they take as long as those so far: to begin bins, and for more in these."""
+    """How many more stars may be put in, at the cost so far: to begin bins, and to add to existing ones."""
     if not search.work:
         return ENOUGH_STARS - search.stars, 0
     in_a_detection = work_of(search.sky.pixels.size, sources) * search.stars / search.work
@@ -129,10 +129,10 @@ def _stars_left(search: StarSearch, sources: int) -> tuple[int, int]:
 
 
 class Plan:
-    """How many stars of which bins to put in next; bins have numbers that rise with the magnitude.
+    """How many stars to put into which bins next; bin numbers rise with the magnitude.
 
     `first` is the magnitude to begin around. Bins end at multiples of half a magnitude, so that images with the same
-    zero point have the same.
+    zero point share their bins.
     """
 
     def __init__(self, first: float, zeropoint: float | None) -> None:
@@ -142,12 +142,12 @@ class Plan:
         self.found: dict[int, int] = {}
 
     def fluxes(self, number: int, many: int, random: np.random.Generator) -> np.ndarray:
-        """So many fluxes, evenly over the magnitudes of a bin."""
+        """`many` fluxes, spread evenly over the magnitudes of a bin."""
         inside = (np.arange(many) + random.uniform(size=many)) / many
         return flux_of(self.offset + BIN * (number + inside))
 
     def note(self, stars: Stars) -> None:
-        """Count what became of stars."""
+        """Count the stars put in and found, by bin."""
         numbers = np.floor((magnitude_of(stars.flux) - self.offset) / BIN).astype(int)
         for number in np.unique(numbers).tolist():
             of_bin = stars.found[numbers == number]
@@ -155,14 +155,14 @@ class Plan:
             self.found[number] = self.found.get(number, 0) + int(of_bin.sum())
 
     def next(self, left: int, spare: int) -> dict[int, int]:
-        """How many stars to put in of which bins; empty when that will do.
+        """How many stars to put into which bins; empty once there are enough.
 
-        So many are `left` to begin bins with, and so many to `spare` for more in those that there are.
+        `left` stars may be used to begin bins, `spare` ones to add to existing bins.
         """
-        # A bin is begun only if it can have all of its stars.
+        # A bin is begun only if there are enough stars left to fill it.
         if wanted := self._new_bins()[: left // STARS]:
             return dict.fromkeys(wanted, STARS)
-        # What is left goes to the bins in between, twice as many to those where the curve is at a limit. Half of it
+        # The rest goes to the bins in between, twice as much to those where the curve crosses a limit. Only half of it
         # at a time: more stars may show that the brightest bin is not nearly complete.
         rising = [number for number in self.put_in if NEARLY_EMPTY < self._share(number) < 1]
         at_limits = {
@@ -175,7 +175,7 @@ class Plan:
         return more if each >= STARS_WORTH_A_ROUND else {}
 
     def _new_bins(self) -> list[int]:
-        """Those to begin with, or those beyond the brightest and the faintest one where these do not end the curve."""
+        """The first bins, or those beyond the brightest and the faintest one where the curve does not end there."""
         if not self.put_in:
             return [self.first + step for step in FIRST_BINS]
         if len(self.put_in) >= MOST_BINS:
@@ -184,7 +184,7 @@ class Plan:
         fainter = [faintest + 1] if self._share(faintest) > NEARLY_EMPTY else []
         if self._share(brightest) >= NEARLY_COMPLETE:
             return fainter
-        # Where there is not time for all, the limits come first, of which none is at the faint end.
+        # If time is short, the limits come first, and none of them is at the faint end.
         brighter = [brightest - 1, brightest - 2]
         return brighter + fainter if self._share(faintest) > min(LEVELS) else brighter
 
@@ -194,7 +194,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Losses:
-    """A curve of completeness: the share that noise leaves times the share that neighbours leave, a logistic each.
+    """A completeness curve: the share that noise leaves times the share that neighbours leave, each a logistic.
 
     c(m) = 1 / (1 + exp((m - half) / width)) * 1 / (1 + exp(slope * (m - middle) - crowd))
 
@@ -205,15 +205,15 @@ class Losses:
     covariance: np.ndarray
     middle: float
 
-    # What is usual, and how far others are from it: it decides where stars say little. Widths are those of noise alone
-    # and of crowded fields, in simulations; where half are found is for the stars to say.
+    # The prior: usual values and their scatter, which decide where stars say little. Widths are those of noise alone
+    # and of crowded fields, in simulations; the half level is left to the stars.
     USUAL = np.array((0.0, math.log(0.15), 3.0, math.log(0.5)))
     SPREAD = np.array((10.0, 0.7, 2.0, 0.7))
 
     @classmethod
     def fitted(cls, magnitude: np.ndarray, found: np.ndarray) -> Losses:
-        """The curve that makes what was found the likeliest (Fisher scoring, with the usual as a prior)."""
-        # From the magnitude that best divides those found from the others.
+        """The most probable curve given what was found (Fisher scoring, with the usual values as a prior)."""
+        # Start from the magnitude that best separates the stars found from the others.
         order = np.argsort(magnitude)
         middle = float(magnitude[order][np.argmax(np.cumsum(np.where(found[order], 1, -1)))])
         curve, damping = cls(cls.USUAL.copy(), np.eye(4), middle), 1e-3
@@ -232,11 +232,11 @@ class Losses:
         return cls(curve.parameters, np.linalg.inv(information), middle)
 
     def completeness(self, magnitude: np.ndarray) -> np.ndarray:
-        """The share found of stars of these magnitudes."""
+        """The share of stars of these magnitudes that is found."""
         return np.exp(self._logarithm(magnitude)[0])
 
     def magnitude_at(self, level: float) -> float:
-        """The magnitude at which this share is found."""
+        """The magnitude at which this share of the stars is found."""
         bright, faint = self.middle - 50.0, self.middle + 50.0
         while faint - bright > 1e-6:
             between = (bright + faint) / 2
@@ -247,7 +247,7 @@ class Losses:
         return (bright + faint) / 2
 
     def error_at(self, magnitude: float) -> float:
-        """The standard error of the magnitude at which what is found there is found."""
+        """The standard error of the magnitude at which the curve has its value at `magnitude`."""
         at = np.array([magnitude - 1e-4, magnitude, magnitude + 1e-4])
         values, slopes = self._logarithm(at)
         along = (values[2] - values[0]) / 2e-4
@@ -271,7 +271,7 @@ class Losses:
         )
 
     def _likelihood(self, magnitude: np.ndarray, found: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        """The logarithm of the likelihood with the prior, its gradient, and Fisher's information."""
+        """The logarithm of the likelihood with the prior, its gradient, and the Fisher information."""
         value, slopes = self._logarithm(magnitude)
         value = np.minimum(value, -1e-9)
         odds = 1 / np.expm1(-value)  # c / (1 - c)
@@ -282,9 +282,9 @@ class Losses:
 
 
 def wilson(found: np.ndarray, number: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The interval of one standard deviation of a share, of which `found` of `number` were seen.
+    """The one-sigma interval of a share, of which `found` out of `number` were seen.
 
-    Wilson (1927), JASA 22, 209: it stays between 0 and 1, and has a width where none or all are found.
+    Wilson (1927), JASA 22, 209: it stays between 0 and 1, and has a width even where none or all are found.
     """
     share, widened = found / number, 1 + 1 / number
     centre = (share + 0.5 / number) / widened
@@ -293,17 +293,17 @@ def wilson(found: np.ndarray, number: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def with_error(value: float, error: float, between: str) -> str:
-    """A number and its error, without digits that mean nothing."""
+    """A number and its error, rounded to the significant digits."""
     return f"{float(f'{value:.4g}'):g} {between} {float(f'{error:.2g}'):g}"
 
 
 def magnitude_of(flux: ArrayLike) -> np.ndarray:
-    """Of a flux, for a zero point of 0."""
+    """The magnitude of a flux, for a zero point of 0."""
     return -2.5 * np.log10(np.asarray(flux, dtype=np.float64))
 
 
 def flux_of(magnitude: ArrayLike) -> np.ndarray:
-    """Of a magnitude, for a zero point of 0."""
+    """The flux of a magnitude, for a zero point of 0."""
     return 10 ** (-0.4 * np.asarray(magnitude, dtype=np.float64))
 
 
@@ -331,7 +331,7 @@ def _in_bins(stars: Stars, zeropoint: float | None) -> dict[str, np.ndarray]:
 
 
 def _limit(curve: Losses, level: float, magnitude: np.ndarray, zeropoint: float | None) -> Limit:
-    """Where a curve has this level, if stars of these magnitudes are on both sides of it."""
+    """Where a curve has this level, if there are stars of these magnitudes on both sides of it."""
     at = curve.magnitude_at(level)
     if not magnitude.min() < at < magnitude.max():
         return Limit()

@@ -14,32 +14,32 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
 
 ARCSEC = 3600.0  # in a degree
-VISIBLE = 1.03  # ratio of the axes of a circle that is not drawn as one
-SHORTEST_STEP, LONGEST_STEP = 0.01, 1.0  # arcsec, of the differences that the local scales follow from
+VISIBLE = 1.03  # axis ratio from which a circle is drawn as an ellipse
+SHORTEST_STEP, LONGEST_STEP = 0.01, 1.0  # arcsec, for the differences that give the local scales
 
 
 class ReferenceSystem(NamedTuple):
-    """What longitudes and latitudes are measured in; `is_known` unless the header calls it by a name of its own."""
+    """The system of longitudes and latitudes; `is_known` unless the header gives it a name of its own."""
 
     name: str
     is_known: bool = True
 
 
-# By the type of the longitude (FITS WCS paper II, 2.1). What is not here is of the Sun or a planet, or moves with the
-# Earth, and has no ICRS.
+# By the type of the longitude (FITS WCS paper II, 2.1). Types not listed here belong to the Sun or a planet, or move
+# with the Earth, and cannot be converted to the ICRS.
 SYSTEMS = {"GLON": "galactic", "ELON": "ecliptic", "SLON": "supergalactic"}
-# RADESYS by its beginning (FITS standard 4.0, table 28), and as programs spell it that have other names for the same:
-# Hubble's guide stars of GSC 1 are in FK5 (REFFRAME), Gaia's in the ICRS.
+# RADESYS by its beginning (FITS standard 4.0, table 28), and the spellings of programs that have other names for the
+# same: Hubble's guide stars of GSC 1 are in FK5 (REFFRAME), Gaia's in the ICRS.
 EQUATORIAL = {
     "FK4-NO-E": "FK4-NO-E", "FK4": "FK4", "B1950": "FK4", "FK5": "FK5", "J2000": "FK5", "GSC": "FK5",
     "ICRS": "ICRS", "ICRF": "ICRS", "GAIA": "ICRS",
 }  # fmt: skip
 APPARENT = ("GAPPT", "APPT")
-LAST_OF_FK4 = 1984.0  # equinoxes before are of FK4 where nothing else is said (FITS standard 4.0, 8.3)
+LAST_OF_FK4 = 1984.0  # earlier equinoxes are FK4 unless stated otherwise (FITS standard 4.0, 8.3)
 
 
 def reference_system(wcs: WCS) -> ReferenceSystem:
-    """The system of a celestial WCS, by the types of its axes and, of right ascensions, by RADESYS and EQUINOX."""
+    """The system of a celestial WCS, from the types of its axes and, for right ascensions, RADESYS and EQUINOX."""
     longitude = wcs.wcs.lngtyp.strip()
     if longitude != "RA":
         return ReferenceSystem(SYSTEMS.get(longitude, ""), longitude in SYSTEMS)
@@ -52,7 +52,7 @@ def reference_system(wcs: WCS) -> ReferenceSystem:
 
 
 def why_no_icrs(wcs: WCS) -> str:
-    """Why the axes of a celestial WCS give no right ascension and declination; "" where they do."""
+    """Why a celestial WCS gives no right ascension and declination; "" where it does."""
     if reference_system(wcs).name:
         anywhere = np.array([0.0])
         return "" if sky_positions(wcs, anywhere, anywhere) is not None else "its EQUINOX cannot be used"
@@ -65,7 +65,7 @@ def why_no_icrs(wcs: WCS) -> str:
 def sky_positions(wcs: WCS, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """Right ascension (from 0 to 360) and declination (ICRS, degrees) of pixel positions from 0, distortions included.
 
-    NaN where the projection has no sky; None if the frame cannot be led back to the ICRS (the Sun, planets).
+    NaN where the projection has no sky; None if the frame cannot be converted to the ICRS (the Sun, planets).
     """
     from astropy.coordinates import ICRS, SkyCoord
 
@@ -81,7 +81,7 @@ def sky_positions(wcs: WCS, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, n
             longitude, latitude = (np.where(on_the_sky, angle, np.nan) for angle in (longitude, latitude))
             if isinstance(frame, ICRS):
                 turned = longitude % 360
-                right_ascension = np.where(turned == 360, 0.0, turned)  # of what is next to nothing below 0
+                right_ascension = np.where(turned == 360, 0.0, turned)  # a tiny negative angle wraps to 360
                 return right_ascension, latitude
             icrs = SkyCoord(longitude, latitude, unit="deg", frame=frame).icrs
             return icrs.ra.degree, icrs.dec.degree
@@ -91,7 +91,7 @@ def sky_positions(wcs: WCS, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, n
 
 
 def _frame(wcs: WCS) -> BaseCoordinateFrame | None:
-    """The system of a WCS as astropy has it, of its equinox; None where it has no ICRS."""
+    """The frame of a WCS in astropy, at its equinox; None if it cannot be converted to the ICRS."""
     from astropy.coordinates import FK4, FK5, ICRS, BarycentricMeanEcliptic, FK4NoETerms, Galactic, Supergalactic
     from astropy.time import Time
 
@@ -109,7 +109,7 @@ def _frame(wcs: WCS) -> BaseCoordinateFrame | None:
 
 
 class SkyEllipses(NamedTuple):
-    """Ellipses on the sky: semi-axes in arcsec, and degrees east of north of the major axis, in (-90, 90].
+    """Ellipses on the sky: semi-axes in arcsec, and the major axis in degrees east of north, in (-90, 90].
 
     NaN where the projection has no sky.
     """
@@ -122,10 +122,10 @@ class SkyEllipses(NamedTuple):
 def sky_ellipses(
     wcs: WCS, x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray, theta: np.ndarray
 ) -> SkyEllipses | None:
-    """What ellipses in pixels are on the sky, None where sky_positions is: each is laid there by the local scales.
+    """Ellipses in pixels projected to the sky by the local scales; None where `sky_positions` is None.
 
     `a` and `b` are the semi-axes in pixels, `theta` the angle in radians from x towards y. Where pixels are not square
-    on the sky, the axes of the image of an ellipse are not the images of its axes: they follow from its matrix.
+    on the sky, an ellipse's axes do not map to the axes of its image, which follow from its matrix.
     """
     scales = local_scales(wcs, x, y)
     if scales is None:
@@ -136,23 +136,23 @@ def sky_ellipses(
         (east_a, east_b), (north_a, north_b) = ARCSEC * np.einsum("nij,jkn->ikn", scales, axes)
         east, north, both = east_a**2 + east_b**2, north_a**2 + north_b**2, east_a * north_a + east_b * north_b
         major = np.sqrt((east + north + np.hypot(east - north, 2 * both)) / 2)
-        # By the area, as the difference of two large numbers would lose the digits of a thin ellipse.
+        # From the area: as the difference of two large numbers it would lose the digits of a thin ellipse.
         minor = np.abs(east_a * north_b - east_b * north_a) / major
-    # Zero is added to have no -0, which would make -90 degrees of what is 90.
+    # Adding zero avoids -0, which would turn 90 degrees into -90.
     return SkyEllipses(major, minor, np.degrees(np.arctan2(2 * both + 0.0, north - east)) / 2)
 
 
 def not_square(wcs: WCS, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Where pixels are so far from square on the sky that one sees it: a round source is an ellipse there."""
+    """Where pixels are visibly not square on the sky: a round source is an ellipse there."""
     one = np.ones(len(x))
     circles = sky_ellipses(wcs, x, y, one, one, 0 * one)
     return np.zeros(len(x), dtype=bool) if circles is None else circles.major > VISIBLE * circles.minor
 
 
 def local_scales(wcs: WCS, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
-    """How the sky lies around positions: (N, 2, 2), degrees east and north per pixel in x and y; None without ICRS.
+    """The local linear map to the sky: (N, 2, 2), degrees east and north per pixel in x and y; None without ICRS.
 
-    Differences around each position, on its tangent plane; right at the poles too.
+    Finite differences around each position, on its tangent plane; correct at the poles too.
     """
     step = _step(wcs)
     dx, dy = step / 2 * np.array(((-1, 1, 0, 0, 0), (0, 0, -1, 1, 0)))
@@ -169,16 +169,16 @@ def local_scales(wcs: WCS, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
 
 
 def _step(wcs: WCS) -> float:
-    """Pixels to take differences across: one, unless it is too small or too large on the sky.
+    """The step of the finite differences in pixels: one, unless that is too small or too large on the sky.
 
-    Degrees in float64 are known to 2e-10 arcsec, which is too coarse for differences of the microarcseconds of radio
-    interferometers; and across a pixel of an all-sky map the sky is not flat.
+    Degrees in float64 are accurate to 2e-10 arcsec, too coarse for the microarcsecond pixels of radio interferometers;
+    and across a pixel of an all-sky map the sky is not flat.
     """
     size = ARCSEC * np.sqrt(np.abs(np.linalg.det(wcs.pixel_scale_matrix)))
     return float(np.clip(1, SHORTEST_STEP / size, LONGEST_STEP / size))
 
 
 def map_positions(projection: MapProjection, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates on the map of pixel positions from 0."""
+    """Map coordinates of pixel positions counted from 0."""
     (a, b, c), (d, e, f) = projection.matrix
     return a * x + b * y + c, d * x + e * y + f

@@ -1,12 +1,12 @@
-"""How the noise of neighbouring pixels goes together, and what it makes of the error of a sum of pixels.
+"""The correlation of the noise of neighbouring pixels, and its effect on the error of a sum of pixels.
 
-Errors of sums take the noise of every pixel for its own. In resampled images it is not: what a pixel has, its
-neighbours have a part of, and sums are up to three times as noisy. With rho(l), the correlation of pixels l apart,
+The usual errors of sums assume independent noise in every pixel. Resampled images do not have that: neighbouring pixels
+share part of their noise, and sums are up to three times as noisy. With rho(l), the correlation of pixels l apart,
 
     variance of a sum with the weights w = sigma^2 x sum over l of rho(l) x sum over pixels p of w(p) w(p + l)
 
-What stands behind rho(l) is, of an aperture, the part of its area that it shares with itself moved by l. The noise is
-that of empty sky: light too faint to be detected is in it. (Fruchter & Hook 2002, PASP 114, 144, have the same for
+For an aperture, the factor of rho(l) is the part of its area that it shares with itself moved by l. The noise is that
+of empty sky, which includes light too faint to be detected. (Fruchter & Hook 2002, PASP 114, 144, have the same for
 drizzled images, from the geometry instead of the pixels.)
 """
 
@@ -20,26 +20,26 @@ import numpy as np
 from .sky import Sky
 from .windows import Window, blocks, grown
 
-# Pixels are compared with those up to so many pixels away. What they have in common beyond `NEAR` is of large scale,
-# left over from the background, and is taken off everywhere. Resampling reaches 6 pixels at most; light that is too
-# faint to be detected reaches farther, and on real images 10 come nearer to the scatter of empty apertures.
+# Lags up to `FAR` pixels are measured. What pixels have in common beyond `NEAR` is large-scale residual background, and
+# is subtracted everywhere. Resampling reaches 6 pixels at most; light too faint to be detected reaches farther, and on
+# real images 10 comes nearer to the scatter of empty apertures.
 NEAR, FAR = 10, 12
-# So many pixels around a source are left out with it, for its faint light.
+# This many pixels around a source are left out with it, for its faint light.
 MARGIN = 4
-# So many pixels tell the correlation to half a per cent; they come in blocks, from all over the image.
+# This many pixels give the correlation to half a per cent; they come in blocks from all over the image.
 SAMPLE_SIZE = 1_000_000
 BLOCK = 128
-FFT_SIZE = 144  # at least BLOCK + FAR, and quick
+FFT_SIZE = 144  # at least BLOCK + FAR, and a fast size
 FEWEST_PIXELS = 1000
-# In background RMS: a single pixel of a cosmic ray or of a photon says nothing of its neighbours.
+# In background RMS: a single bright pixel, of a cosmic ray or a photon, says nothing about its neighbours.
 BRIGHTEST = 5.0
-# Noise whose sums are not this many of their uncertainties, in circles of these radii, from those of independent
-# pixels is taken for that: then errors do not depend on what chance has left in the image.
+# Noise counts as independent unless its sums in circles of these radii differ from those of independent pixels by this
+# many of their uncertainties: errors then do not depend on chance features of the image.
 SIGNIFICANT, RADII = 3.0, (1.0, 2.5, 5.0)
-# Noise may cancel in sums, as in sharpened images, down to this part of the variance; below, it is not known.
+# Noise may cancel in sums, as in sharpened images, down to this fraction of the variance; below that it is not known.
 LEAST_SHARE = 0.25
-# Circles are laid on pixels at so many places along an axis, rows of pixels are cut into so many strips; above the
-# first radius the place makes no difference, and above the second pixels make none.
+# Circles are placed at this many positions per axis of a pixel, rows of pixels are cut into this many strips; above the
+# first radius the position makes no difference, and above the second the pixels make none.
 PLACES, STRIPS = 21, 16
 SMALL_CIRCLE, LARGE_CIRCLE = 8.0, 256.0
 LEAST_RADIUS = 0.1  # strips meet no smaller circle
@@ -47,9 +47,9 @@ LEAST_RADIUS = 0.1  # strips meet no smaller circle
 
 @dataclass(frozen=True, eq=False)
 class Correlation:
-    """The correlation `rho` (K) of pixels that are `dx`, `dy` (K) apart; of every pair of opposite lags, one.
+    """The correlation `rho` (K) of pixels that are `dx`, `dy` (K) apart, with one entry for each pair of opposite lags.
 
-    All are empty where pixels are independent. `level` is the variance of pixels in units of the one they are given.
+    All are empty if pixels are independent. `level` is the pixels' true variance in units of their nominal one.
     """
 
     dx: np.ndarray
@@ -61,25 +61,25 @@ class Correlation:
 
     @property
     def independent(self) -> bool:
-        """Whether every pixel has its own noise."""
+        """Whether the noise of every pixel is independent."""
         return not len(self.rho)
 
     def in_ellipses(self, a: np.ndarray, b: np.ndarray, theta: np.ndarray) -> np.ndarray:
-        """The variance of sums in ellipses in units of that of independent pixels (N).
+        """The variance of sums in ellipses, in units of that of independent pixels (N).
 
         `a`, `b` are the semi-axes in pixels (N), `theta` the angle of the first, in radians.
         """
         if self.independent:
             return np.ones(len(a))
-        # Not as a product of matrices, whose last digit may depend on the number of cores.
+        # Not a matrix product, whose last digit may depend on the number of cores.
         shared = (_shares(self.dx, self.dy, a, b, theta) * self.rho).sum(axis=1)
         return self.level * np.maximum(1 + 2 * shared, LEAST_SHARE)
 
     def in_circles(self, radius: float, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """The variance of sums in circles of one radius around x, y (N), in units of sum(overlap x variance).
 
-        A pixel that lies in the circle in part has the square of that part in the variance of the sum: in small
-        circles it is less than 1 of independent pixels, too.
+        A pixel partly in the circle enters the variance of the sum with the square of its overlap, so that in small
+        circles the result is less than 1 even for independent pixels.
         """
         if radius > LARGE_CIRCLE:
             return self.in_ellipses(np.full(len(x), radius), np.full(len(x), radius), np.zeros(len(x)))
@@ -93,7 +93,7 @@ class Correlation:
         return low * (1 - up) + high * up
 
     def in_a_circle(self, radius: float) -> float:
-        """The same of one circle, wherever on a pixel its centre lies (the mean)."""
+        """The same for one circle, averaged over the positions of its centre within a pixel."""
         if radius not in self._means:
             places = (np.arange(PLACES) + 0.5) / PLACES - 0.5
             x, y = (at.ravel() for at in np.meshgrid(places, places))
@@ -101,10 +101,10 @@ class Correlation:
         return self._means[radius]
 
     def in_windows(self, sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The variance of x and of y of windowed positions in units of that of independent pixels (N each).
+        """The variance of x and of y of windowed positions, in units of that of independent pixels (N each).
 
-        `sigma` (N) are those of the Gaussian windows, in pixels. With two windows that are l apart,
-        sum(w(p) w(p + l) x(p) x(p + l)) is exp(-l^2 / 4 sigma^2) (1 - lx^2 / 2 sigma^2) of sum(w^2 x^2).
+        `sigma` (N) are the sigmas of the Gaussian windows, in pixels. For two windows l apart, sum(w(p) w(p + l) x(p)
+        x(p + l)) is exp(-l^2 / 4 sigma^2) (1 - lx^2 / 2 sigma^2) times sum(w^2 x^2).
         """
         if self.independent:
             return np.ones(len(sigma)), np.ones(len(sigma))
@@ -114,17 +114,17 @@ class Correlation:
         return self.level * np.maximum(x, LEAST_SHARE), self.level * np.maximum(y, LEAST_SHARE)
 
     def factor(self, diameter: float) -> float:
-        """By how much the error of independent pixels is too small in a circle of this diameter in pixels."""
+        """The factor by which independent pixels underestimate the error in a circle of this diameter in pixels."""
         radius = diameter / 2
         return float(np.sqrt(self.in_a_circle(radius) / INDEPENDENT.in_a_circle(radius)))
 
     def _table(self, radius: float) -> np.ndarray:
-        """What `in_circles` is for centres all over a pixel (rows and columns of centres), made once."""
+        """`in_circles` for centres all over a pixel (rows and columns of centres), computed once."""
         radius = max(radius, LEAST_RADIUS)
         if radius not in self._circles:
             shared, total = _shared_by_circles(radius, tuple(self.dx.tolist()), tuple(self.dy.tolist()))
             terms = np.concatenate((shared[:1], (2 * self.rho)[:, np.newaxis, np.newaxis] * shared[1:]))
-            # Not a sum, whose order, and with it the last digit, would depend on the number of places.
+            # Not `sum`, whose order, and with it the last digit, would depend on the number of positions.
             variance = np.add.accumulate(terms)[-1]
             self._circles[radius] = self.level * np.maximum(variance, LEAST_SHARE * shared[0]) / total
         return self._circles[radius]
@@ -139,9 +139,9 @@ INDEPENDENT = _no_lags()
 
 
 def overlaps(radius: float, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The part of every pixel that lies in a circle (len(y), len(x), rows, columns).
+    """The fraction of every pixel that lies in a circle (len(y), len(x), rows, columns).
 
-    Its centre is `x`, `y`, within half a pixel of the middle one's.
+    The centre is at `x`, `y`, within half a pixel of the middle pixel's centre.
     """
     half = int(np.ceil(radius + 0.5))
     columns = np.arange(-half, half + 1)
@@ -157,9 +157,10 @@ def overlaps(radius: float, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=16)
 def _shared_by_circles(radius: float, dx: tuple[int, ...], dy: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """What circles all over a pixel share with themselves, then moved by each lag (1 + K, y, x); and their areas.
+    """The area that circles all over a pixel share with themselves moved by each lag (1 + K, y, x); and their areas.
 
-    Of sums over pixels. It is the same of all images, and takes longer than all else that is done to a small one.
+    Computed as sums over pixels. It is the same for all images, and takes longer than everything else done to a small
+    one.
     """
     places = np.linspace(-0.5, 0.5, PLACES) if radius <= SMALL_CIRCLE else np.zeros(1)
     overlap = overlaps(radius, places, places)
@@ -173,10 +174,10 @@ def _shared_by_circles(radius: float, dx: tuple[int, ...], dy: tuple[int, ...]) 
 
 
 def _shares(dx: np.ndarray, dy: np.ndarray, a: np.ndarray, b: np.ndarray, theta: np.ndarray) -> np.ndarray:
-    """The part of their area that ellipses (N) share with themselves moved by lags (K): (N, K), float32.
+    """The fraction of their area that ellipses (N) share with themselves moved by lags (K): (N, K), float32.
 
-    Where the ellipse is a unit circle the lag has a length d, and two unit circles that are d apart share
-    (2 acos(d / 2) - d sqrt(1 - d^2 / 4)) / pi.
+    Where the ellipse is a unit circle the lag has a length d, and two unit circles d apart share (2 acos(d / 2) - d
+    sqrt(1 - d^2 / 4)) / pi.
     """
     cos, sin = np.cos(theta)[:, np.newaxis], np.sin(theta)[:, np.newaxis]
     along = (dx * cos + dy * sin) / a[:, np.newaxis]
@@ -187,17 +188,18 @@ def _shares(dx: np.ndarray, dy: np.ndarray, a: np.ndarray, b: np.ndarray, theta:
 
 
 def _place_in(position: np.ndarray, last: int) -> tuple[np.ndarray, np.ndarray]:
-    """The place at or below each position on a line of places from 0 to `last`, and how far beyond it is."""
+    """The grid point at or below each position on a line of points from 0 to `last`, and the distance beyond it."""
     below = np.clip(position.astype(int), 0, max(last - 1, 0))
     return below, position - below
 
 
 def correlation_of(sky: Sky, segmentation: np.ndarray) -> Correlation | None:
-    """Measure the correlation of a sky's noise in its pixels without sources; None where these are too few to tell.
+    """Measure the correlation of a sky's noise in its source-free pixels; None if there are too few of them.
 
-    `segmentation` (height, width) is 0 where there is no source. What cannot be told from independent pixels is
-    `INDEPENDENT`. The level is in units of the noise that the sky says, be it SEP's RMS or a map that came with the
-    image, so that errors are those of the image itself. Few values have none: their RMS is true, and they are clipped.
+    `segmentation` (height, width) is 0 where there is no source. A correlation that is not significant is returned as
+    `INDEPENDENT`. The level is relative to the sky's noise, whether SEP's RMS or a map that came with the image, so
+    that errors are those of the image itself. Images of few values get no level: their RMS is right, and they are
+    clipped.
     """
     products, pairs = _products(sky, segmentation)
     if pairs[0, 0] < FEWEST_PIXELS:
@@ -222,7 +224,7 @@ def correlation_of(sky: Sky, segmentation: np.ndarray) -> Correlation | None:
 
 
 def _is_significant(found: Correlation, pixels: float, beyond: int) -> bool:
-    """Whether so many independent pixels would hardly show such a correlation, with as many lags `beyond` taken off."""
+    """Whether this many independent pixels would hardly show such a correlation, with `beyond` lags subtracted."""
     radii = np.array(RADII)
     for shares in _shares(found.dx, found.dy, radii, radii, np.zeros(len(radii))):
         excess = 2 * (shares * found.rho).sum()
@@ -233,15 +235,15 @@ def _is_significant(found: Correlation, pixels: float, beyond: int) -> bool:
 
 
 def _products(sky: Sky, segmentation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sums of the products of pixels in units of their noise, and the numbers of pairs, by their lag [dy, dx].
+    """Sums of the products of pixels in units of their noise, and the numbers of pairs, by lag [dy, dx].
 
-    Of source-free pixels in blocks from all over the image, always the same ones: as many as are needed.
+    Uses source-free pixels in blocks from all over the image, always the same ones, as many as are needed.
     """
     height, width = segmentation.shape
     powers = np.zeros((2, FFT_SIZE, FFT_SIZE // 2 + 1))
     number, noise = 0, None
     if segmentation.size <= SAMPLE_SIZE:
-        # All blocks are needed, and quicker made at once.
+        # All blocks are needed, and are faster made at once.
         noise = _noise(sky, segmentation, Window(0, height, 0, width))
     for window in blocks((height, width), BLOCK):
         values, free = _noise(sky, segmentation, window) if noise is None else map(window.of, noise)
@@ -256,7 +258,7 @@ def _products(sky: Sky, segmentation: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def _noise(sky: Sky, segmentation: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
-    """The pixels of a window in units of their noise, 0 where they are not free of sources; and which are."""
+    """The pixels of a window in units of their noise, 0 where they are not source-free; and which of them are."""
     around = window.grown(MARGIN, segmentation.shape)
     near = grown(around.of(segmentation) != 0, MARGIN)
     top, left = window.top - around.top, window.left - around.left

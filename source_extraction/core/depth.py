@@ -1,4 +1,4 @@
-"""How faint a source the noise of an image lets through."""
+"""The depth of an image: how faint a source its noise lets through."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .correlation import Correlation
 from .in_order import in_the_middle
 from .sky import Sky
 
-# Of the depth: standard deviations, and pixels across the aperture.
+# The depth: standard deviations, and the diameter of the aperture in pixels.
 SIGMA, DIAMETER = 5, 5.0
 
 
 @dataclass(frozen=True)
 class Depth:
-    """The flux, in the image's unit, of which the sky's noise in an aperture is a fifth, and its magnitude.
+    """The flux, in the image's unit, at five times the sky's noise in an aperture, and its magnitude.
 
     The magnitude is None without a zero point.
     """

@@ -20,12 +20,12 @@ from .threshold import Threshold
 from .tiles import Edge, Tiling
 from .windows import Window, blocks
 
-# SEP's fields without meaning where the noise is not known.
+# SEP's fields that mean nothing if the noise is not known.
 ERROR_FIELDS = ("errx2", "erry2", "errxy")
-# Its positions: what stands behind x and y in their names.
+# SEP's position fields: the suffixes of x and y in their names.
 POSITION_FIELDS = ("", "min", "max", "peak", "cpeak")
-# In a larger image, detections are counted in this number of squares of this side in pixels: small ones, all over it,
-# so that a corner with other noise is seen.
+# In a larger image, detections are counted in this many squares of this side in pixels: small ones from all over the
+# image, so that a corner with different noise is seen.
 LARGE_IMAGE, PARTS, PART = 6_000_000, 128, 128
 
 
@@ -39,7 +39,7 @@ def detect(
 ) -> Detections:
     """Extract the sources of a sky with SEP, in the image's units.
 
-    `kernel` None: no filter. `alongside` is what this process may do while others extract tiles; see `Tiling.extract`.
+    `kernel` None: no filter. `alongside` is work for this process while others extract tiles; see `Tiling.extract`.
     """
     found = _tiling(sky, kernel, threshold, options, workers or Workers(1)).extract(alongside)
     for name in ERROR_FIELDS if options.err_option == "none" else ():
@@ -56,7 +56,7 @@ def count(
     options: DetectionOptions,
     workers: Workers | None = None,
 ) -> int:
-    """How many sources `detect` finds, of a large image in a part of it, times what the part is of the whole."""
+    """How many sources `detect` finds; in a large image estimated from a part of it, scaled by area."""
     windows = _parts(sky.pixels.shape)
     if windows is None:
         return _tiling(sky, kernel, threshold, options, workers or Workers(1)).count()
@@ -73,16 +73,16 @@ def count_negated(
     options: DetectionOptions,
     workers: Workers | None = None,
 ) -> int:
-    """How many sources the same extraction finds in the image times -1, where there are none.
+    """How many sources the same extraction finds in the image times -1, which has none.
 
-    Noise is symmetric, so about as many of the sources of the image itself are noise.
+    Noise is symmetric, so about as many sources of the image itself are noise.
     """
     negated = dataclasses.replace(sky, pixels=_Negated(sky.pixels))  # type: ignore[arg-type]
     return count(negated, kernel, threshold, options, workers)
 
 
 class _Negated:
-    """The pixels of an image times -1, a part at a time: all of them would take as much memory again."""
+    """The pixels of an image times -1, computed part by part: all of them would take as much memory again."""
 
     def __init__(self, pixels: np.ndarray) -> None:
         self._pixels, self.shape, self.size = pixels, pixels.shape, pixels.size
@@ -92,12 +92,12 @@ class _Negated:
 
 
 def is_counted_in_part(shape: tuple[int, ...]) -> bool:
-    """Whether an image is so large that `count` looks at a part of it."""
+    """Whether an image is so large that `count` uses only a part of it."""
     return _parts((shape[0], shape[1])) is not None
 
 
 def _parts(shape: tuple[int, int]) -> list[Window] | None:
-    """Parts of an image, from all over it, that tell how many sources it has; None where it is to be taken whole."""
+    """Parts from all over an image for estimating its number of sources; None if the whole image is to be used."""
     if shape[0] * shape[1] <= LARGE_IMAGE:
         return None
     windows = blocks(shape, PART)
@@ -123,22 +123,22 @@ def star_windows(
     options: DetectionOptions,
     workers: Workers | None = None,
 ) -> StarWindows:
-    """What to look at of a sky where a star is added, to find what `detect` finds there."""
+    """The windows to search when a star is added to a sky, to find what `detect` finds there."""
     tiling = _tiling(sky, kernel, threshold, options, workers or Workers(1))
     boxes, least = tiling.boxes_of_parents(), least_of_parents(options)
     return StarWindows(boxes, sky.pixels.shape, least, tiling.edge.margin, matched=threshold.matched)
 
 
 def least_of_parents(options: DetectionOptions) -> int:
-    """How many pixels a parent has at least that is found as one."""
+    """The least number of pixels of a parent that is found as one."""
     return min(options.minarea, REACH)
 
 
 def _tiling(
     sky: Sky, kernel: np.ndarray | None, threshold: Threshold, options: DetectionOptions, workers: Workers
 ) -> Tiling:
-    # Near the end of a window, as far as the kernel reaches, the filter gives other values than in the image. A parent
-    # that stays one pixel clear of these is seen whole.
+    # Within the kernel's reach of a window's end, the filter gives other values than in the image. A parent that stays
+    # one pixel clear of these is seen whole.
     margin = (0 if kernel is None else max(kernel.shape) // 2) + 1
     edge = Edge(margin, most_pixels_to_deblend(options.deblend_nthresh))
     return Tiling(WindowExtractor(sky, kernel, threshold, options), sky.pixels.shape, edge, workers)
@@ -154,10 +154,10 @@ class WindowExtractor:
     options: DetectionOptions
 
     def __call__(self, window: Window, *, parents: bool = False, without: np.ndarray | None = None) -> Detections:
-        """Extract what a window shows, positions counting from the image's first pixel.
+        """Extract a window's sources, with positions counted from the image's first pixel.
 
-        `parents`: neither deblended nor cleaned, nor smaller than `minarea` where the window shows but a part of one.
-        `without`: pixels (flat indices in the image) to leave out.
+        `parents`: neither deblend nor clean, and keep parents smaller than `minarea` if the window shows only a part of
+        them. `without`: pixels (flat indices in the image) to leave out.
         """
         pixels = np.ascontiguousarray(window.of(self.sky.pixels))
         threshold, sigma = self.threshold.for_sep(self.sky, window)
@@ -184,7 +184,7 @@ class WindowExtractor:
         }
 
     def _left_out(self, window: Window, without: np.ndarray | None) -> np.ndarray | None:
-        """The pixels of a window that no source may have: those masked, and those `without` names; None for none."""
+        """The pixels of a window that no source may have: masked ones and those in `without`; None if none are."""
         masked = None if self.sky.masked is None else window.of(self.sky.masked)
         if without is None or not len(without):
             return masked

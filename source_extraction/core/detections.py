@@ -1,4 +1,4 @@
-"""What was found: the sources, a record each, and which pixels are whose."""
+"""The detections: the sources, a record each, and the map of their pixels."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 
 @dataclass
 class Detections:
-    """What was found.
+    """The detections of an image.
 
-    `sources` is SEP's structured array, `segmentation` the map of the labels (int32, 0 = sky). `not_deblended` are
-    the labels of sources that were too large to be searched for blends. `starts` are the rows of `sources` at which
-    those of another tile begin.
+    `sources` is SEP's structured array, `segmentation` the map of the labels (int32, 0 = sky). `not_deblended` are the
+    labels of sources too large to be deblended. `starts` are the rows of `sources` at which the sources of another tile
+    begin.
     """
 
     sources: np.ndarray
@@ -26,7 +26,7 @@ class Detections:
 
     @property
     def labels(self) -> np.ndarray:
-        """Of all sources, int32."""
+        """The labels of all sources, int32."""
         return labels_of(np.arange(len(self), dtype=np.int32))
 
     def of(self, labels: np.ndarray) -> np.ndarray:
@@ -34,13 +34,13 @@ class Detections:
         return self.sources[rows_of(labels)]
 
     def in_parts(self, most: int) -> list[np.ndarray]:
-        """The labels of all sources, at most `most` at a time, all of one tile; an empty part if there is none."""
+        """The labels of all sources, in parts of at most `most`, each within one tile; one empty part if none."""
         tiles = np.split(self.labels, [start for start in self.starts if start < len(self)])
         parts = [part for tile in tiles for part in np.split(tile, range(most, len(tile), most)) if len(part)]
         return parts or [self.labels]
 
     def only(self, kept: np.ndarray) -> Detections:
-        """Those `kept` (boolean, an entry a source), with labels dealt out anew, from 1 without a gap."""
+        """The detections `kept` (boolean, an entry a source), relabelled from 1 without a gap."""
         if kept.all():
             return self
         labels = new_labels(kept)
@@ -59,9 +59,9 @@ def rows_of(labels: np.ndarray) -> np.ndarray:
 
 
 def new_labels(kept: np.ndarray, first: int = 1) -> np.ndarray:
-    """What becomes of the labels 0, 1, ... where only the `kept` sources (boolean) stay: first, first + 1, ..., else 0.
+    """The new labels of 0, 1, ... if only the `kept` sources (boolean) stay: first, first + 1, ..., else 0.
 
-    int32, an entry more than there are sources: that of the sky.
+    int32, with one entry more than there are sources, for the sky.
     """
     labels = np.zeros(len(kept) + 1, dtype=np.int32)
     labels[1:][kept] = np.arange(first, first + np.count_nonzero(kept))

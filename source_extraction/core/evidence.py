@@ -1,4 +1,4 @@
-"""What a run shows of its image, as far as it tells whether the options suit it. Measured once, and cheaply."""
+"""What a run reveals about whether its options suit the image. Measured once, and cheaply."""
 
 from __future__ import annotations
 
@@ -19,36 +19,37 @@ from .windows import Window, blocks, grown
 
 SIDE_OF_SAMPLE = 256
 BESIDE = 3  # pixels
-LEAST_SIDE = 16  # of a sample that has a frame
-# More pixels than this at the greatest value are no tops of stars.
+LEAST_SIDE = 16  # of a sample in which a frame can be recognized
+# More pixels than this at the greatest value are not the tops of stars.
 MOST_TOPS = 1_000_000
 NOISE_BLOCK, NOISE_SAMPLE, FEWEST_OF_NOISE = 64, 40_000, 500
 SMALL_IMAGE = 200_000  # pixels
-# Where the RMS map stands at its floor because of one value in the image, this share of the pixels has it at least.
+# Where one value in the image holds the RMS map at its floor, at least this share of the pixels has that value.
 BLANK_SHARE = 0.1
 PIXELS_OF_PHOTONS = 1_000_000
-# Pictures are compressed in blocks of so many pixels (or of half as many), of which so many are looked at.
+# Pictures are compressed in blocks of this many pixels (or of half as many); this many blocks are examined.
 BLOCK, BLOCKS_LOOKED_AT = 8, 64
-# So many pixels around a source are left out with it, for its faint light.
+# This many pixels around a source are left out with it, for its faint light.
 MARGIN = 4
-# Symmetric noise: half of the central 68 % below the median; below it also 2.3 % and 0.135 % of the pixels, where a
-# Gaussian has them at 2 and 3 of that; and above it the same half, but for light that is too faint to be detected.
+# Symmetric noise: taking half of the central 68 % below the median as the unit, 2.3 % and 0.135 % of the pixels lie
+# this far below it (2 and 3 for a Gaussian); above it the half is the same, except for light too faint to be detected.
 LOW_TAIL, LOWEST_TAIL, UPPER_HALF = (1.75, 2.3), (2.2, 5.0), (0.75, 1.4)
-# A large source is looked into for peaks: pixels (averaged over 3 x 3) that are `PEAK` of their noise above all
-# places so far away.
+# A large source is searched for peaks: pixels (averaged over 3 x 3) that are `PEAK` of their noise above all points at
+# these distances.
 PEAK, REACHES, DIRECTIONS, PIXELS_LOOKED_INTO = 8.0, (4, 7), 32, 4_000_000
-LEAST_CONTRAST = 0.15  # of a peak, in its light; the texture of a cell has less
-# What is left out stands off from what is beside it by so much of the noise; a sky that ends at a value does not.
+LEAST_CONTRAST = 0.15  # of a peak, as a fraction of its light; the texture of a cell has less
+# Left-out pixels stand off from those beside them by at least this much of the noise; a sky cut off at a value does
+# not.
 LEAST_STEP = 0.5
 SHARE_WITH_PEAKS, FEWEST_PEAKS, PEAKS_A_SOURCE, PIXELS_A_PEAK = 0.2, 20, 3, 30
 
 
 class Glimpse(NamedTuple):
-    """What is seen of an image before its pixels become those of the sky.
+    """A look at an image before its pixels become those of the sky.
 
-    `sample` are pixels at a regular distance, float64, NaN where masked; `stride` is that distance, and `flat` says of
-    which the pixels beside have the same value. `greatest` is the greatest value, `tops` the flat indices of the pixels
-    that have it (none where these are very many).
+    `sample` are pixels at a regular distance, float64, NaN where masked; `stride` is that distance, and `flat` says
+    which of them have the same value as the pixels beside them. `greatest` is the greatest value, `tops` the flat
+    indices of the pixels that have it (none if there are very many).
     """
 
     sample: np.ndarray
@@ -59,7 +60,7 @@ class Glimpse(NamedTuple):
 
     @classmethod
     def of(cls, image: Image, masked: np.ndarray | None) -> Glimpse:
-        """Look at an image (height, width); what is `masked` (boolean, or None) is left out of the sample."""
+        """Look at an image (height, width); pixels that are `masked` (boolean, or None) are left out of the sample."""
         pixels = image.pixels
         stride = -(-min(image.shape) // SIDE_OF_SAMPLE)
         sample = pixels[::stride, ::stride].astype(np.float64)
@@ -69,7 +70,7 @@ class Glimpse(NamedTuple):
         last_row, last_column = (np.array([side - 1]) for side in image.shape)
         rows, columns = (np.arange(0, side, stride) for side in image.shape)
         for dy, dx in ((1, 1), (0, BESIDE), (BESIDE, 0), (BESIDE, BESIDE)):
-            # One axis after the other: both at once take four times as long.
+            # One axis after the other: indexing both at once takes four times as long.
             beside = pixels[np.minimum(rows + dy, last_row)][:, np.minimum(columns + dx, last_column)]
             flat &= beside == pixels[::stride, ::stride]
         bands = range(0, len(pixels), ROWS_AT_A_TIME)
@@ -85,13 +86,13 @@ class Glimpse(NamedTuple):
 
     @property
     def finite(self) -> np.ndarray:
-        """The values of the sample, without order."""
+        """The finite values of the sample, in no order."""
         return self.sample[np.isfinite(self.sample)]
 
     def is_left_out(self, value: float, noise: float) -> bool:
-        """Whether pixels of one value are outside of the image proper, and not its sky.
+        """Whether the pixels of one value lie outside the image proper, rather than in its sky.
 
-        A sky that is cut off, or that has few values, comes near to the value within its `noise`.
+        The values of a sky that is cut off, or has few values, come within the `noise` of that value.
         """
         blank = self.flat & (self.sample == value)
         beside = self.sample[grown(blank, 1) & (self.sample != value) & np.isfinite(self.sample)]
@@ -99,11 +100,11 @@ class Glimpse(NamedTuple):
 
 
 class Peaks(NamedTuple):
-    """Peaks inside of large sources, seen from a circle around each.
+    """Peaks inside large sources, compared with a circle around each.
 
-    How many; how much of a peak is above the middle of its circle, of which all is above the highest place of it
-    (`isolated`: 1 for a spot, 0 for a ridge); how much of its height the middle has (`around`: nothing for a star,
-    much for a spot on a cell); how wide they are, in pixels.
+    `number`: how many. `isolated`: how far a peak rises above the highest point of its circle, as a part of how far it
+    rises above the circle's median (1 for a spot, 0 for a ridge). `around`: that median as a part of the peak's height
+    (nothing for a star, much for a spot on a cell). `fwhm`: their width in pixels.
     """
 
     number: int
@@ -116,11 +117,11 @@ NO_PEAKS = Peaks(0, 0.0, 0.0, 0.0)
 
 
 def noise_of(sky: Sky, segmentation: np.ndarray) -> np.ndarray:
-    """Pixels without sources in units of their noise, from all over the image, always the same ones."""
+    """Source-free pixels in units of their noise, from all over the image, always the same ones."""
     values: list[np.ndarray] = []
     height, width = sky.pixels.shape
     whole = Window(0, height, 0, width)
-    # Of a small image all blocks are quicker made at once.
+    # In a small image, all blocks at once are faster.
     at_once = _noise_in(sky, segmentation, whole) if height * width <= SMALL_IMAGE else None
     for window in blocks((height, width), NOISE_BLOCK):
         noise, free = _noise_in(sky, segmentation, window) if at_once is None else map(window.of, at_once)
@@ -131,7 +132,7 @@ def noise_of(sky: Sky, segmentation: np.ndarray) -> np.ndarray:
 
 
 def _noise_in(sky: Sky, segmentation: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
-    """The pixels of a window in units of their noise, and which of them are free of sources."""
+    """The pixels of a window in units of their noise, and which of them are source-free."""
     height, width = segmentation.shape
     around = window.grown(MARGIN, (height, width))
     near = grown(around.of(segmentation) != 0, MARGIN)
@@ -139,19 +140,19 @@ def _noise_in(sky: Sky, segmentation: np.ndarray, window: Window) -> tuple[np.nd
     free = ~window.moved(-around.top, -around.left).of(near) & (sigma > 0)
     if sky.masked is not None:
         free &= ~window.of(sky.masked)
-    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # a pixel far off is as far as any
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # far-off pixels may overflow
         return window.of(sky.pixels) / sigma, free
 
 
 def is_symmetric(noise: np.ndarray) -> bool:
-    """Whether pixels without sources are spread below their median as noise is, and above it hardly otherwise.
+    """Whether source-free pixels scatter below their median as noise does, and hardly differently above it.
 
-    Only then the negated image has as many false detections as the image. It has fewer where noise is cut off below
-    (photon counts, clipped pictures), and more where the background has holes or was overestimated.
+    Only then does the negated image have as many false detections as the image. It has fewer where noise is cut off
+    below (photon counts, clipped pictures), and more where the background has holes or was overestimated.
     """
     if len(noise) < FEWEST_OF_NOISE:
         return False
-    # Percentiles of what is in order already are found in a fifth of the time.
+    # Percentiles of sorted values take a fifth of the time.
     lowest, low, below, middle, above = np.percentile(np.sort(noise), (0.135, 2.275, 15.87, 50, 84.13))
     half = middle - below
     measured = ((middle - low, LOW_TAIL), (middle - lowest, LOWEST_TAIL), (above - middle, UPPER_HALF))
@@ -159,15 +160,15 @@ def is_symmetric(noise: np.ndarray) -> bool:
 
 
 def floored_sources(sky: Sky, segmentation: np.ndarray) -> tuple[int, np.ndarray]:
-    """How many sources have pixels in which the RMS map stands at its floor, and these pixels: flat indices."""
+    """How many sources have pixels in which the RMS map is at its floor, and these pixels: flat indices."""
     floored = sky.floored() if sky.rms > 0 else np.zeros(0, dtype=int)
     return int(np.count_nonzero(np.unique(segmentation.ravel()[floored]))), floored
 
 
 def value_of_blank(pixels: np.ndarray, width: int, glimpse: Glimpse, noise: float) -> float | None:
-    """The one value that an image of a `width` has in these pixels (flat indices), as far as a glimpse shows it.
+    """The single value of these pixels (flat indices) in an image of this `width`, judging by the glimpse.
 
-    None where it has several, or where that is its sky (as the `noise` says: `Glimpse.is_left_out`).
+    None if they have several values, or if the value is that of the sky (given its `noise`: `Glimpse.is_left_out`).
     """
     y, x = np.divmod(pixels, width)
     seen = (y % glimpse.stride == 0) & (x % glimpse.stride == 0)
@@ -182,7 +183,7 @@ def value_of_blank(pixels: np.ndarray, width: int, glimpse: Glimpse, noise: floa
 
 
 def photons_like(sky: Sky, options: BackgroundOptions) -> Sky:
-    """A sky that has nothing but the photons of another's background, always the same ones; of a large one, a part."""
+    """A sky of only the photons of another's background, always the same ones; a part of it if it is large."""
     height, width = sky.pixels.shape
     rows = min(height, max(1, PIXELS_OF_PHOTONS // width))
     top = (height - rows) // 2
@@ -197,9 +198,9 @@ def photons_like(sky: Sky, options: BackgroundOptions) -> Sky:
 class Evidence:
     """What was measured of a run, and what follows from it.
 
-    `negated` is the number of detections on the negated image, None where it says nothing. `recounted` counts, at
-    another threshold and with another kernel, the detections on the image and on the negated one; `of_photons` those
-    on nothing but the photons of a background.
+    `negated` is the number of detections on the negated image, None if it is not informative. `recounted` counts, for
+    another threshold and another kernel, the detections on the image and on the negated one; `of_photons` counts those
+    on an image of only the photons of the background.
     """
 
     settings: Settings
@@ -217,7 +218,7 @@ class Evidence:
         return self.detections.sources
 
     def option(self, name: str) -> Any:
-        """What an option was."""
+        """The value of an option."""
         return self.settings.option(name)
 
     @cached_property
@@ -231,7 +232,7 @@ class Evidence:
         return int(self.extents.max(initial=0))
 
     def share_of_light(self, chosen: np.ndarray) -> float:
-        """Of all light that was detected, how much is in these sources (boolean)."""
+        """The share of all detected light that is in these sources (boolean)."""
         flux = np.maximum(self.sources["flux"], 0, dtype=np.float64)
         return float(flux[chosen].sum() / flux.sum()) if flux.any() else 0.0
 
@@ -243,7 +244,7 @@ class Evidence:
 
     @cached_property
     def background_range(self) -> float:
-        """Between which values the background is nearly everywhere, in background RMS."""
+        """The range that holds nearly all of the background, in background RMS."""
         stride, sky = self.glimpse.stride, self.sky
         if not self.settings.background.subtract_background or sky.rms == 0:
             return 0.0
@@ -255,7 +256,7 @@ class Evidence:
 
     @property
     def faint(self) -> np.ndarray:
-        """Which sources are less than twice as bright as they have to be."""
+        """Which sources have a peak less than twice their threshold."""
         return np.asarray(self.sources["cpeak"] < 2 * self.sources["thresh"])
 
     @property
@@ -265,24 +266,24 @@ class Evidence:
 
     @property
     def step(self) -> float | None:
-        """The step between the values of an image of few, in its own unit; None where it has many."""
+        """The step between the values of an image with few distinct ones, in its own unit; None if it has many."""
         return self.sky.step
 
     @cached_property
     def whole_numbers(self) -> bool:
-        """Whether all pixels looked at are whole numbers of steps of 1."""
+        """Whether all sampled pixels are whole numbers."""
         return bool(len(self.glimpse.finite) and (self.glimpse.finite == np.rint(self.glimpse.finite)).all())
 
     @property
     def noise_is_of_photons(self) -> bool:
-        """Whether the variance of the sky is about its level, in steps of 1."""
+        """Whether the variance of the sky is about its level, as for photon counts."""
         return 0.4 < self.sky.rms**2 / self.sky.background < 2.5 if self.sky.background > 0 else False
 
     @cached_property
     def frame(self) -> tuple[float, float] | None:
-        """The value that parts of the image's border have without a change, and the share of such parts of the image.
+        """The commonest value of the constant parts of the image's border, and the share of the image constant at it.
 
-        None where there are none, or where that is the sky.
+        None if there are none, or if that is the sky.
         """
         sample, flat = self.glimpse.sample, self.glimpse.flat
         if min(sample.shape) < LEAST_SIDE:
@@ -299,13 +300,13 @@ class Evidence:
 
     @cached_property
     def flat_tops(self) -> int:
-        """How many sources have three pixels or more of the greatest value."""
+        """How many sources have at least three pixels at the greatest value."""
         labels = self.detections.segmentation.ravel()[self.glimpse.tops]
         return int(np.count_nonzero(np.bincount(labels[labels > 0]) >= 3)) if len(labels) else 0
 
     @cached_property
     def fwhm_of_stars(self) -> float | None:
-        """The FWHM that most bright unblended sources have; None where they have no common one, or are too few."""
+        """The FWHM of most bright unblended sources; None if they have no common one, or are too few."""
         found = self.sources
         bright = found[(found["flag"] == 0) & (found["cpeak"] > 10 * found["thresh"])]
         if len(bright) < 10:
@@ -320,7 +321,7 @@ class Evidence:
 
     @cached_property
     def peaks(self) -> Peaks:
-        """The peaks inside of the sources that are larger than half a cell, the largest first."""
+        """The peaks inside sources larger than half a cell, the largest source first."""
         found: list[Peaks] = []
         large = np.flatnonzero(self.large)
         pixels = 0
@@ -342,10 +343,10 @@ class Evidence:
 
     @property
     def many_peaks(self) -> Peaks | None:
-        """The peaks of large sources where these hold much of the light and far more peaks than the catalog has."""
+        """The peaks of large sources, if these hold much of the light and far more peaks than there are sources."""
         number = int(np.count_nonzero(self.large))
         least = max(FEWEST_PEAKS, PEAKS_A_SOURCE * number, len(self.sources) / 10)
-        # There is no room for more peaks than these.
+        # These sources have no room for more peaks.
         room = float(self.sources["npix"][self.large].sum()) / PIXELS_A_PEAK
         if room < least or self.share_of_light(self.large) < SHARE_WITH_PEAKS:
             return None
@@ -359,12 +360,12 @@ class Evidence:
 
     @property
     def filled_share(self) -> float:
-        """How much of the area of their ellipses the pixels of the sources have."""
+        """The area of the sources' pixels, as a share of the area of their ellipses."""
         return self.covered / self.ellipses_cover if self.ellipses_cover else 1.0
 
     @cached_property
     def sky_of_one_value(self) -> bool:
-        """Whether all pixels that were looked at have one value, but for those of sources and around them."""
+        """Whether all sampled pixels have one value, except those in and around sources."""
         near = grown(self.detections.segmentation[:: self.glimpse.stride, :: self.glimpse.stride] > 0, 2)
         free = self.glimpse.sample[~near]
         free = free[np.isfinite(free)]
@@ -374,7 +375,7 @@ class Evidence:
     def block_steps(self) -> tuple[float, float]:
         """How much more neighbours differ at the edges of blocks of 8 than inside: along columns and along rows.
 
-        1 where there are no such blocks; of a large image its middle is looked at.
+        1 if there are no such blocks; only the middle of a large image is used.
         """
         height, width = self.sky.pixels.shape
         middle = Window(
@@ -394,7 +395,7 @@ class Evidence:
 
     @cached_property
     def correlation(self) -> Correlation:
-        """What the noise of neighbouring pixels has in common."""
+        """The correlation of the noise of neighbouring pixels."""
         return correlation_of(self.sky, self.detections.segmentation) or INDEPENDENT
 
     @property
@@ -403,7 +404,7 @@ class Evidence:
 
 
 def _peaks_in(pixels: np.ndarray, inside: np.ndarray, rms: float) -> Peaks:
-    """The peaks of the pixels that are `inside` a source, in a box around it; `rms` is the noise of a pixel."""
+    """The peaks among the pixels `inside` a source, in a box around it; `rms` is the noise of a pixel."""
     width = pixels.shape[1]
     margin = max(REACHES)
     padded = np.pad(pixels, margin + 1, mode="edge")
@@ -423,7 +424,7 @@ def _peaks_in(pixels: np.ndarray, inside: np.ndarray, rms: float) -> Peaks:
         rows, columns = (np.rint(reach * each(angles)).astype(int) + margin for each in (np.sin, np.cos))
         circle = smooth[y + rows, x + columns]
         highest = circle.max(axis=0)
-        # A mean of nine pixels has a third of their noise, if it is their own.
+        # A mean of nine independent pixels has a third of their noise.
         chosen = values - highest > np.maximum(PEAK * rms / 3, LEAST_CONTRAST * values)
         if not chosen.any():
             found.append(NO_PEAKS)
@@ -436,5 +437,5 @@ def _peaks_in(pixels: np.ndarray, inside: np.ndarray, rms: float) -> Peaks:
 
 
 def _ends(sample: np.ndarray, flat: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """First and last row and column of both."""
+    """The first and last rows and columns of both arrays."""
     return [(sample[part], flat[part]) for part in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1])]

@@ -1,10 +1,10 @@
-"""Background and noise of images of few distinct values, as photon counts and 8-bit pictures of little noise.
+"""Background and noise of images with few distinct values, such as photon counts and 8-bit pictures of little noise.
 
-SEP, as SExtractor, looks for the mode in a histogram of each cell of the background mesh. Where most pixels of a cell
-share a value, the bins of that histogram are one pixel unit wide (`backstat` in SEP's background.c), so that the answer
-depends on the unit; where two or three values hold most of the pixels, its clipping takes away what makes the noise.
-These images have the clipped mean and standard deviation of each cell instead, and the clip is never narrower than the
-step from one value to the next.
+SEP, like SExtractor, estimates the mode from a histogram of each cell of the background mesh. Where most pixels of a
+cell share a value, the bins of that histogram are one pixel unit wide (`backstat` in SEP's background.c), so that the
+result depends on the unit; where two or three values hold most of the pixels, its clipping removes the ones that make
+up the noise. For these images the clipped mean and standard deviation of each cell are used instead, and the clip is
+never narrower than the step from one value to the next.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ import numpy as np
 
 from .windows import Map, Window, blocks, grown
 
-# An image has few values where two of them make up more than this share of the pixels of most blocks that are not
-# constant. Of rounded Gaussian noise they do up to 1.35 steps; above, SEP's RMS is within 3 % of the truth.
+# An image has few values if two of them make up more than this share of the pixels in most non-constant blocks. For
+# rounded Gaussian noise that holds up to a sigma of 1.35 steps; above it, SEP's RMS is within 3 % of the truth.
 SHARE_OF_TWO_VALUES = 0.5
 BLOCK = 64
 BLANK = 5
 BLOCKS_LOOKED_AT = 60
-# The step between values: this quantile of the differences between neighbours that are not equal. A lower one would be
-# that of exceptions, where pixels were divided by an exposure map for example; a higher one that of sources.
+# The step between values: this quantile of the differences between unequal neighbours. A lower one would be set by
+# exceptions, e.g. where pixels were divided by an exposure map; a higher one by sources.
 QUANTILE_OF_STEPS = 0.1
 CLIP = 3.0  # standard deviations
 MOST_ROUNDS = 100
-# Beside pixels that are clipped as too bright, so far the light of the same source may reach.
+# The light of a source may reach this far beside pixels that are clipped as too bright.
 PIXELS_BESIDE_SOURCES = 3
-# Of its pixels, what a cell must have to be measured; SEP asks for as many.
+# The share of a cell's pixels that must be valid for it to be measured; SEP asks for as many.
 VALID_SHARE = 0.5
 
 
 class CellStatistics(NamedTuple):
-    """Of each cell (rows and columns of cells): clipped mean, standard deviation, and the largest value kept.
+    """For each cell (rows and columns of cells): clipped mean, standard deviation, and the largest value kept.
 
     NaN where a cell has too few valid pixels.
     """
@@ -45,10 +45,9 @@ class CellStatistics(NamedTuple):
 
 
 def step_between_values(pixels: np.ndarray, masked: np.ndarray | None) -> float | None:
-    """The step between the values of an image of few; None where it has many.
+    """The step between the values of an image with few distinct ones; None if it has many, 0 if all are equal.
 
-    `pixels` (height, width) are float32, finite where `masked`, None or as large, is not True. 0 where
-    all are equal.
+    `pixels` (height, width) are float32, finite except where `masked` (None or of that shape) is True.
     """
     height, width = pixels.shape
     windows = list(blocks((height, width), BLOCK))
@@ -76,34 +75,34 @@ def step_between_values(pixels: np.ndarray, masked: np.ndarray | None) -> float 
 
 
 def _share_of_two(values: np.ndarray) -> float:
-    """The part of values that the two most frequent ones make up."""
+    """The share of the values that the two most frequent ones make up."""
     in_order = np.sort(values, axis=None)
     differ = in_order[1:] != in_order[:-1]
     if differ.all():
-        return min(2, len(in_order)) / len(in_order)  # all are different, as noise is that was never rounded
+        return min(2, len(in_order)) / len(in_order)  # all differ, as in noise that was never rounded
     last = np.flatnonzero(differ)
     numbers = np.sort(np.diff(last, prepend=-1, append=len(in_order) - 1))
     return float(numbers[-2:].sum() / len(in_order))
 
 
 def _varies(block: np.ndarray) -> bool:
-    """Whether two neighbours are not equal; the first row almost always has such."""
+    """Whether any two neighbours differ; checking the first row is nearly always enough."""
     return any(
         bool((np.abs(np.diff(part, axis=axis)) > 0).any()) for part, axis in ((block[:1], 1), (block, 1), (block, 0))
     )
 
 
 def _steps(block: np.ndarray) -> np.ndarray:
-    """The differences between neighbours that are not equal."""
+    """The differences between unequal neighbours."""
     differences = np.abs(np.concatenate([np.diff(block, axis=axis).ravel() for axis in (0, 1)]))
     steps: np.ndarray = differences[differences > 0]
     return steps
 
 
 def _without_blank(block: np.ndarray) -> np.ndarray:
-    """The valid values of a block but for those in the middle of `BLANK` x `BLANK` pixels of one value.
+    """The valid values of a block, except those in the middle of `BLANK` x `BLANK` pixels of one value.
 
-    Outside of a mosaic's footprint there is but one value, and many in it.
+    Outside a mosaic's footprint all pixels have one value; inside it there are many values.
     """
     if min(block.shape) < BLANK:
         return block[np.isfinite(block)]
@@ -113,7 +112,7 @@ def _without_blank(block: np.ndarray) -> np.ndarray:
     if not reduce(
         np.logical_and, (equal[:, first : first + block.shape[1] - BLANK + 1] for first in range(BLANK - 1))
     ).any():
-        # No row has that many equal ones, which is quicker to see.
+        # No row has that many equal pixels, which is faster to check.
         whole: np.ndarray = middle[np.isfinite(middle)]
         return whole
     blank = _around(block, np.minimum) == _around(block, np.maximum)
@@ -137,7 +136,7 @@ def pooled_statistics(pixels: np.ndarray, masked: np.ndarray | None, step: float
 
 
 def too_bright(pixels: np.ndarray, tops: np.ndarray, cell: tuple[int, int], window: Window) -> np.ndarray:
-    """The pixels of a window above the largest value that their cell kept, and those beside: True where a source is."""
+    """The pixels of a window above the largest value kept in their cell, and those beside them: True for a source."""
     height, width = pixels.shape
     around = window.grown(PIXELS_BESIDE_SOURCES, (height, width))
     rows, columns = np.arange(around.top, around.bottom) // cell[0], np.arange(around.left, around.right) // cell[1]
@@ -146,7 +145,7 @@ def too_bright(pixels: np.ndarray, tops: np.ndarray, cell: tuple[int, int], wind
 
 
 def statistics_of_cells(pixels: Map, left_out: Map | None, step: float, cell: tuple[int, int]) -> CellStatistics:
-    """Of each `cell` (height, width), without the pixels that are left out (True); `step` is that between values."""
+    """The statistics of each `cell` (height, width) without left-out pixels (True); `step` is that between values."""
     height, width = cell
     rows = []
     for y in range(0, pixels.shape[0], height):
@@ -160,7 +159,7 @@ def statistics_of_cells(pixels: Map, left_out: Map | None, step: float, cell: tu
 
 
 def _cells_of(band: np.ndarray, bw: int) -> tuple[np.ndarray, np.ndarray]:
-    """The pixels of each cell of a row of cells, (cells, pixels), NaN where there is none; and how many each has."""
+    """The pixels of each cell in a row of cells, (cells, pixels), NaN where there is none; and the number in each."""
     height, width = band.shape
     cells = -(-width // bw)
     padded = np.pad(band, ((0, 0), (0, cells * bw - width)), constant_values=np.nan)
@@ -170,18 +169,18 @@ def _cells_of(band: np.ndarray, bw: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _clipped(cells: np.ndarray, sizes: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean and standard deviation of the pixels of each cell that lie within `CLIP` of the median, again and again.
+    """Mean and standard deviation of the pixels of each cell within `CLIP` of the median, iterated, and their largest.
 
-    And the largest of these pixels. `cells` (cells, pixels) are NaN where invalid, `sizes` how many pixels each has.
-    The clip is rounded up to the next value, and is a step at least: otherwise the few pixels that make the noise would
-    be taken for sources, and the noise for none. NaN where a cell has too few valid pixels.
+    `cells` (cells, pixels) are NaN where invalid, `sizes` are the numbers of pixels in each. The clip is rounded up to
+    the next value, and is at least one step: otherwise the few pixels that make up the noise would be taken for
+    sources, and the noise would vanish. NaN where a cell has too few valid pixels.
     """
     ordered = np.sort(cells, axis=1)
     valid = np.isfinite(ordered)
     last = valid.sum(axis=1)
     first = np.zeros_like(last)
     each, last_pixel = np.arange(len(ordered)), ordered.shape[1] - 1
-    # Relative to a value among them: squares of what is left lose no digit.
+    # Relative to one of the values, so that squares of the differences lose no digits.
     origin = ordered[each, np.maximum(last - 1, 0) // 2]
     ordered -= origin[:, np.newaxis]
     filled = np.where(valid, ordered, 0)

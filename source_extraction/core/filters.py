@@ -1,4 +1,4 @@
-"""The kernels of the filter, and the noise that they leave."""
+"""The kernels of the filter, and the noise of the filtered image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .correlation import Correlation
 # SExtractor's default.conv: an approximate Gaussian of FWHM 2 pixels.
 DEFAULT_KERNEL = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], dtype=np.float32)
 SIGMAS_A_FWHM = 2 * math.sqrt(2 * math.log(2))
-REACH = 1.25  # of a Gaussian, in FWHM: there it has 1.3 % of its height
+REACH = 1.25  # of a Gaussian, in FWHM: it has fallen to 1.3 % of its height there
 
 
 def gaussian_kernel(fwhm: float) -> np.ndarray:
@@ -22,7 +22,7 @@ def gaussian_kernel(fwhm: float) -> np.ndarray:
 
 
 def noise_after(kernel: np.ndarray, correlation: Correlation) -> float:
-    """The noise of a filtered image in units of that of its pixels; SEP divides a kernel by its absolute sum."""
+    """The noise of a filtered image in units of its pixels' noise; SEP divides a kernel by its absolute sum."""
     weights = kernel.astype(np.float64) / np.abs(kernel).sum()
     (height, width), variance = weights.shape, float((weights**2).sum())
     for dx, dy, rho in zip(correlation.dx.tolist(), correlation.dy.tolist(), correlation.rho.tolist(), strict=True):

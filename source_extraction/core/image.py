@@ -1,4 +1,4 @@
-"""The Image: 2-D pixels, and what is known about them, whatever they came from."""
+"""The Image: 2-D pixels and their metadata, independent of the file format."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class MapProjection:
     """Where a GeoTIFF lies on the Earth.
 
-    Map coordinates are matrix @ (x, y, 1), the matrix (2 x 3) for pixel positions counted from 0; `names` are what
-    they are called, ("lon", "lat") in degrees of WGS 84 or ("map_x", "map_y") in the unit of the projection.
+    Map coordinates are matrix @ (x, y, 1), with the matrix (2 x 3) for pixel positions counted from 0; `names` are
+    their names, ("lon", "lat") in degrees of WGS 84 or ("map_x", "map_y") in the unit of the projection.
     """
 
     matrix: tuple[tuple[float, float, float], tuple[float, float, float]]
@@ -32,10 +32,10 @@ class MapProjection:
 
 
 class Celestial(NamedTuple):
-    """Where an image lies on the sky: a 2-D WCS for pixel positions counted from 0, and the same in FITS.
+    """Where an image lies on the sky: a 2-D WCS for pixel positions counted from 0, and its FITS form.
 
-    `header` has its cards, `tables` are the HDUs of its distortions. Without sky coordinates there is neither.
-    `remarks` are sentences for the log: what of its header could not be used, or why it has none.
+    `header` has its cards, `tables` are the HDUs of its distortions. Both are empty without sky coordinates. `remarks`
+    are sentences for the log: which parts of its header could not be used, or why it has none.
     """
 
     wcs: WCS | None = None
@@ -45,11 +45,11 @@ class Celestial(NamedTuple):
 
     @classmethod
     def of(cls, wcs: WCS, remarks: tuple[str, ...] = ()) -> Celestial:
-        """A WCS, and the same in FITS as astropy writes it. Raises what astropy does where it cannot."""
+        """A WCS with its FITS form as astropy writes it. Raises what astropy raises if it cannot."""
         if wcs.has_distortion:
             first, *tables = wcs.to_fits(relax=True)
             return cls(wcs, first.header, tuple(tables), remarks)
-        # To make an HDU takes five times as long as its cards.
+        # Making an HDU takes five times as long as making its cards.
         return cls(wcs, wcs.to_header(relax=True), (), remarks)
 
 
@@ -58,9 +58,9 @@ class Doubt(str):
 
 
 class Whence(NamedTuple):
-    """Where an image was: HDU and plane, by their numbers, of a file, which is anything that tells files apart.
+    """Where an image came from: the numbers of its HDU and plane, and an identifier of its file.
 
-    `version` is the EXTVER of the HDU, `versions` those of all images of its name.
+    `version` is the EXTVER of the HDU, `versions` are those of all images with its name.
     """
 
     hdu: int = 0
@@ -74,23 +74,23 @@ class Whence(NamedTuple):
 class Image:
     """A 2-D image as its file or its owner holds it.
 
-    `pixels` has the `shape` (height, width), row 0 first in the file, any real type in this machine's byte order, NaN
-    where the file says that there is no value. They are gone once they are released.
+    `pixels` has the `shape` (height, width), row 0 first in the file, any real type in native byte order, NaN where the
+    file has no value. They are gone once released.
     """
 
-    source: str  # how messages call the image
+    source: str  # the image's name in messages
     origin: str  # where in the file: "HDU 1 (SCI)", "page 0"
     stored_type: str  # "int16", "float64", ...
     pixels: np.ndarray
     unit: str = ""  # physical unit of the pixels, as the file spells it
     find_celestial: Callable[[], Celestial] = Celestial
     rows_from_top: bool = False  # row 0 is the top of the picture (TIFF), not its bottom (FITS)
-    others: str = ""  # what else the file holds
-    uses: tuple[Mapping[str, str], ...] = ()  # the options that take some of that; "[ERR]" is an HDU of this file
+    others: str = ""  # the other contents of the file
+    uses: tuple[Mapping[str, str], ...] = ()  # the options that use some of these; "[ERR]" is an HDU of this file
     whence: Whence = Whence()
     headers: tuple[Mapping[str, Any], ...] = ()  # FITS: of the image, of the primary HDU
     projection: MapProjection | None = None  # GeoTIFF
-    borrowed: bool = False  # the pixels are somebody else's, and not to be changed
+    borrowed: bool = False  # the pixels belong to someone else and must not be changed
     remarks: tuple[str, ...] = ()  # sentences for the log: how the file was read
 
     def __post_init__(self) -> None:
@@ -98,12 +98,12 @@ class Image:
         self.shape: tuple[int, int] = (height, width)
 
     def __getstate__(self) -> dict[str, Any]:
-        """What another process is sent: it finds the coordinates from the header as this one did, to the last digit."""
+        """State for another process, which rebuilds the coordinates from the header, identical to the last digit."""
         return {name: value for name, value in self.__dict__.items() if name != "celestial"}
 
     @cached_property
     def celestial(self) -> Celestial:
-        """Where the image lies on the sky. Made when it is first asked for: it is slow."""
+        """Where the image lies on the sky. Computed on first use, as it is slow."""
         return self.find_celestial()
 
     @property
@@ -112,9 +112,9 @@ class Image:
         return self.celestial.wcs
 
     def leave_out(self, value: float, room: Room) -> int:
-        """Have no value (NaN) where the pixels are exactly this one, as their type rounds it; in how many.
+        """Set pixels of exactly this value, as their type rounds it, to NaN; returns their number.
 
-        Where they are of a type without NaN, others take their place, in a room.
+        If their type has no NaN, the pixels are replaced by copies in `room`.
         """
         kind = self.pixels.dtype
         if kind.kind != "f" and not (float(value).is_integer() and _within(kind, value)):
@@ -123,7 +123,7 @@ class Image:
             sought = kind.type(value)
         number = sum(int(np.count_nonzero(window.of(self.pixels) == sought)) for window in strips(self.shape))
         if number:
-            # float64 holds all of 32 bits; of 64, it holds what the sky is computed with.
+            # float64 holds all 32-bit integers exactly, and 64-bit ones to the precision that the sky is computed with.
             holding = kind if kind.kind == "f" else np.float32 if kind.itemsize <= 2 else np.float64
             if self.borrowed or kind != holding:
                 own = room.empty(self.shape, holding)
@@ -136,7 +136,7 @@ class Image:
         return number
 
     def release_pixels(self) -> None:
-        """Give the pixels' memory back: detection and photometry have their own."""
+        """Free the pixels' memory: detection and photometry have their own."""
         del self.pixels
 
     def keyword(self, name: str) -> Any:
@@ -144,7 +144,7 @@ class Image:
         return next((header[name] for header in self.headers if name in header), None)
 
     def describe_others(self) -> str:
-        """What else the file holds, and the options that take some of that."""
+        """The other contents of the file, and the options that use some of them."""
         uses = (
             " ".join(f"--{option} {'...' if value.startswith('[') else ''}{value}" for option, value in use.items())
             for use in self.uses
@@ -152,7 +152,7 @@ class Image:
         return f"{self.others}: {', '.join(uses)}" if self.uses else self.others
 
     def describe(self) -> str:
-        """In a line what was taken of the file."""
+        """One line on what was read from the file."""
         height, width = self.shape
         return f"{self.source}, {self.origin}, {width} x {height} pixels, {self.stored_type}"
 
@@ -163,12 +163,11 @@ def _within(kind: np.dtype[Any], value: float) -> bool:
 
 
 class Partner(NamedTuple):
-    """The image that another goes with, pixel by pixel, in the `role` of its mask for example.
+    """The image that another must match pixel by pixel, for example in the `role` of its mask.
 
-    `remedy` is what to do where the other does not go with it, `prefix` how the options begin that choose the other:
-    "mask_" for --mask_hdu. A `picture` shows bright as large, however a TIFF file shows its numbers; of what is none,
-    the numbers themselves are taken. `may_be_itself` says whether the image itself is meant where it is what comes
-    first in the file.
+    `remedy` is what to do if the other does not match, `prefix` the beginning of the options that choose the other:
+    "mask_" for --mask_hdu. A `picture` shows bright as large, however a TIFF file stores its numbers; otherwise the
+    numbers themselves are used. `may_be_itself` says whether the image itself is meant if it comes first in the file.
     """
 
     image: Image
@@ -179,7 +178,7 @@ class Partner(NamedTuple):
     may_be_itself: bool = False
 
     def require_meant(self, other: Image, *, named: bool) -> tuple[str, ...]:
-        """Refuse the image itself in the other's place where nobody said so; what the log should say of the two.
+        """Refuse the image itself as the other unless it was chosen explicitly; returns remarks on the two for the log.
 
         `named` says whether the HDU of the other was chosen.
         """
@@ -188,7 +187,7 @@ class Partner(NamedTuple):
         if its.file is None or its.file != mine.file:
             return which
         if (its.hdu, its.plane) == (mine.hdu, mine.plane):
-            # In a TIFF file, which has no such headers, nothing could be chosen in its place.
+            # In a TIFF file, which has no such headers, nothing else could be chosen.
             if other.others and other.headers and not (named or self.may_be_itself):
                 raise InputError(
                     other.source,
@@ -204,7 +203,7 @@ class Partner(NamedTuple):
         return which
 
     def in_its_options(self, problem: InputError) -> InputError:
-        """A refusal that names the options of an image, with those of this one's."""
+        """The refusal with this role's options named in place of the image's."""
 
         def spelled(text: str) -> str:
             return re.sub(r"--(hdu|plane)\b", rf"--{self.prefix}\1", text)
@@ -212,7 +211,7 @@ class Partner(NamedTuple):
         return InputError(problem.source, spelled(problem.problem), spelled(problem.remedy))
 
     def require_same_shape(self, source: str, shape: tuple[int, int]) -> None:
-        """Refuse another of the name `source` whose shape (height, width) is not this one's."""
+        """Refuse another image, called `source`, if its shape (height, width) differs."""
         if shape != self.image.shape:
             (height, width), (image_height, image_width) = shape, self.image.shape
             raise InputError(

@@ -1,4 +1,4 @@
-"""Values by their place among all, of more values than are to be in memory at a time."""
+"""Order statistics of more values than should be in memory at once."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import NamedTuple
 
 import numpy as np
 
-# The bits of a value that one look at all of them decides, and how few are then put in order in memory.
+# The bits of a value that one pass over all values decides, and how many values are few enough to sort in memory.
 BITS, FEW = 16, 8_000_000
 
-# Gives all values, some at a time and the same at every call: floats that are neither negative nor NaN.
+# Yields all values in parts, the same at every call: floats that are neither negative nor NaN.
 Parts = Callable[[], Iterable[np.ndarray]]
 
 
 class _Alike(NamedTuple):
-    """Values that begin with the same bits, and which of them are wanted: place among these by place among all."""
+    """Values that begin with the same bits, and which are wanted: their places within the group by place among all."""
 
     beginning: int
     wanted: dict[int, int]
 
 
 def values_at(parts: Parts, places: Sequence[int]) -> np.ndarray:
-    """What stands at some places, from 0, when all values are in order.
+    """The values at given places, from 0, when all values are sorted.
 
-    The bits of such floats, taken for those of integers, have the same order. So a histogram of the first bits tells
-    those of each wanted value, one of the next bits among the values that begin with them tells more, until few values
-    are left, or no bits.
+    Such floats sort like their bits taken as integers. So a histogram of the first bits gives those of each wanted
+    value, and histograms of the next bits, among the values that share the bits so far, narrow it down until few values
+    or no bits are left.
     """
     kind = next(iter(parts())).dtype
     left, groups, few = 8 * kind.itemsize, [_Alike(0, {place: place for place in places})], False
@@ -43,7 +43,7 @@ def values_at(parts: Parts, places: Sequence[int]) -> np.ndarray:
 
 
 def _narrowed(parts: Parts, groups: list[_Alike], left: int) -> tuple[list[_Alike], int]:
-    """The groups by some bits more, `left` of which are not known; and the most values of any."""
+    """The groups narrowed by some of the `left` bits not yet known; and the largest number of values in any."""
     counts = np.zeros((len(groups), 2**BITS), dtype=np.int64)
     for part in parts():
         for number, group in enumerate(groups):
@@ -66,13 +66,13 @@ def _those(parts: Parts, group: _Alike, left: int) -> Iterator[np.ndarray]:
 
 
 def _of_group(part: np.ndarray, group: _Alike, left: int) -> np.ndarray:
-    """The bits of the values that are of a group, of which so many are left to be known."""
+    """The bits of the values that belong to a group, of which the last `left` are not yet known."""
     bits = np.ascontiguousarray(part).reshape(-1).view(f"u{part.itemsize}")
     return bits if left == 8 * part.itemsize else bits[bits >> left == group.beginning]
 
 
 def in_the_middle(parts: Parts, number: int) -> np.ndarray:
-    """The two values in the middle of so many, which are the same one if the number is odd."""
+    """The two middle ones of `number` values, equal if the number is odd."""
     upper = number // 2
     if number > FEW:
         return values_at(parts, ((number - 1) // 2, upper))
@@ -82,7 +82,7 @@ def in_the_middle(parts: Parts, number: int) -> np.ndarray:
 
 
 def percentile(parts: Parts, number: int, share: float) -> float:
-    """As np.percentile has it of so many float64."""
+    """np.percentile of `number` float64 values."""
     place = (number - 1) * (share / 100)
     below = math.floor(place)
     low, high = (float(value) for value in values_at(parts, (below, min(below + 1, number - 1))))

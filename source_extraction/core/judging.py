@@ -1,6 +1,7 @@
-"""What the evidence of a run says is wrong with it, and which options cure it.
+"""What a run's evidence says is wrong with it, and which options cure it.
 
-A function per kind looks at the evidence and gives an advice or None. They are asked in the order of importance.
+Each kind of problem has a function that looks at the evidence and returns an advice or None, called in order of
+importance.
 """
 
 from __future__ import annotations
@@ -17,47 +18,47 @@ from .filters import DEFAULT_KERNEL, gaussian_kernel, noise_after
 from .threshold import is_matched
 
 MOST_GIVEN = 3
-# Of the detections this share may be noise without a word, and this share may be at the threshold that is advised.
+# The share of detections that may be noise without comment, and the share that may be at the advised threshold.
 MUCH_NOISE, LITTLE_NOISE, FEWEST_FALSE = 0.1, 0.01, 5
-# The thresholds that are tried, in units of the one that was used.
+# The thresholds to try, in units of the one used.
 HIGHER_THRESHOLDS = tuple(1.15**power for power in range(1, 23))
-# Ordinary images have less in one of the two, real ones with large galaxies or cells more in both.
+# Ordinary images are lower in one of the two, real ones with large galaxies or cells are higher in both.
 SHARE_OF_LARGE, RANGE_OF_BACKGROUND = 0.5, 5.0
 SMALL_CELL = 32
 CELLS_OF_SPOTS, SMALLEST_CELL = 2.5, 8
-MOST_CELLS = 4  # a cell of the mesh should be so many times as large as the largest source
-# Around peaks in large sources, the light of a cell has at least this share of the height of a spot on it; between
-# crowded stars there is less.
+MOST_CELLS = 4  # a cell of the mesh should be this many times as large as the largest source
+# Around peaks in large sources, a cell's light has at least this share of the height of a spot on it; between crowded
+# stars there is less.
 AROUND_SPOTS = 0.27
-SHARE_OF_SPOTS = 0.25  # so many peaks a source at least, or a mesh that does away with the large ones is no gain
+SHARE_OF_SPOTS = 0.25  # at least this many peaks a source, or a mesh that removes the large ones is no gain
 CONTRAST_OF_CROWDED = 0.0001
-# The peaks of a network are places on a ridge; stars and spots are isolated by more than this.
+# The peaks of a network lie on ridges; stars and spots are more isolated than this.
 ISOLATED = 0.25
-# The ellipses of networks are nearly as large as the image together, and their pixels fill little of them.
+# The ellipses of networks together are nearly as large as the image, and little of them is filled by source pixels.
 COVERED_BY_ELLIPSES, FILLED = 0.8, 0.35
-# The share of an image that lies outside of it, from which its noise is wrong; and from which nothing is inside.
+# The shares of the frame outside the image proper from which the noise is wrong, and from which nothing is inside.
 FRAME, ALL = 0.1, 0.99
-# Without a filter a chance group of 5 pixels above this is in none of ten images of 4096 x 4096.
+# Without a filter, ten images of 4096 x 4096 have no chance group of 5 pixels above this.
 THRESH_UNFILTERED = 2.5
 FEWEST_SINGLE, SHARE_OF_SINGLE = 10, 0.3
 FEWEST_FLAT = 3
 WIDE_SEEING, MORE_FOUND = 6.0, 1.03  # FWHM in pixels
-# Noise is rarer by this with two steps of the threshold; holes beside structure, what a subtraction has left, and
-# sources are hardly so. A threshold is no cure where more than this share of what was held for noise is such.
+# Over two steps of the threshold noise drops to less than this; holes beside structure, subtraction residuals, and
+# sources hardly drop. A threshold is no cure if more than this share of the supposed noise is of the latter kind.
 RARER, NOT_NOISE = 0.7, 1 / 3
-# Nor is a threshold that is so many times as high: no noise of one width reaches as far.
+# Nor is a threshold this many times as high: no noise of one width reaches that far.
 FAR = 4.0
-# Of what was held for noise so much has to go from the catalog with it, or it was never there.
+# At least this much of the supposed noise must leave the catalog with it, or it was never there.
 TAKEN_AWAY = 0.5
-# Holes that a smaller mesh fills: a background that varies by so many RMS, beside sources of this part of a cell.
+# Holes that a smaller mesh fills: a background that varies by this many RMS, and sources of this fraction of a cell.
 RANGE_OF_HOLES, SMALL_SOURCES = 2.0, 0.25
-# Pixels differ by so many times more from block to block than inside of blocks, where a picture was compressed much;
-# good pictures of 8 bits that were compressed have 1.4 at most.
+# In heavily compressed pictures, pixels differ this many times more across block edges than inside blocks; good 8-bit
+# pictures have 1.4 at most after compression.
 GREATEST_OF_PICTURES, BLOCKS_ALONG_ONE_AXIS, BLOCKS_ALONG_BOTH, FEW_FAINT = 255, 1.6, 1.25, 0.2
-# Noise without a mirror image, and yet with more on the negated image than nothing. Most sources are fainter than
-# twice the threshold and smaller than SMALL times the least area, and this is left of them one and four steps
-# higher. (Of sources whose number grows as steeply as it can, with the power -3/2 of their brightness, as in Euclidean
-# space, 0.81 and 0.43 are.)
+# Noise without a mirror image, but with more than nothing on the negated image. Most sources are fainter than twice the
+# threshold and smaller than SMALL times the least area, and this share of them is left one and four steps higher. (For
+# sources with the steepest number counts possible, the power -3/2 of their brightness, as in Euclidean space, it is
+# 0.81 and 0.43.)
 HARDLY_ANY, SMALL, MOSTLY, FEWEST_FAINT = 0.03, 4, 0.6, 50
 LEFT_ONE_STEP, LEFT_FOUR_STEPS = 0.7, 0.15
 
@@ -65,8 +66,8 @@ LEFT_ONE_STEP, LEFT_FOUR_STEPS = 0.7, 0.15
 def advise(evidence: Evidence) -> list[Advice]:
     """What is wrong, the most important first.
 
-    Of the kinds that explain each other the first that is seen is given, and of those that need the same option, too:
-    what is still wrong after that, the next run says.
+    Among kinds that explain each other only the first one seen is given, and likewise among those that need the same
+    option: the next run reports what is still wrong after that.
     """
     given: list[Advice] = []
     for kinds in KINDS if len(evidence.detections) else WITHOUT_SOURCES:
@@ -79,7 +80,7 @@ def advise(evidence: Evidence) -> list[Advice]:
 
 
 def _zeros_outside(seen: Evidence) -> Advice | None:
-    """Cells of the mesh that are mostly outside of the image proper have a noise out of nothing."""
+    """Mesh cells that are mostly outside the image proper take their noise from nothing."""
     if seen.frame is None or seen.option("missing") is not None or seen.step is not None:
         return None
     value, share = seen.frame
@@ -94,7 +95,7 @@ def _zeros_outside(seen: Evidence) -> Advice | None:
 
 
 def _no_noise(seen: Evidence) -> Advice | None:
-    """Without noise a threshold has no unit: half of what the faintest source has above the sky is one."""
+    """Without noise the threshold has no unit: half the height of the faintest source above the sky serves as one."""
     if seen.option("err_option") == "none" or not (seen.sky.rms == 0 or seen.sky_of_one_value):
         return None
     faintest = float(np.min(seen.sources["peak"]))
@@ -107,7 +108,7 @@ def _no_noise(seen: Evidence) -> Advice | None:
 
 
 def _photon_counts(seen: Evidence) -> Advice | None:
-    """Chance groups of photons are sources at low thresholds: their noise is not that of a Gaussian."""
+    """Chance groups of photons pass low thresholds: their noise is not Gaussian."""
     if seen.step is None or not seen.whole_numbers or not seen.noise_is_of_photons:
         return None
     false = seen.of_photons(seen.option("thresh"))
@@ -123,7 +124,7 @@ def _photon_counts(seen: Evidence) -> Advice | None:
 
 
 def _spots_on_structure(seen: Evidence) -> Advice | None:
-    """Spots on the light of cells: the mesh has to follow that light."""
+    """Spots on the light of cells: the mesh must follow that light."""
     peaks = seen.many_peaks
     if peaks is None or peaks.around < AROUND_SPOTS or peaks.number < SHARE_OF_SPOTS * len(seen.sources):
         return None
@@ -136,7 +137,7 @@ def _spots_on_structure(seen: Evidence) -> Advice | None:
 
 
 def _crowded(seen: Evidence) -> Advice | None:
-    """Stars so close that the least contrast of deblending is more than one of them has of their light."""
+    """Stars so close that the least contrast of deblending is more than the share of light that one of them has."""
     if seen.many_peaks is None:
         return None
     return Advice(
@@ -148,7 +149,7 @@ def _crowded(seen: Evidence) -> Advice | None:
 
 
 def _not_spots(seen: Evidence) -> Advice | None:
-    """Networks, tissue, the Sun: no part of it is a source."""
+    """Networks, tissue, the Sun: no part of them is a source."""
     if seen.ellipses_cover < COVERED_BY_ELLIPSES or seen.filled_share > FILLED:
         return None
     if seen.many_peaks is not None and seen.many_peaks.isolated > ISOLATED:
@@ -161,10 +162,10 @@ def _not_spots(seen: Evidence) -> Advice | None:
 
 
 def _larger_than_mesh(seen: Evidence) -> Advice | None:
-    """Sources that are larger than a cell are taken for background, and cut up."""
+    """Sources larger than a mesh cell are taken for background, and cut up."""
     share = seen.share_of_light(seen.extents > seen.cell)
     if seen.cell < SMALL_CELL and np.median(seen.extents) <= seen.cell:
-        return None  # as small as it is on purpose
+        return None  # deliberately that small
     if share < SHARE_OF_LARGE or seen.background_range < RANGE_OF_BACKGROUND:
         return None
     height, width = seen.image.shape
@@ -183,7 +184,7 @@ def _larger_than_mesh(seen: Evidence) -> Advice | None:
 
 
 def _noise_in_catalog(seen: Evidence) -> Advice | None:
-    """Noise whose pixels go together reaches the threshold in as many as a source needs."""
+    """Correlated noise reaches the threshold in as many adjacent pixels as a source needs."""
     number, negated = len(seen.sources), seen.negated
     if negated is None or negated < max(FEWEST_FALSE, MUCH_NOISE * number):
         return _noise_without_a_mirror_image(seen)
@@ -205,7 +206,7 @@ def _noise_in_catalog(seen: Evidence) -> Advice | None:
 
 
 def _compressed(seen: Evidence) -> Advice | None:
-    """Pictures that lost in a compression what is not bright: their noise is another in every block."""
+    """Pictures that lost their faint parts to compression: their noise differs from block to block."""
     if not seen.whole_numbers or seen.glimpse.greatest > GREATEST_OF_PICTURES:
         return None
     if np.count_nonzero(seen.faint) < FEW_FAINT * len(seen.sources):
@@ -221,7 +222,7 @@ def _compressed(seen: Evidence) -> Advice | None:
 
 
 def _noise_without_a_mirror_image(seen: Evidence) -> Advice | None:
-    """Noise that is no Gaussian's, as that of magnitudes: a somewhat higher threshold leaves hardly a source."""
+    """Non-Gaussian noise, such as that of magnitudes: a slightly higher threshold leaves hardly any source."""
     number = len(seen.sources)
     faint = seen.faint & (seen.sources["npix"] <= SMALL * seen.option("minarea"))
     if number < FEWEST_FAINT or np.count_nonzero(faint) < MOSTLY * number:
@@ -244,10 +245,10 @@ def _noise_without_a_mirror_image(seen: Evidence) -> Advice | None:
 
 
 def _holes(seen: Evidence, evidence: dict[str, Any]) -> Advice | None:
-    """Holes that no threshold takes away: the background does not follow what small sources stand on.
+    """Holes that no threshold removes: the background does not follow the structure beneath small sources.
 
-    With SEP's matched filter that cannot be told from noise. A low threshold lets in so much that its groups run into
-    one another, fewer than at a higher one; and bright sources clean it away, of which the negated image has none.
+    With SEP's matched filter they cannot be told from noise. A low threshold lets in so much that its groups merge, and
+    there are fewer than at a higher one; and bright sources, of which the negated image has none, clean it away.
     """
     if is_matched(seen.settings.detection):
         return None
@@ -265,7 +266,7 @@ def _holes(seen: Evidence, evidence: dict[str, Any]) -> Advice | None:
 
 
 def _hot_pixels(seen: Evidence) -> Advice | None:
-    """The filter makes a source of any pixel that is bright enough; without it one is too small to be one."""
+    """The filter turns any pixel that is bright enough into a source; without it, one pixel is too small for one."""
     single = seen.sources["tnpix"] <= 2
     number = int(single.sum())
     if seen.option("filter_case") == "none" or number < FEWEST_SINGLE or number < SHARE_OF_SINGLE * len(single):
@@ -281,7 +282,7 @@ def _hot_pixels(seen: Evidence) -> Advice | None:
 
 
 def _unused_planes(seen: Evidence) -> Advice | None:
-    """What the file has for this image and nobody asked for."""
+    """Planes that the file has for this image and nobody asked for."""
     file, change = seen.settings.files.image, dict[str, Any]()
     for use in seen.image.uses:
         if all(seen.option(name) in (None, "float_globalrms", "rms") for name in use):
@@ -296,7 +297,7 @@ def _unused_planes(seen: Evidence) -> Advice | None:
 
 
 def _saturated(seen: Evidence) -> Advice | None:
-    """Tops that are cut off at one value: fluxes of these sources are too low."""
+    """Tops cut off at one value: the fluxes of these sources are too low."""
     if seen.option("saturation") is not None or seen.step is not None or seen.flat_tops < FEWEST_FLAT:
         return None
     if seen.option("measure_file") is not None:
@@ -310,7 +311,7 @@ def _saturated(seen: Evidence) -> Advice | None:
 
 
 def _seeing(seen: Evidence) -> Advice | None:
-    """A kernel as wide as stars finds fainter ones, at a threshold that is as high above the noise that it leaves."""
+    """A kernel as wide as the stars finds fainter ones, at a threshold equally far above the noise that it leaves."""
     fwhm = seen.fwhm_of_stars
     if fwhm is None or fwhm < WIDE_SEEING or seen.negated is None:
         return None
@@ -340,7 +341,7 @@ def _of_peaks(seen: Evidence) -> dict[str, Any]:
 
 
 def _mesh_for_spots(seen: Evidence) -> dict[str, Any]:
-    """Cells that follow what spots stand on, and a threshold for what is left of its rims."""
+    """Cells that follow the structure beneath spots, and a threshold for what is left of its rims."""
     side = max(SMALLEST_CELL, round(CELLS_OF_SPOTS * seen.peaks.fwhm))
     subtracted = {} if seen.option("subtract_background") else {"subtract_background": True}
     return {"bw": side, "bh": side, "thresh": _rounded(3 * seen.option("thresh"))} | subtracted
@@ -349,10 +350,10 @@ def _mesh_for_spots(seen: Evidence) -> dict[str, Any]:
 def _threshold_without_noise(
     seen: Evidence, count: Callable[[float], tuple[int, int]], noise: int | None = None
 ) -> float | None:
-    """The first threshold at which hardly anything is noise, or at which the rest of it is none.
+    """The first threshold at which hardly anything is noise, or at which the remaining false detections are not noise.
 
-    `count` says detections and false ones at a threshold; `noise` is the number of these at the one that was used,
-    None where they are noise and nothing else. None where the rest is much of it.
+    `count` gives detections and false ones at a threshold; `noise` is the number of false ones at the threshold used,
+    None if they are all noise. None if too many of the false ones are not noise.
     """
     tried = [(seen.option("thresh"), noise or 0)]
     for factor in HIGHER_THRESHOLDS:
@@ -371,7 +372,7 @@ def _rounded(value: float, digits: int = 3) -> float:
     return float(f"{value:.{digits}g}")
 
 
-# Of the kinds in one row only the first that is seen is given: it explains the others.
+# Only the first kind seen in a row is given: it explains the others.
 KINDS: tuple[tuple[Callable[[Evidence], Advice | None], ...], ...] = (
     (
         _zeros_outside, _no_noise, _photon_counts, _not_spots, _spots_on_structure, _larger_than_mesh, _crowded,
@@ -382,5 +383,5 @@ KINDS: tuple[tuple[Callable[[Evidence], Advice | None], ...], ...] = (
     (_saturated,),
     (_seeing,),
 )  # fmt: skip
-# What can be said where nothing was found.
+# The advice possible if nothing was found.
 WITHOUT_SOURCES = ((_zeros_outside,), (_unused_planes,))

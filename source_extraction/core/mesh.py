@@ -1,7 +1,7 @@
 """The background mesh: level and noise in cells of the image, as SEP estimates them wherever it can.
 
-It cannot where values are few (`few_values`), nor where no cell of the mesh is half valid: there it says 0 and 1, and
-the statistics of all valid pixels are taken.
+It cannot if values are few (`few_values`), nor if no cell of the mesh is half valid: there SEP says 0 and 1, and the
+statistics of all valid pixels are used instead.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from .sep_mesh import evened_out, filled, modes_of_cells
 from .surfaces import Bilinear, Spline
 from .windows import Map, Window, strips
 
-# Of few values, in steps between them: the noise of a photon in 400 pixels. Where there are fewer, any photon is many
-# standard deviations above the background, and with the filter as large as a source.
+# For few values, in steps between them: the noise of one photon in 400 pixels. With fewer, any photon is many standard
+# deviations above the background, and with the filter as large as a source.
 LEAST_NOISE = 0.05
-SMALL = 2**20  # pixels, of which a map takes little memory
-# How far the surface can be from a value that cells are around, in units of the farthest cell: the sums of the absolute
-# weights of all cells, which are at most 2.48 along x and 2.40 along y, half a cell beyond the last centres.
+SMALL = 2**20  # pixels; a map of these takes little memory
+# How far the surface can overshoot a value around which the cells lie, in units of the farthest cell: the sums of the
+# absolute weights of all cells, which are at most 2.48 along x and 2.40 along y, half a cell beyond the last centres.
 MOST_OVERSHOOT = 6.0
 
 
@@ -31,9 +31,9 @@ MOST_OVERSHOOT = 6.0
 class Mesh:
     """Background and noise of every cell, and of every pixel by the surface through the cells.
 
-    `levels` and `noises` (rows and columns of cells) are of each cell, `shape` is the (height, width) of the image and
-    `cell` that of a cell. `step` is that between few values, None where there are many: then all is as SEP has it.
-    `pooled` says that every cell has the statistics of all valid pixels.
+    `levels` and `noises` (rows and columns of cells) are per cell, `shape` is the (height, width) of the image and
+    `cell` that of a cell. `step` is the step between few values, None if there are many: then all is as in SEP.
+    `pooled`: every cell has the statistics of all valid pixels.
     """
 
     levels: np.ndarray
@@ -42,7 +42,7 @@ class Mesh:
     cell: tuple[int, int]
     step: float | None
     pooled: bool = False
-    _maps: dict[str, np.ndarray] = field(default_factory=dict)  # of a small image, which is asked for many windows
+    _maps: dict[str, np.ndarray] = field(default_factory=dict)  # of a small image, which is read in many windows
 
     def __post_init__(self) -> None:
         if self.step is None:
@@ -59,12 +59,12 @@ class Mesh:
 
     @property
     def rms(self) -> float:
-        """The global RMS: the median noise of the cells, of those that have any where most have none; else 0."""
+        """The global RMS: the median noise of the cells; of the non-zero ones if most are zero; else 0."""
         some = self.noises[self.noises > 0]
         return float(np.median(self.noises) or (np.median(some) if some.size else 0))
 
     def noise_is_above(self, level: float) -> bool:
-        """Whether it is so at every pixel for certain, as it is where the cells are much alike."""
+        """Whether the noise certainly exceeds `level` at every pixel, as it does if the cells are much alike."""
         middle = float(np.median(self.noises))
         return middle - MOST_OVERSHOOT * float(np.abs(self.noises - middle).max()) > level
 
@@ -77,7 +77,7 @@ class Mesh:
         return self._shown("rms", self._drawn_rms, window)
 
     def _shown(self, name: str, draw: Callable[[Window], np.ndarray], window: Window) -> np.ndarray:
-        """A map in a window, which is not drawn twice where it takes little memory."""
+        """A map in a window; a map that takes little memory is drawn only once."""
         height, width = self.shape
         if height * width > SMALL:
             return draw(window)
@@ -106,8 +106,8 @@ def estimate_mesh(
 ) -> Mesh:
     """The mesh of an image.
 
-    `pixels` (height, width) are float32 in C order, finite where `masked`, None or as large, is not True. `fthresh` is
-    that option in the unit of the pixels.
+    `pixels` (height, width) are float32 in C order, finite except where `masked` (None or of that shape) is True.
+    `fthresh` is that option in the unit of the pixels.
     """
     step = step_between_values(pixels, masked)
     if step is not None:
@@ -125,8 +125,9 @@ def _mesh_of_few_values(
 ) -> Mesh:
     """The mesh of an image whose values are a `step` apart.
 
-    A first mesh, of the clipped pixels of each cell, shows what the sources are. The second is of what is left without
-    them and the first: where a smooth background is stored in steps, its noise is that of the rounding.
+    A first mesh, from the clipped pixels of each cell, shows which pixels are sources. The second is made from the
+    image without the sources and the first mesh: where a smooth background is stored in steps, its noise is that of the
+    rounding.
     """
     cell = cell_of(pixels.shape, options)
     left_out = None if masked is None else Map.showing(masked)
@@ -146,20 +147,20 @@ def _mesh_of_few_values(
     shape = _shape(pixels)
     of_rest = Map(shape, pixels.dtype, residuals), Map(shape, np.dtype(bool), without_sky)
     rest = statistics_of_cells(*of_rest, step, cell)
-    # Where the sources leave too little, they are part of it.
+    # Where too little is left without the sources, they are part of the background.
     crowded = np.isnan(rest.levels)
     levels = levels + np.where(crowded, 0, rest.levels)
     noises = _filled(np.where(crowded, first.noises, rest.noises))
     levels, noises = _filtered(levels, noises, options, fthresh)
     if (noises > 0).any():
-        # A cell without any noise has that of the others: what it shows is that its noise is below one step.
+        # A cell without any noise gets that of the others: all it shows is that its noise is below one step.
         usual = np.median(noises) or np.median(noises[noises > 0])
         noises = np.maximum(np.where(noises > 0, noises, usual), LEAST_NOISE * step)
     return Mesh(levels, noises, _shape(pixels), cell, step)
 
 
 def _pooled(pixels: np.ndarray, masked: np.ndarray | None, step: float | None, cell: tuple[int, int]) -> Mesh:
-    """A mesh that is the same everywhere: the statistics of all valid pixels."""
+    """A mesh that is the same everywhere, from the statistics of all valid pixels."""
     if step is None:
         valid = pixels.reshape(1, -1) if masked is None else pixels[~masked][np.newaxis]
         levels, noises = modes_of_cells(valid, None, (1, valid.size), Workers(1))
@@ -174,12 +175,12 @@ def _shape(pixels: np.ndarray) -> tuple[int, int]:
 
 
 def cell_of(shape: tuple[int, ...], options: BackgroundOptions) -> tuple[int, int]:
-    """The (height, width) of a cell of the mesh of an image."""
+    """The (height, width) of a cell of an image's mesh."""
     return min(options.bh, shape[0]), min(options.bw, shape[1])
 
 
 def serving_cells(masked: np.ndarray, cell: tuple[int, int]) -> np.ndarray:
-    """True where a cell (rows and columns of cells) has as many valid pixels as SEP asks for."""
+    """True where a cell (rows and columns of cells) has as many valid pixels as SEP requires."""
     bh, bw = cell
     height, width = masked.shape
     heights, widths = (np.diff([*range(0, side, step), side]) for side, step in ((height, bh), (width, bw)))
@@ -191,7 +192,7 @@ def serving_cells(masked: np.ndarray, cell: tuple[int, int]) -> np.ndarray:
 
 
 def _filled(cells: np.ndarray) -> np.ndarray:
-    """Cells whose value is NaN have the mean of the eight beside them, from the valid ones outwards."""
+    """The cells, with NaN replaced by the mean of the valid ones among the eight beside them, from these outwards."""
     while (missing := np.isnan(cells)).any():
         values, valid = (
             np.lib.stride_tricks.sliding_window_view(np.pad(each, 1), (3, 3)).sum(axis=(2, 3))
@@ -204,7 +205,7 @@ def _filled(cells: np.ndarray) -> np.ndarray:
 def _filtered(
     levels: np.ndarray, noises: np.ndarray, options: BackgroundOptions, fthresh: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cells whose level is `fthresh` or more from the median of those around have the medians of level and noise."""
+    """Replace level and noise by medians in cells whose level is `fthresh` or more from the median around them."""
     smooth = _medians(levels, options)
     outliers = np.abs(smooth - levels) >= fthresh
     return np.where(outliers, smooth, levels), np.where(outliers, np.maximum(_medians(noises, options), 0), noises)
@@ -213,10 +214,10 @@ def _filtered(
 def _medians(cells: np.ndarray, options: BackgroundOptions) -> np.ndarray:
     """The median of the cells around each, `fh` rows and `fw` columns of them.
 
-    The mesh goes on beyond its ends as it comes there: otherwise a slope would be cut off at them.
+    The mesh is continued beyond its ends as it arrives there: otherwise a slope would be cut off at them.
     """
     y, x = (min(size // 2, number - 1) for size, number in zip((options.fh, options.fw), cells.shape, strict=True))
     padded = np.pad(cells, ((y, y), (x, x)), mode="reflect", reflect_type="odd")
     windows = np.lib.stride_tricks.sliding_window_view(padded, (2 * y + 1, 2 * x + 1))
-    # A row at a time: all of them take much memory.
+    # A row at a time, as all of them take much memory.
     return np.stack([np.median(row, axis=(1, 2)) for row in windows])

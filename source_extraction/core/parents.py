@@ -1,7 +1,7 @@
-"""Parents, the connected pixels above the threshold before they are deblended, that lie in more than one tile.
+"""Parents that lie in more than one tile: connected pixels above the threshold, before deblending.
 
-They are looked for in windows around the seams. One that does not end in such a window is looked for alone, in a window
-that grows until it is seen whole.
+They are searched for in windows around the seams. One that does not end inside such a window is searched for alone, in
+a window that grows until the parent is seen whole.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ import numpy as np
 from .detections import Detections
 from .windows import Window
 
-# Pixels on either side of a seam in which its parents are looked for first. One that goes farther has as many there.
+# Pixels on either side of a seam in which its parents are first searched for. A parent that extends farther has at
+# least as many pixels there.
 REACH = 64
 
-# Extracts what a window of the image shows, as `detection.WindowExtractor` does.
+# Extracts the sources of a window of the image, as `detection.WindowExtractor` does.
 ExtractWindow = Callable[..., Detections]
 
 
 @dataclass
 class Parents:
-    """Parents, seen whole: sorted pixels (flat indices) with the parent's number; box, first pixel and size of each."""
+    """Parents seen whole: sorted pixels (flat indices) with the parent's number; box, first pixel, size of each."""
 
     pixels: np.ndarray
     numbers: np.ndarray
@@ -33,7 +34,7 @@ class Parents:
 
     @classmethod
     def among(cls, found: Detections, window: Window, labels: np.ndarray, width: int) -> Parents:
-        """Those with the given labels among what was found in a window of an image of `width`."""
+        """The parents with the given labels among the detections in a window of an image of this `width`."""
         number = np.full(len(found) + 1, -1, dtype=np.int32)
         number[labels] = np.arange(len(labels))
         numbers = number[found.segmentation].ravel()
@@ -52,7 +53,7 @@ class Parents:
 
     @classmethod
     def joined(cls, parts: Sequence[Parents]) -> Parents:
-        """All of them; one in a corner, which was found at two seams, is twice among them."""
+        """All parents of the parts; one in a corner, found at two seams, is included twice."""
         offsets = np.cumsum([0, *(len(part.first) for part in parts)])
         pixels = np.concatenate([part.pixels for part in parts])
         numbers = np.concatenate([part.numbers + start for part, start in zip(parts, offsets, strict=False)])
@@ -66,7 +67,7 @@ class Parents:
         )
 
     def of(self, pixels: np.ndarray) -> np.ndarray:
-        """The number of the parent that each pixel (flat index) belongs to, -1 for none of these."""
+        """The number of the parent that each pixel (flat index) belongs to, -1 if none."""
         if not len(self.pixels):
             return np.full(len(pixels), -1)
         place = np.minimum(np.searchsorted(self.pixels, pixels), len(self.pixels) - 1)
@@ -74,14 +75,14 @@ class Parents:
 
 
 def boxes_of(sources: np.ndarray) -> list[Window]:
-    """The least window that holds the pixels of each source."""
+    """The smallest window that holds each source's pixels."""
     ends = zip(*(sources[name].tolist() for name in ("ymin", "ymax", "xmin", "xmax")), strict=True)
     return [Window(top, last_row + 1, left, last_column + 1) for top, last_row, left, last_column in ends]
 
 
 @dataclass(frozen=True)
 class ParentSearch:
-    """How parents are looked for in an image of `shape` (height, width).
+    """The search for parents in an image of `shape` (height, width).
 
     In all but the last of the `margin` pixels at the end of a window, the filter gives other values than in the image.
     A parent that stays out of the margin is seen whole.
@@ -92,14 +93,13 @@ class ParentSearch:
     margin: int
 
     def across(self, seam: Window) -> tuple[Parents, np.ndarray]:
-        """The parents with pixels on both sides of a seam, and a pixel each of those not seen whole.
+        """The parents with pixels on both sides of a seam, and one pixel of each parent not seen whole.
 
-        A seam is two rows or two columns. The parents of a neighbouring one may be among them, as far as they come
-        here.
+        A seam is two rows or two columns. Parents of a neighbouring seam may be included if they reach this one.
         """
         window = seam.grown(REACH + self.margin, self.shape)
         found = self.extract_window(window, parents=True)
-        # The seam and what continues it: a parent may change sides behind its end.
+        # The seam and its continuation: a parent may change sides beyond its end.
         row, column = seam.top - window.top, seam.left - window.left
         flat = seam.bottom - seam.top == 2
         sides = found.segmentation[row : row + 2] if flat else found.segmentation[:, column : column + 2].T
@@ -113,21 +113,21 @@ class ParentSearch:
         return Parents.among(found, window, labels[whole], self.shape[1]), cut
 
     def around(self, pixel: int) -> Parents:
-        """The parent with a pixel (flat index), seen whole; none where it belongs to none."""
+        """The parent that a pixel (flat index) belongs to, seen whole; empty if there is none."""
         row, column = divmod(pixel, self.shape[1])
         reach = 2 * REACH
         while True:
             window = Window(row, row + 1, column, column + 1).grown(reach, self.shape)
             found = self.extract_window(window, parents=True)
             labels = found.segmentation[row - window.top, column - window.left].reshape(1)
-            # None where it was a source only by how a window's edge is filtered.
+            # No parent if it was a source only because of the filtering at a window's edge.
             labels = labels[labels > 0]
             if self._are_whole(found.of(labels), window).all():
                 return Parents.among(found, window, labels, self.shape[1])
             reach *= 2
 
     def _are_whole(self, sources: np.ndarray, window: Window) -> np.ndarray:
-        """True where a source does not come so near to the end of a window that there may be more of it."""
+        """True where a source stays far enough from the end of a window to be complete."""
         height, width = self.shape
         inside = np.ones(len(sources), dtype=bool)
         for axis, first, last, side in (

@@ -1,6 +1,6 @@
-"""Detections -> what each source measures: fluxes, their errors, sizes and positions.
+"""Detections -> the measurements of each source: fluxes, their errors, sizes and positions.
 
-The recipes are SExtractor's (Bertin & Arnouts 1996; the manual, "Measurements") as SEP implements them, but for the
+The recipes are SExtractor's (Bertin & Arnouts 1996; the manual, "Measurements") as SEP implements them, except for the
 windowed positions. Neighbours' pixels, known from the segmentation map, count as zero, and so do masked ones.
 """
 
@@ -21,26 +21,26 @@ from .sky import Sky
 from .windowed import variances_of_windows, windowed_positions
 from .windows import Window
 
-# Size of the ellipse in which the Kron radius is taken, in units of a and b (SExtractor's photom.c, Kron 1980).
+# The size of the ellipse in which the Kron radius is measured, in units of a and b (SExtractor's photom.c, Kron 1980).
 KRON_ELLIPSE = 6.0
-# Radii of the circle in which the half-light radius is looked for, in units of a. The last is SExtractor's. Those
-# before it do for most sources, take a quarter of the time, and are cut into finer rings.
+# Radii of the circle in which the half-light radius is searched for, in units of a. The last is SExtractor's. The
+# smaller ones do for most sources, take a quarter of the time, and are cut into finer rings.
 GROWTH_CIRCLES = (1.5, 2.5, 6.0)
 # The window's Gaussian has the FWHM of the half-light diameter: sigma = 2 r / 2.35 (SExtractor manual, XWIN_IMAGE).
 WINDOW_SIGMA = 2 / 2.35
-# Samples per pixel and axis. AUTO takes a pixel whose centre is in the ellipse whole, as SExtractor does.
+# Samples per pixel and axis. Like SExtractor, AUTO includes a whole pixel if its centre is in the ellipse.
 AUTO_SUBPIX, CIRCLE_SUBPIX = 1, 5
-# Second moment of a pixel, for sources so thin that they have none across (SExtractor's analyse.c).
+# The second moment of a pixel, for sources so thin that they have no width (SExtractor's analyse.c).
 PIXEL_VARIANCE = 1 / 12
 ROWS_AT_A_TIME = 512
-MARGIN = 64  # pixels around sources that are measured together: what most apertures reach beyond them
+MARGIN = 64  # pixels around sources measured together: most apertures do not reach farther
 
 FWHM_OF_MOMENTS = 2 * np.sqrt(np.log(2))
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Electrons per unit of the image, magnitude of flux 1, level of saturation; None where not given."""
+    """Electrons per unit of the image, magnitude of flux 1, saturation level; None if not given."""
 
     gain: float | None
     zeropoint: float | None
@@ -49,25 +49,25 @@ class Calibration:
 
 @dataclass
 class Measurable:
-    """An image to measure on, and what its pixels mean."""
+    """An image to measure on, and the meaning of its pixels."""
 
     sky: Sky
     gain: float | None = None  # electrons per unit of the image
     saturated: np.ndarray | None = None  # flat indices of saturated pixels
     correlation: Correlation = INDEPENDENT  # of the noise of its pixels
 
-    usual: tuple[Window, np.ndarray] | None = None  # where most sources are that are measured, and the noise there
+    usual: tuple[Window, np.ndarray] | None = None  # the window with most of the sources to be measured, and its noise
 
     @property
     def working_gain(self) -> float | None:
         return None if self.gain is None else self.gain * self.sky.unit
 
     def around(self, window: Window) -> Measurable:
-        """The same, with the noise of what lies in a window at hand."""
+        """The same image, with the noise of a window precomputed."""
         return replace(self, usual=(window, self.sky.sigma_of(window)))
 
     def sigma_of(self, window: Window) -> np.ndarray:
-        """The noise of every pixel of a window, in working units; it is not to be changed."""
+        """The noise of every pixel of a window, in working units; not to be modified."""
         if self.usual is None or not self.usual[0].covers(window):
             return self.sky.sigma_of(window)
         usual, sigma = self.usual
@@ -85,8 +85,8 @@ def measure(
     """Measure sources; columns by name, of length N, fluxes in the units of the image that is measured on.
 
     `sources` are SEP's records, `labels` (int32, consecutive) their values in the segmentation map. Positions, shapes
-    and the Kron radius are those of the image that they were detected on. What cannot be measured is NaN and has a bit
-    of `flag_phot`.
+    and the Kron radius come from the image that they were detected on. Values that cannot be measured are NaN and
+    flagged in `flag_phot`.
     """
     detected_on, measured_on = _near(detected_on, measured_on, sources)
     columns = _footprints(sources, labels, segmentation, detected_on, measured_on) | _shapes(sources)
@@ -103,7 +103,7 @@ def measure(
         columns[name][usable] = values
     for axis in "xy":
         columns[f"{axis}_win"][~usable] = sources[axis][~usable]
-        # A position that falls back to the plain one has its error.
+        # A position that falls back to the isophotal one takes its error.
         columns[f"{axis}_win_err"] = np.where(
             flags & PhotometryFlag.NOT_WINDOWED, columns[f"{axis}_err"], columns[f"{axis}_win_err"]
         )
@@ -122,7 +122,7 @@ def _measure_usable(
     measured_on: Measurable,
     options: PhotometryOptions,
 ) -> dict[str, np.ndarray]:
-    """What is measured in apertures, of sources that have an ellipse; fluxes in working units, and their flags."""
+    """Aperture measurements of sources that have an ellipse; fluxes in working units, and their flags."""
     shapes, ground = _Shapes.of(sources, labels), _Ground(measured_on, segmentation)
     auto, auto_flags = _auto(shapes, ground, detected_on, options)
     circles, circle_flags = _circles(shapes, ground, options)
@@ -135,7 +135,7 @@ def _measure_usable(
 
 @dataclass
 class _Shapes:
-    """Positions and ellipses as SEP's functions take them; for working pixels of any image."""
+    """Positions and ellipses as SEP's functions take them; valid for working pixels of any image."""
 
     x: np.ndarray
     y: np.ndarray
@@ -147,7 +147,7 @@ class _Shapes:
     @classmethod
     def of(cls, sources: np.ndarray, labels: np.ndarray) -> _Shapes:
         x, y, a, b, theta = (sources[name].astype(np.float64) for name in ("x", "y", "a", "b", "theta"))
-        # In float32 SEP's angle can lie a hair outside, for which SEP would refuse all sources.
+        # In float32 SEP's angle can lie just outside the range, and SEP would then refuse all sources.
         return cls(x, y, a, b, np.clip(theta, -np.pi / 2, np.pi / 2), labels)
 
     @property
@@ -156,7 +156,7 @@ class _Shapes:
 
 
 def _usable(sources: np.ndarray) -> np.ndarray:
-    """True where SEP can measure: for one source whose ellipse is none it would refuse all."""
+    """True where SEP can measure: one source without a valid ellipse would make it refuse them all."""
     finite = np.all([np.isfinite(sources[name]) for name in ("x", "y", "a", "b", "theta")], axis=0)
     return finite & (sources["b"] > 0) & (sources["a"] >= sources["b"])
 
@@ -170,8 +170,8 @@ def _footprints(
 ) -> dict[str, np.ndarray]:
     """Sums over each source's own pixels: isophotal flux with its error, errors of the position.
 
-    The variance of a pixel is the noise's plus, with a gain, its own light's (Poisson). Position errors:
-    sum(variance * dx^2) / cflux^2 (SExtractor manual, ERRX2_IMAGE), of independent pixels as SExtractor's.
+    The variance of a pixel is that of the noise plus, with a gain, that of its own light (Poisson). Position errors:
+    sum(variance * dx^2) / cflux^2 (SExtractor manual, ERRX2_IMAGE), for independent pixels as in SExtractor.
     """
     flux, sky, light, variance, x_spread, y_spread = np.zeros((6, len(sources)))
     if not len(sources):
@@ -181,7 +181,7 @@ def _footprints(
     for start in range(whole.top, whole.bottom, ROWS_AT_A_TIME):
         window = whole._replace(top=start, bottom=min(start + ROWS_AT_A_TIME, whole.bottom))
         block = window.of(segmentation)
-        # One axis, which takes a tenth of the time of two.
+        # A search along one axis takes a tenth of the time of one along two.
         rows, place = np.divmod(np.flatnonzero((block >= labels[0]) & (block <= labels[-1])), block.shape[1])
         number = block[rows, place] - labels[0]
         own = rows, place
@@ -212,9 +212,9 @@ def _footprints(
 
 
 def _flag_nothing(columns: dict[str, np.ndarray], flux: str) -> np.ndarray:
-    """Make a flux and its error NaN where not one pixel is in the sum; flags.
+    """Make a flux and its error NaN if the sum has no pixel; returns flags.
 
-    The error is 0 there, and nowhere else: every pixel that is not masked has a noise.
+    The error is 0 in that case only: every unmasked pixel has noise.
     """
     nothing = columns[f"{flux}_err"] == 0
     for name in (flux, f"{flux}_err"):
@@ -223,7 +223,7 @@ def _flag_nothing(columns: dict[str, np.ndarray], flux: str) -> np.ndarray:
 
 
 def _footprint_ellipses(sources: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ellipses of the shape of the sources and as large as their pixels; circles where they have no shape."""
+    """Ellipses of the shape of the sources and the area of their pixels; circles if they have no shape."""
     ratio, theta = sources["b"] / sources["a"].astype(np.float64), sources["theta"].astype(np.float64)
     has_shape = np.isfinite(ratio) & (ratio > 0) & np.isfinite(theta)
     radius, root = np.sqrt(sources["npix"] / np.pi), np.sqrt(np.where(has_shape, ratio, 1))
@@ -231,7 +231,7 @@ def _footprint_ellipses(sources: np.ndarray) -> tuple[np.ndarray, np.ndarray, np
 
 
 def _variances(image: Measurable, window: Window, own: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Of pixels, rows and columns in a window: that of the sky, and that of their own light."""
+    """The variance of pixels, rows and columns in a window: that of the sky, and that of their own light."""
     sky = image.sigma_of(window)[own].astype(np.float64) ** 2
     if image.working_gain is None:
         return sky, np.zeros(len(sky))
@@ -249,7 +249,7 @@ def _shapes(sources: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def gaussian_fwhm(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Full width at half maximum, in the unit of the semi-axes, of a round Gaussian with their mean square."""
+    """Full width at half maximum of a round Gaussian with the mean square of the semi-axes, in their unit."""
     return FWHM_OF_MOMENTS * np.sqrt(a**2 + b**2)
 
 
@@ -303,7 +303,7 @@ def _circles(shapes: _Shapes, ground: _Ground, options: PhotometryOptions) -> tu
 
 
 def _near(detected_on: Measurable, measured_on: Measurable, sources: np.ndarray) -> tuple[Measurable, Measurable]:
-    """Images to measure on, with their noise at hand where the sources are."""
+    """The images to measure on, with the noise around the sources precomputed."""
     if not len(sources):
         return detected_on, measured_on
     window = _window_of(sources).grown(MARGIN, detected_on.sky.pixels.shape)
@@ -312,15 +312,15 @@ def _near(detected_on: Measurable, measured_on: Measurable, sources: np.ndarray)
 
 
 def _window_of(sources: np.ndarray) -> Window:
-    """Where the pixels of sources are."""
+    """The window of the sources' pixels."""
     return Window(sources["ymin"].min(), sources["ymax"].max() + 1, sources["xmin"].min(), sources["xmax"].max() + 1)
 
 
 @dataclass
 class _View:
-    """A window of an image to measure on, as SEP's functions take it, and the sources that are measured in it.
+    """A window of an image in the form that SEP's functions take, and the sources to measure in it.
 
-    `some` are their numbers, `x` and `y` where they are in the window.
+    `some` are their numbers, `x` and `y` their positions in the window.
     """
 
     some: np.ndarray
@@ -334,19 +334,19 @@ class _View:
 
 @dataclass
 class _Ground:
-    """An image to measure on, and whose its pixels are."""
+    """An image to measure on, and which source each pixel belongs to."""
 
     image: Measurable
     segmentation: np.ndarray
 
     def views(self, shapes: _Shapes, reach: np.ndarray) -> Iterator[_View]:
-        """All sources in windows that have all of what lies within their reach (N) in pixels.
+        """All sources, in windows that hold everything within their reach (N) in pixels.
 
-        SEP asks for the noise of every pixel that it is given, so it is given no more than it needs: the usual window
-        of the image to those for which it does, to each of the others one of its own.
+        SEP reads the noise of every pixel that it is given, so it is given no more than it needs: the usual window of
+        the image for the sources that fit in it, and one of its own for each of the others.
         """
         height, width = self.segmentation.shape
-        # Whatever touches a pixel counts; and what has no size reaches nowhere.
+        # Any pixel touched counts; and a source without a size reaches nowhere.
         reach = np.nan_to_num(reach, nan=0, posinf=height + width) + 1
         top, bottom = np.maximum(shapes.y - reach, 0), np.minimum(shapes.y + reach, height - 1)
         left, right = np.maximum(shapes.x - reach, 0), np.minimum(shapes.x + reach, width - 1)
@@ -366,11 +366,11 @@ class _Ground:
 
     @cached_property
     def _of_usual(self) -> tuple[np.ndarray, ...]:
-        """What is in the usual window, for all apertures."""
+        """The data of the usual window, for all apertures."""
         return self._of(self.image.usual[0]) if self.image.usual else ()
 
     def _of(self, window: Window) -> tuple[np.ndarray, ...]:
-        """Pixels, noise, owners, and what is masked if there is a mask."""
+        """Pixels, noise, owners, and the mask if there is one."""
         sky = self.image.sky
         found = (window.of(sky.pixels), self.image.sigma_of(window), window.of(self.segmentation))
         masked = () if sky.masked is None else (window.of(sky.masked),)
@@ -378,7 +378,7 @@ class _Ground:
 
 
 def _error(sky: np.ndarray, scale: np.ndarray, flux: np.ndarray, gain: float | None) -> np.ndarray:
-    """Of fluxes: the error of independent pixels of the `sky`, its variance times `scale`, and the light's own."""
+    """The error of fluxes: that of independent pixels of `sky` variance times `scale`, and the light's own."""
     variance = sky**2 * scale
     if gain is not None:
         variance += np.maximum(flux, 0) / gain
@@ -411,9 +411,9 @@ def _half_light(
 def _windowed(
     shapes: _Shapes, segmentation: np.ndarray, measured_on: Measurable, flux_radius: np.ndarray
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Positions weighted by a Gaussian window (SExtractor's XWIN_IMAGE), more precise for what is faint; flags.
+    """Positions weighted by a Gaussian window (SExtractor's XWIN_IMAGE), more precise for faint sources; flags.
 
-    Where other light draws the window out of the source, or it has no half-light radius, they are the plain ones, and
+    If other light draws the window out of the source, or it has no half-light radius, they are the isophotal ones, and
     their errors are NaN.
     """
     sigma = WINDOW_SIGMA * np.where(flux_radius > 0, flux_radius, np.nan)

@@ -1,8 +1,8 @@
-"""Work shared among processes that see this one's memory: SEP holds Python's lock, so threads could not.
+"""Work shared among processes that see this one's memory: SEP holds the GIL, so threads could not share it.
 
-A process is forked for each call, with everything that is in memory then, at no cost; only results are sent back. What
-all are to write into is a shared array (`room`), which has no name and vanishes with the last process. Where the system
-cannot fork (Windows), one process does all.
+A process is forked for each call, with everything in memory at that moment, at no cost; only results are sent back.
+Output that all processes write is a shared array (`room`), which has no name and vanishes with the last process. If the
+system cannot fork (Windows), one process does all the work.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..errors import InputError
 from .room import Room
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-# Results of each process that may wait for those before them, where items have nothing to do with each other.
+# How many results each process may hold back while earlier ones are pending, for independent items.
 AHEAD = 8
 
 Item = TypeVar("Item")
@@ -33,7 +33,7 @@ Result = TypeVar("Result")
 
 
 class Workers:
-    """Up to `number` processes at a time; one means this one. What they make for each other has its place in `room`."""
+    """Up to `number` processes at a time; one means this one. Arrays that they share are allocated in `room`."""
 
     def __init__(self, number: int, room: Room | None = None) -> None:
         self.number = number if can_fork() else 1
@@ -47,8 +47,8 @@ class Workers:
     ) -> Iterator[Result]:
         """The results in the order of the items, as they come.
 
-        `alongside` is what this process does while others work; none of it is done where it works itself, so no result
-        may depend on it. Raises what the function raises, and InputError where the system ends a process.
+        `alongside` is work for this process while others work; it is skipped if this process does the work itself, so
+        no result may depend on it. Raises what the function raises, and InputError if the system kills a process.
         """
         if self.number == 1 or len(items) < 2:
             return map(function, items)
@@ -61,10 +61,10 @@ class Workers:
         ended: Callable[[InputError], Result],
         ahead: int = AHEAD,
     ) -> Generator[Result]:
-        """The same of items that have nothing to do with each other, none of them in this process.
+        """Like `map`, for independent items, none of which is done in this process.
 
-        Where the system ends a process, `ended` is the result of the item that it was at, and another process goes on.
-        No more than `ahead` results of each process wait for their turn, however slow one item or who takes them is.
+        If the system kills a process, `ended` gives the result of its current item, and another process goes on. At
+        most `ahead` results of each process wait for their turn, however slow one item or the consumer is.
         """
         if not can_fork():
             return (function(item) for item in items)
@@ -78,9 +78,9 @@ class Workers:
         ended: Callable[[InputError], Result] | None,
         most: int,
     ) -> Generator[Result]:
-        """Each process has one item at a time, so that a long one keeps no others waiting.
+        """Each process has one item at a time, so that a long one delays no others.
 
-        Not concurrent.futures: it cannot stop a process at work, and multiprocessing.Pool waits for ever for one that
+        Not concurrent.futures: it cannot stop a process at work, and multiprocessing.Pool waits forever for one that
         was killed.
         """
         at_work, meanwhile = _AtWork(function, items, ended), iter(alongside)
@@ -95,16 +95,16 @@ class Workers:
                     results |= at_work.collect()
                 yield results.pop(wanted)
         finally:
-            # After an error nothing is worth waiting for; after the last result none is at work.
+            # After an error no result is worth waiting for; after the last result no process is busy.
             at_work.stop()
 
 
 class EndedError(InputError):
-    """The system has ended a process."""
+    """The system killed a process."""
 
 
 class _AtWork(Generic[Item, Result]):
-    """The processes that work on items, and how far they are."""
+    """The processes working on items, and their progress."""
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class _AtWork(Generic[Item, Result]):
         self._next = 0
 
     def hand_out(self, last: int, most: int) -> None:
-        """Give items before the `last` to processes, of which there are at `most` so many."""
+        """Give the items before `last` to processes, of which there may be `most`."""
         while self._next < last and len(self._busy) < most:
             if not self._idle:
                 process, connection = _fork(self._function, self._items, list(self._busy))
@@ -137,7 +137,7 @@ class _AtWork(Generic[Item, Result]):
                 self._next += 1
 
     def collect(self) -> dict[int, Result]:
-        """The results that are there, by the numbers of their items; waits for the first."""
+        """The available results, by item number; waits for the first."""
         found: dict[int, Result] = {}
         for connection in wait(list(self._busy)):
             number = self._busy.pop(cast(Connection, connection))
@@ -165,11 +165,11 @@ class _AtWork(Generic[Item, Result]):
 
 
 def isolated(function: Callable[[], Result], died: Callable[[int], Exception], seconds: float | None = None) -> Result:
-    """The result of a function that runs in a process of its own, which it may bring down.
+    """The result of a function run in a process of its own, which it may crash.
 
-    What the function does to memory stays there, but for a shared array that was made before. Raises what the
-    function raises, and what `died` makes of the number of the signal that ended the process: SIGXCPU where it took
-    more than `seconds` of computing. Where the system cannot fork, the function runs here.
+    The function's changes to memory stay there, except in a shared array made before. Raises what the function raises,
+    or what `died` makes of the number of the signal that ended the process: SIGXCPU if it took more than `seconds` of
+    CPU time. If the system cannot fork, the function runs here.
     """
     if not can_fork():
         return function()
@@ -199,23 +199,23 @@ def isolated(function: Callable[[], Result], died: Callable[[int], Exception], s
 
 
 def can_fork() -> bool:
-    """Whether this system makes processes that see what is in memory."""
+    """Whether this system can make processes that see this one's memory."""
     return "fork" in multiprocessing.get_all_start_methods()
 
 
 def _fork(
     function: Callable[[Any], Any], items: Sequence[Any], others: Sequence[Connection]
 ) -> tuple[BaseProcess, Connection]:
-    """A process that works on the items whose numbers it is sent; `others` are the connections to those before it."""
-    # Any: type checkers do not know of it where a system has none.
+    """A process that works on the items whose numbers it is sent; `others` are connections of earlier processes."""
+    # Any: type checkers on systems without it do not know it.
     context: Any = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(function, items, theirs, [ours, *others]), daemon=True)
-    # What is there now, the process does not search for garbage: it would copy the pages.
+    # Keep existing objects out of the process's garbage collection, which would copy their pages.
     gc.freeze()
     with warnings.catch_warnings():
-        # A notebook has threads, of which Python warns: a process that needs a lock that one of them holds would wait
-        # for ever. Ours need none but their own.
+        # A notebook has threads, of which Python warns: a process that needs a lock held by one of them would wait
+        # forever. Ours need only locks of their own.
         warnings.simplefilter("ignore", DeprecationWarning)
         process.start()
     gc.unfreeze()
@@ -224,7 +224,7 @@ def _fork(
 
 
 def _send(connection: Connection, number: int) -> None:
-    """Have a process work on an item."""
+    """Send a process the number of its next item."""
     try:
         connection.send(number)
     except OSError as gone:
@@ -253,16 +253,16 @@ def _ended() -> EndedError:
 def _work(
     function: Callable[[Any], Any], items: Sequence[Any], connection: Connection, of_parent: Sequence[Connection]
 ) -> NoReturn:
-    """What a process does: it ends with its parent, and leaves interruptions to it."""
+    """The main loop of a process: it ends with its parent, and leaves interruptions to it."""
     for other in of_parent:
-        # With a copy of the parent's end, nobody would be told that the parent is gone.
+        # With a copy of the parent's end open, no process would notice that the parent is gone.
         other.close()
     _end_with_parent()
-    # It may have processes of its own (`isolated`), which Python denies those that end with their parent.
+    # It may have processes of its own (`isolated`), which Python denies to daemonic ones.
     multiprocessing.current_process().daemon = False
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
-            # The parent's handlers, which clean up after it; and SIGXCPU is to end a process that computes too long.
+            # Not the parent's handlers, which clean up after it; and SIGXCPU must end a process that computes too long.
             signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.enable()
@@ -276,12 +276,12 @@ def _work(
                 answer = number, None, problem
             connection.send(answer)
     except (EOFError, OSError):
-        # The parent is gone, and with it whoever wanted an answer.
+        # The parent is gone, and nobody is waiting for an answer.
         os._exit(1)
 
 
 def _end_with_parent() -> None:
-    """Have the system end this process at once when its parent ends; else it ends when its work is done."""
+    """Have the system end this process as soon as its parent ends; otherwise it ends when its work is done."""
     if sys.platform == "linux":
         import ctypes
 
@@ -290,9 +290,9 @@ def _end_with_parent() -> None:
 
 
 def default_number() -> int:
-    """GALAXY_SLOTS, which Galaxy sets for a job, else the cores that this process may use."""
+    """GALAXY_SLOTS, which Galaxy sets for a job, else the number of cores that this process may use."""
     slots = os.environ.get("GALAXY_SLOTS", "")
     if slots.isdecimal() and int(slots) > 0:
         return int(slots)
-    # Not every system says which cores a process may use.
+    # Not every system tells which cores a process may use.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

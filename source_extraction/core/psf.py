@@ -1,4 +1,4 @@
-"""The point spread function (PSF): how the light of a star lies on the pixels around it, anywhere in the image."""
+"""The point spread function (PSF): the distribution of a star's light on pixels, anywhere in the image."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from functools import cached_property, partial
 
 import numpy as np
 
-# Stars at a time, so that what they need stays in the processor's cache; and points of all of them, of large PSFs.
+# Stars at a time, so that their data stay in the processor's cache; and points of all of them, for large PSFs.
 AT_A_TIME, MOST_AT_A_TIME = 256, 2**24
-# The half maximum is looked for among so many points a pixel and axis.
+# The half maximum is measured on this many points per pixel and axis.
 FINE = 16
 
 
 @dataclass(frozen=True, eq=False)
 class Psf:
-    """A PSF that is a cubic B-spline on the image, whose coefficients vary over it as a polynomial.
+    """A PSF that is a cubic B-spline on the image, with coefficients that vary over it as a polynomial.
 
-    It is the effective PSF, the pixel included: the light of a star at x, y in the pixel at column, row is its flux
-    times the spline at column - x, row - y.
+    It is the effective PSF, which includes the pixel response: the light of a star at x, y in the pixel at column, row
+    is its flux times the spline at column - x, row - y.
 
-    `samples` (terms, side, side) are its values at points `oversampling` to a pixel, the star in the middle one, rows
-    along y; `side` is oversampling * (size - 1) + 1, and beyond them it is 0. The term n is multiplied by u^i v^j,
-    (i, j) being `powers[n]` and u = (x - zero[0]) / scale[0], v the same of y. `shape` is that of the image (height,
-    width).
+    `samples` (terms, side, side) are its values at points `oversampling` to a pixel, with the star at the middle point
+    and rows along y; `side` is oversampling * (size - 1) + 1, and beyond them it is 0. Term n is multiplied by u^i v^j,
+    where (i, j) is `powers[n]` and u = (x - zero[0]) / scale[0], likewise v for y. `shape` is that of the image
+    (height, width).
     """
 
     samples: np.ndarray
@@ -35,21 +35,21 @@ class Psf:
 
     @property
     def size(self) -> int:
-        """The pixels along a side of its stamps, an odd number."""
+        """The side of its stamps in pixels, an odd number."""
         return (self.samples.shape[-1] - 1) // self.oversampling + 1
 
     @property
     def widest(self) -> int:
-        """The pixels around the middle of its stamps that its FWHM is measured in, an odd number; none is wider."""
+        """The side in pixels (odd) of the middle of its stamps in which its FWHM is measured; no FWHM is larger."""
         return 2 * max(2, self.size // 5) + 1
 
     @property
     def varies(self) -> bool:
-        """Whether it depends on the place in the image."""
+        """Whether it varies with the position in the image."""
         return len(self.powers) > 1
 
     def describe(self) -> str:
-        """In a line for the log."""
+        """One line for the log."""
         degree = max(i + j for i, j in self.powers)
         how = {0: "the same all over the image", 1: "varying linearly over the image"}
         return f"FWHM {self.fwhm:.2f} pixels, " + how.get(degree, f"varying over the image (degree {degree})")
@@ -64,17 +64,17 @@ class Psf:
     def fwhm(self) -> float:
         """Its full width at half maximum in the middle of the image, in pixels.
 
-        That of the circle that is as large as the part of it that is above half of its maximum.
+        That is the diameter of the circle with the area of the part above half its maximum.
         """
         return self._fwhm_at(*self.middle)
 
     def fwhm_at(self, x: float, y: float) -> float:
-        """Its full width at half maximum at a place of the image, in pixels."""
+        """Its full width at half maximum at a position in the image, in pixels."""
         return self._fwhm_at(x, y) if self.varies else self.fwhm
 
     def _fwhm_at(self, x: float, y: float) -> float:
         column, row = round(x), round(y)
-        # Points between those of one stamp are points of stamps of stars beside it.
+        # Points between those of one stamp are the points of stamps of slightly shifted stars.
         steps = (np.arange(FINE) + 0.5) / FINE - 0.5
         dx, dy = (each.ravel() for each in np.meshgrid(steps, steps))
         at = np.full(len(dx), x), np.full(len(dx), y)
@@ -83,29 +83,29 @@ class Psf:
         return float(2 * np.sqrt(area / np.pi))
 
     def samples_at(self, x: float, y: float) -> np.ndarray:
-        """Its values at its points (side, side), at a place of the image."""
+        """Its values at its points (side, side), at a position in the image."""
         u, v = (x - self.zero[0]) / self.scale[0], (y - self.zero[1]) / self.scale[1]
         return np.asarray(sum(u**i * v**j * term for (i, j), term in zip(self.powers, self.samples, strict=True)))
 
     def stamps(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """The PSF of stars at `x`, `y` (pixels from 0, n each): (n, size, size), float32, each of sum 1.
 
-        The middle pixel of a stamp is the one at round(x), round(y) as numpy rounds; its rows are along y.
+        The middle pixel of a stamp is the one at round(x), round(y), rounded as in numpy; its rows are along y.
         """
         return self._drawn(x, y, x, y, slopes=False)[0]
 
     def stamps_and_slopes(
         self, x: np.ndarray, y: np.ndarray, half: int | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The stamps, and how they change with x and with y: (n, size, size) each, float32, per pixel.
+        """The stamps, and their derivatives with respect to x and y: (n, size, size) each, float32, per pixel.
 
-        With `half` they are what the stamps have within so many pixels of the middle one.
+        With `half`, only the pixels within `half` of the middle one.
         """
         stamps, in_x, in_y = self._drawn(x, y, x, y, slopes=True, half=half)
         return stamps, in_x, in_y
 
     def middles(self, x: np.ndarray, y: np.ndarray, half: int) -> np.ndarray:
-        """What the stamps have within `half` pixels of the middle one: (n, 2 half + 1, 2 half + 1)."""
+        """The stamps within `half` pixels of the middle one: (n, 2 half + 1, 2 half + 1)."""
         return self._drawn(x, y, x, y, slopes=False, half=half)[0]
 
     def _drawn(
@@ -118,7 +118,7 @@ class Psf:
         slopes: bool,
         half: int | None = None,
     ) -> list[np.ndarray]:
-        """Stamps, and their slopes, of stars at `x`, `y` as the PSF is at `at_x`, `at_y`."""
+        """Stamps, and their slopes, of stars at `x`, `y` with the PSF as it is at `at_x`, `at_y`."""
         x, y, at_x, at_y = (np.asarray(each, dtype=np.float64) for each in (x, y, at_x, at_y))
         whole = self.size // 2
         half = whole if half is None else min(half, whole)
@@ -132,30 +132,30 @@ class Psf:
             column, row = (first_point - self.oversampling * (each[some] - np.rint(each[some])) for each in (x, y))
             along_y = along(coefficients, row)
             stamps = along(along_y.swapaxes(1, 2), column).swapaxes(1, 2)
-            # Of the whole stamp; splines have the sum of their coefficients, but for what is cut off at its sides.
+            # Over the whole stamp; a spline's sum is that of its coefficients, except for what is cut off at its sides.
             summed = stamps if half == whole else coefficients / np.float32(self.oversampling**2)
             total = summed.sum(axis=(1, 2), keepdims=True, dtype=np.float64).astype(np.float32)
             drawn[0][some] = stamps / total
             if slopes:
                 in_x = along(along_y.swapaxes(1, 2), column, slopes=True).swapaxes(1, 2)
                 in_y = along(along(coefficients, row, slopes=True).swapaxes(1, 2), column).swapaxes(1, 2)
-                # The spline's own slope is along the pixels, against the way that the star goes.
+                # The spline's own slope is along the pixels, opposite to the star's motion.
                 drawn[1][some], drawn[2][some] = (-self.oversampling * slope / total for slope in (in_x, in_y))
         return drawn
 
     @property
     def _margin(self) -> int:
-        """So many zeros are around the coefficients."""
+        """The number of zeros around the coefficients."""
         return self.oversampling + 2
 
     @cached_property
     def _padded(self) -> np.ndarray:
-        """The coefficients with zeros around them, as far as splines ask for them; float32."""
+        """The coefficients padded with the zeros that splines need; float32."""
         margin = (self._margin, self._margin)
         return np.pad(spline_coefficients(self.samples), ((0, 0), margin, margin)).astype(np.float32)
 
     def _coefficients(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """The coefficients, with zeros around them, at places of the image (n, padded side, padded side)."""
+        """The padded coefficients at positions in the image (n, padded side, padded side)."""
         u, v = (x - self.zero[0]) / self.scale[0], (y - self.zero[1]) / self.scale[1]
         if not self.varies:
             return np.broadcast_to(self._padded[0], (len(x), *self._padded.shape[1:]))
@@ -166,7 +166,7 @@ class Psf:
 
 
 def spline_coefficients(samples: np.ndarray) -> np.ndarray:
-    """Those of the cubic B-splines that go through samples (..., side, side) and are zero beyond them; float64."""
+    """Coefficients of the cubic B-splines through samples (..., side, side), zero beyond them; float64."""
     side = samples.shape[-1]
     matrix = (4 * np.eye(side) + np.eye(side, k=1) + np.eye(side, k=-1)) / 6
     inverse = np.linalg.inv(matrix)
@@ -178,14 +178,14 @@ def splines_along(
 ) -> np.ndarray:
     """Splines along the second axis of their coefficients (n, points, any): (n, count, any), or their slopes.
 
-    The first value of each is at `place` (n) on the axis, the next ones are `stride` points apart. Coefficients are
-    needed from the point before the first one's to two beyond the last one's.
+    The first value of each is at `place` (n) on the axis, the following ones are `stride` points apart. Coefficients
+    are needed from the point before the first one's to two beyond the last one's.
     """
     below = np.floor(place).astype(int)
     weights = (_slopes if slopes else _weights)((place - below).astype(coefficients.dtype))
     found = np.empty((len(place), count, coefficients.shape[2]), coefficients.dtype)
     length = stride * (count - 1) + 1
-    # Those that lie alike have the same points, which are a slice.
+    # Stars at the same offset use the same points, which are a slice.
     for first in np.unique(below) - 1:
         those = np.flatnonzero(below == first + 1)
         chosen, weight = coefficients[those], weights[:, those, np.newaxis, np.newaxis]
@@ -194,12 +194,12 @@ def splines_along(
 
 
 def _weights(t: np.ndarray) -> np.ndarray:
-    """What the four coefficients around a point count that is `t` (n), from 0 to 1, beyond the second: (4, n)."""
+    """The weights of the four coefficients around a point that is `t` (n), from 0 to 1, beyond the second: (4, n)."""
     s = 1 - t
     return np.array((s**3, 4 - 3 * t**2 * (2 - t), 4 - 3 * s**2 * (2 - s), t**3)) / t.dtype.type(6)
 
 
 def _slopes(t: np.ndarray) -> np.ndarray:
-    """How these change with t."""
+    """The derivatives of the weights with respect to t."""
     s = 1 - t
     return np.array((-(s**2), t * (3 * t - 4), s * (4 - 3 * s), t**2)) / t.dtype.type(2)

@@ -1,7 +1,7 @@
-"""An image and its catalog -> the point spread function, from its own stars.
+"""An image and its catalog -> the point spread function, from the image's own stars.
 
-First of stars whose neighbours' pixels are left out, then of stars from which the fitted light of their neighbours is
-taken away: faint wings of neighbours would make the wings of the PSF too bright, by a per cent where it is crowded.
+It is made first from stars whose neighbours' pixels are left out, then from stars whose neighbours' fitted light is
+subtracted: faint wings of neighbours would make the wings of the PSF too bright, by one per cent in crowded images.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from .psf_model import Stars, make_psf, reach_of
 from .psf_photometry import fit_sources, model_of, unusable_pixels
 from .psf_stars import FEWEST, LEAST_SNR
 
-# More pixels of stars than these are not needed; the brightest stars have them.
+# More star pixels than this are not needed; the brightest stars supply them.
 MOST_PIXELS = 1_500_000
-# The first PSF is for the neighbours' light only.
+# The first PSF serves only to subtract neighbours.
 ROUNDS_OF_FIRST = 4
-# What the log says where there is no PSF.
+# The log's message if there is no PSF.
 TOO_FEW = (
     f"it needs at least {FEWEST} stars, isolated sources with an S/N above {LEAST_SNR:g} and without a flag that are "
     "as large as most of these, and {number} could be such; --psf_file FILE takes a PSF that was made before"
@@ -31,10 +31,10 @@ TOO_FEW = (
 
 @dataclass
 class StarsOfPsf:
-    """The stars that a PSF was made of, an entry each: `label`, `x`, `y` and `snr`.
+    """The stars that a PSF was made from, an entry each: `label`, `x`, `y` and `snr`.
 
     `light` (n, size, size) are their pixels without neighbours, in units of their fluxes, NaN where not used, and
-    `left` is what the PSF leaves of them.
+    `left` are the residuals of the PSF.
     """
 
     label: np.ndarray
@@ -48,7 +48,7 @@ class StarsOfPsf:
 def psf_from_stars(
     image: Measurable, segmentation: np.ndarray, catalog: Mapping[str, np.ndarray], rows: np.ndarray, workers: Workers
 ) -> tuple[Psf, StarsOfPsf] | tuple[None, None]:
-    """The PSF of an image from its stars, which are `rows` of its catalog, and they; None where they show none.
+    """The PSF of an image and the stars it is made from, among the `rows` of its catalog; None if they show none.
 
     `segmentation` is the map of the catalog's labels.
     """
@@ -102,7 +102,7 @@ def cut_out(image: np.ndarray, x: np.ndarray, y: np.ndarray, half: int) -> np.nd
 
 
 def is_one(psf: Psf) -> bool:
-    """Whether a model is a PSF: finite, and brightest near its middle, all over the image."""
+    """Whether a model is plausible as a PSF: finite, and brightest near its middle, all over the image."""
     height, width = psf.shape
     for x in (0, width - 1):
         for y in (0, height - 1):
@@ -115,7 +115,7 @@ def is_one(psf: Psf) -> bool:
 
 
 def _near(x: np.ndarray, y: np.ndarray, rows: np.ndarray, distance: float) -> np.ndarray:
-    """The rows of all sources that are near the given ones, these included."""
+    """The rows of all sources near the given ones, including these."""
     from scipy.spatial import KDTree
 
     places = np.column_stack((x, y))

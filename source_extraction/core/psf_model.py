@@ -1,8 +1,8 @@
-"""Stars -> the point spread function that they show.
+"""Stars -> their point spread function.
 
-An effective PSF (Anderson & King 2000, PASP 112, 1360): what each star leaves of the model, moved to the star's
-centre, is averaged with clipping and added to the model; then positions and fluxes are fitted anew, and so on. Every
-point of the model follows its place in the image linearly where there are stars enough.
+An effective PSF (Anderson & King 2000, PASP 112, 1360): the residuals of the stars from the model, moved to the stars'
+centres, are averaged with clipping and added to the model; then positions and fluxes are fitted again, and so on. If
+there are enough stars, every point of the model varies linearly over the image.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ import numpy as np
 
 from .psf import Psf, spline_coefficients, splines_along
 
-# The model reaches so many FWHM from its centre, positions and fluxes are fitted within so many.
+# The model reaches this many FWHM from its centre; positions and fluxes are fitted within the second number.
 REACH, CORE = 4.5, 1.5
 LEAST_REACH, MOST_REACH = 6, 50
-# Points a FWHM, at least: a spline through fewer is not the PSF.
+# At least this many points per FWHM: a spline through fewer is not the PSF.
 POINTS_A_FWHM, MOST_OVERSAMPLING = 4.5, 4
 ROUNDS = 6
-# Of a star's flux: no star is known better, so that the brightest do not make the model alone.
+# As a fraction of a star's flux: no star counts as better known, so that the brightest do not dominate the model.
 LEAST_ERROR = 0.01
-# In standard deviations; these are the noise's and this part of the model, which no model gets right.
+# In standard deviations, which include the noise and this fraction of the model, which no model gets right.
 CLIP, OF_THE_MODEL = 4.0, 0.03
 ENOUGH_FOR_SLOPES = 30
 CONSTANT, LINEAR = ((0, 0),), ((0, 0), (1, 0), (0, 1))
-# Beyond so many FWHM it is round, and varies as it does where the seam begins, which is so many pixels wide.
+# Beyond this many FWHM it is round, and varies as it does where the seam begins; the seam's width is in pixels.
 WINGS, SEAM, WIDTH_OF_SEAM = 2.0, 1.75, 2.0
-# Beyond so many FWHM, pixels of faint and bright stars tell what is left of the sky, if it is so many errors large and
-# the fluxes of the stars differ by this part.
+# Beyond this many FWHM, pixels of faint and bright stars show the residual sky level, if it is this many errors large
+# and the stars' fluxes differ by at least this fraction.
 FAR, LEVEL_IN_ERRORS, LEAST_RANGE = 3.0, 2.0, 0.3
-# The sum of the model is known to this part from the pixels within a radius; beyond, a smooth profile takes over.
+# The sum of the model is known to this fraction from the pixels within a radius; beyond, a smooth profile takes over.
 SURE = 0.003
 # Exponents of such a profile (Moffat 1969, A&A 3, 455).
 EXPONENTS = np.arange(1.5, 6.1, 0.1)
@@ -38,10 +38,10 @@ EXPONENTS = np.arange(1.5, 6.1, 0.1)
 
 @dataclass
 class Stars:
-    """What is known of stars, an entry each: their pixels (n, side, side), with the star in the middle pixel.
+    """Star data, an entry each: the pixels (n, side, side) have the star in the middle one.
 
-    `pixels` are in units of the image, `sigma` is their noise, 0 where one is not to be used; `x`, `y` are the
-    positions in the image, and `flux` a first guess.
+    `pixels` are in units of the image, `sigma` is their noise, 0 for unused ones; `x`, `y` are the positions in the
+    image, and `flux` a first guess.
     """
 
     pixels: np.ndarray
@@ -55,20 +55,20 @@ class Stars:
 
 
 def reach_of(fwhm: float) -> int:
-    """How many pixels a model reaches from its middle one."""
+    """How many pixels a model extends from its middle one."""
     return int(np.clip(np.ceil(REACH * fwhm), LEAST_REACH, MOST_REACH))
 
 
 def oversampling_for(fwhm: float) -> int:
-    """How many points a pixel a model needs."""
+    """How many points per pixel a model needs."""
     return int(np.clip(np.ceil(POINTS_A_FWHM / fwhm), 1, MOST_OVERSAMPLING))
 
 
 def make_psf(stars: Stars, fwhm: float, shape: tuple[int, int], rounds: int = ROUNDS) -> tuple[Psf, np.ndarray]:
-    """The PSF that stars show in an image of a shape (height, width); what they leave of it, in units of their flux.
+    """The PSF of stars in an image of this shape (height, width), and their residuals, in units of their flux.
 
-    `fwhm` is a first guess in pixels, and so many `rounds` come nearer. The positions and fluxes of the stars become
-    those that fit.
+    `fwhm` is a first guess in pixels, refined in this many `rounds`. The positions and fluxes of the stars are replaced
+    by the fitted ones.
     """
     oversampling = oversampling_for(fwhm)
     half = stars.pixels.shape[1] // 2
@@ -92,7 +92,7 @@ def make_psf(stars: Stars, fwhm: float, shape: tuple[int, int], rounds: int = RO
         samples += _average(stars, left, terms, samples[0], oversampling, clip=number >= 2)
         wings = _wings(stars, left + model.stamps(stars.x, stars.y), distance, model.fwhm)
         share = np.clip((distance - WINGS * fwhm) / WIDTH_OF_SEAM + 0.5, 0, 1)
-        # They vary as what is inside of them does.
+        # They vary as the parts inside them do.
         beside = np.abs(distance - SEAM * fwhm) < WIDTH_OF_SEAM / 2
         for term in range(1, len(samples)):
             ratio = samples[term][beside].sum() / samples[0][beside].sum()
@@ -103,7 +103,7 @@ def make_psf(stars: Stars, fwhm: float, shape: tuple[int, int], rounds: int = RO
 
 
 def _fit(stars: Stars, psf: Psf, radius: float) -> np.ndarray:
-    """Give the stars the fluxes and positions that fit; what they leave (n, side, side), in units of their flux."""
+    """Set the stars' fluxes and positions to the fitted ones; returns the residuals (n, side, side), per flux."""
     stamps, in_x, in_y = psf.stamps_and_slopes(stars.x, stars.y)
     weight = _weights_of(stars, radius)
     columns = (stamps, in_x, in_y)
@@ -115,7 +115,7 @@ def _fit(stars: Stars, psf: Psf, radius: float) -> np.ndarray:
     good = flux > 0
     middle_x, middle_y = np.rint(stars.x), np.rint(stars.y)
     for place, middle, step in ((stars.x, middle_x, found[:, 1]), (stars.y, middle_y, found[:, 2])):
-        # Within its middle pixel, as it was cut out.
+        # Within the middle pixel of the cutout.
         moved = place + np.clip(step / np.where(good, flux, np.inf), -0.5, 0.5)
         place[:] = np.clip(moved, middle - 0.499, middle + 0.499)
     stars.flux[:] = np.where(good, flux, stars.flux)
@@ -124,7 +124,7 @@ def _fit(stars: Stars, psf: Psf, radius: float) -> np.ndarray:
 
 
 def _weights_of(stars: Stars, radius: float) -> np.ndarray:
-    """1 / variance of the pixels within a radius of the stars, 0 of others."""
+    """1 / variance of the pixels within a radius of the stars, 0 elsewhere."""
     half = stars.pixels.shape[1] // 2
     along = np.arange(-half, half + 1)
     dx, dy = ((along - (place - np.rint(place))[:, np.newaxis]) for place in (stars.x, stars.y))
@@ -136,7 +136,7 @@ def _weights_of(stars: Stars, radius: float) -> np.ndarray:
 def _average(
     stars: Stars, left: np.ndarray, terms: np.ndarray, model: np.ndarray, oversampling: int, *, clip: bool
 ) -> np.ndarray:
-    """What stars leave of a model on average: the change of its samples (terms, side, side)."""
+    """The mean residual of the stars: the change of the model's samples (terms, side, side)."""
     dx, dy = stars.x - np.rint(stars.x), stars.y - np.rint(stars.y)
     known = _at_points((stars.sigma > 0).astype(np.float32), dx, dy, oversampling, nearest=True) > 0.5
     moved = _at_points(left.astype(np.float32), dx, dy, oversampling)
@@ -145,7 +145,7 @@ def _average(
         sigma = np.hypot(relative[:, np.newaxis, np.newaxis], OF_THE_MODEL * model)
         away = (moved - np.median(moved, axis=0)) / sigma
         known &= np.abs(away) < CLIP
-    # Known to a part of their fluxes: what is noise in a pixel, in units of a typical one of the core.
+    # The relative precision of the stars: the noise of a pixel in units of a typical one of the core.
     core = np.sqrt((model**2).sum()) / oversampling
     weight = 1 / ((relative / core) ** 2 + LEAST_ERROR**2)
     weights = known * weight[:, np.newaxis, np.newaxis].astype(np.float32)
@@ -154,7 +154,7 @@ def _average(
         [[np.einsum("n,nij->ij", terms[a] * terms[b], weights) for a in range(number)] for b in range(number)]
     )
     vector = np.array([np.einsum("n,nij->ij", term, weights * moved) for term in terms])
-    # Where no star is known, nothing changes.
+    # Points that no star covers do not change.
     matrix[range(number), range(number)] += 1e-6 * weight.sum()
     change = np.linalg.solve(matrix.transpose(2, 3, 0, 1), vector.transpose(1, 2, 0)[..., np.newaxis])[..., 0]
     return change.transpose(2, 0, 1)
@@ -191,10 +191,10 @@ def _at_points(
 
 
 def _wings(stars: Stars, light: np.ndarray, distance: np.ndarray, fwhm: float) -> np.ndarray:
-    """What a model has at a distance from its middle, where that is in the wings, from the `light` of stars of flux 1.
+    """The model at given distances from its middle in the wings, from the `light` of stars of flux 1.
 
-    The median of the stars' medians in rings, which neighbours do not change; and where that is too uncertain for the
-    sum of the model, the profile that fits it.
+    The median of the stars' medians in rings, which neighbours do not change; where that is too uncertain for the sum
+    of the model, the profile that fits it.
     """
     half = light.shape[1] // 2
     along = np.arange(-half, half + 1)
@@ -222,9 +222,9 @@ def _wings(stars: Stars, light: np.ndarray, distance: np.ndarray, fwhm: float) -
 
 
 def _left_of_the_sky(stars: Stars, fwhm: float) -> float:
-    """What pixels far from stars have whatever their flux: in a crowd, light of sources has been taken for sky.
+    """The flux-independent level of pixels far from stars: in crowded fields, light of sources has been taken for sky.
 
-    The level of a line through the medians of the stars' rings against their fluxes.
+    It is the level of a line through the medians of the stars' rings against their fluxes.
     """
     half = stars.pixels.shape[1] // 2
     along = np.arange(-half, half + 1)
@@ -240,7 +240,7 @@ def _left_of_the_sky(stars: Stars, fwhm: float) -> float:
     for _ in range(ROUNDS):
         middle, span = flux[used].mean(), np.square(flux[used] - flux[used].mean()).sum()
         if span < np.count_nonzero(used) * (LEAST_RANGE * middle) ** 2:
-            return 0.0  # stars that are all as bright do not tell
+            return 0.0  # stars of equal brightness cannot tell
         slope = ((flux[used] - middle) * level[used]).sum() / span
         at_zero = level[used].mean() - slope * middle
         away = np.abs(level - at_zero - slope * flux)
@@ -250,7 +250,7 @@ def _left_of_the_sky(stars: Stars, fwhm: float) -> float:
 
 
 def _of_ring(pixels: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
-    """The weighted median of the medians of stars (n, pixels of a ring), and its error; NaN where none is known."""
+    """The weighted median of the medians of stars (n, pixels of a ring), and its error; NaN if none is known."""
     known = np.isfinite(pixels).any(axis=1)
     if not known.any():
         return np.nan, np.nan
@@ -266,6 +266,6 @@ def _of_ring(pixels: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
 
 
 def _moffat(distance: np.ndarray, fwhm: float, exponent: float) -> np.ndarray:
-    """Moffat's profile of sum 1 in the plane."""
+    """The Moffat profile with a sum of 1 in the plane."""
     core = fwhm / (2 * np.sqrt(2 ** (1 / exponent) - 1))
     return np.asarray((1 + (distance / core) ** 2) ** -exponent * (exponent - 1) / (np.pi * core**2))

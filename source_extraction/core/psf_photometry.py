@@ -1,9 +1,9 @@
-"""Sources and a point spread function -> the flux that each has if it is a star: all of them together.
+"""Sources and a point spread function -> the flux that each would have as a star, fitted to all of them together.
 
 The image is the sum of the stars' PSFs, so that neighbours share the light between them. Fluxes are linear, and so are
-small steps of the positions with the slopes of the PSF: weighted least squares, the normal equations of which are
-sparse, since a source overlaps few others. DAOPHOT (Stetson 1987, PASP 99, 191) does so group by group; here all
-sources of a tile are one group, and those around it are fitted with them.
+small steps of the positions with the slopes of the PSF: weighted least squares, whose normal equations are sparse
+because a source overlaps few others. DAOPHOT (Stetson 1987, PASP 99, 191) fits group by group; here all sources of a
+tile are one group, and those around it are fitted with them.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 TILE = 1024
-# A star is drawn as far as it is above this part of the noise of a pixel, but this many FWHM at least.
+# A star is drawn to where it falls to this fraction of the noise of a pixel, but to this many FWHM at least.
 FAINTEST, LEAST_REACH = 0.2, 2.0
-# Of positions: how far one is expected to be from where a source was found, and how far it may be (pixels).
+# Positions (pixels): the expected offset from where a source was found, and the largest one allowed.
 EXPECTED_STEP, LONGEST_STEP = 0.5, 1.0
 STEPS = 2
-# A source of which less than this part of the light lies in usable pixels has no fit.
+# A source with less than this fraction of its light in usable pixels is not fitted.
 LEAST_SEEN = 0.1
-# How many neighbours count for the error of a flux: those that overlap most.
+# The number of neighbours that count for the error of a flux: those that overlap most.
 NEIGHBOURS = 6
 TOLERANCE, MOST_ROUNDS = 1e-6, 300
 LEAST_NOISE = 1e-6  # working units
-# So many stars tell how uncertain the spread of bright ones is.
+# This many stars tell how uncertain the spread of bright ones is.
 FEWEST_FOR_FLOOR = 10
 
 
 @dataclass
 class Fitted:
-    """What fits the sources, an entry each, in the working units of the image; NaN where nothing does.
+    """The fit of the sources, an entry each, in the working units of the image; NaN where there is none.
 
-    `x`, `y` are the positions of the fit, `flux` with its `error`, `chi2` the mean squared deviation in units of the
-    noise, and `spread` with its error says whether a source is larger than the PSF (see `spread`).
+    `x`, `y` are the fitted positions, `flux` with its `error`, `chi2` the mean squared deviation in units of the noise,
+    and `spread` with its error says whether a source is larger than the PSF (see `spread`).
     """
 
     x: np.ndarray
@@ -62,16 +62,16 @@ class Fitted:
 
     @classmethod
     def none(cls, number: int) -> Fitted:
-        """Without a PSF."""
+        """The fit without a PSF: NaN only."""
         return cls(*(np.full(number, np.nan) for _ in range(7)))
 
     def of(self, rows: np.ndarray) -> Fitted:
-        """Those of some sources."""
+        """The fit of some sources."""
         return Fitted(*(values[rows] for values in vars(self).values()))
 
 
 class Weights(NamedTuple):
-    """A window of an image: `pixels` and the `variance` of the sky there, infinite where a pixel is not to be used."""
+    """The `pixels` of a window of an image and the `variance` of its sky, infinite for unusable pixels."""
 
     pixels: np.ndarray
     variance: np.ndarray
@@ -86,10 +86,10 @@ def fit_sources(
     workers: Workers,
     steps: int = STEPS,
 ) -> Fitted:
-    """Fit all sources (N) together, which were found at `x`, `y`; their `flux` is a first guess, in working units.
+    """Fit all sources (N) together, found at `x`, `y`; `flux` is a first guess, in working units.
 
-    Positions are fitted with so many `steps`. The result does not depend on the number of processes: tiles are of the
-    image.
+    Positions are fitted in this many `steps`. The result does not depend on the number of processes, since tiles depend
+    on the image alone.
     """
     shape = image.sky.pixels.shape
     unusable = unusable_pixels(image, workers.room)
@@ -118,10 +118,10 @@ def fit_sources(
 def fit_catalog(
     image: Measurable, psf: Psf, catalog: Mapping[str, np.ndarray], stars: np.ndarray, workers: Workers
 ) -> Fitted:
-    """Fit all sources of a catalog, of which the rows `stars` are stars.
+    """Fit all sources of a catalog, in which the rows `stars` are stars.
 
-    Errors of the spread are what the noise makes, times the square root of chi^2 where that is above 1, which
-    neighbours make it, and no less than the spread of stars is uncertain when they are bright.
+    Errors of the spread are those from the noise, times the square root of chi^2 where that is above 1, as neighbours
+    make it, and at least the uncertainty of the spread of bright stars.
     """
     found = fit_sources(image, psf, catalog["x_win"], catalog["y_win"], catalog["flux_auto"] / image.sky.unit, workers)
     found.spread_error *= np.sqrt(np.maximum(found.chi2, 1))
@@ -136,7 +136,7 @@ def fit_catalog(
 
 
 def columns_of(fitted: Fitted, unit: float) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The columns of the catalog by their names, in the unit of the image, which is `unit` working units, and flags."""
+    """The columns of the catalog by name, in the unit of the image, which is `unit` working units, and flags."""
     columns = {
         "flux_psf": fitted.flux * unit,
         "flux_psf_err": fitted.error * unit,
@@ -148,7 +148,7 @@ def columns_of(fitted: Fitted, unit: float) -> tuple[dict[str, np.ndarray], np.n
 
 
 def model_of(fitted: Fitted, psf: Psf | None, sky: Sky, workers: Workers) -> np.ndarray:
-    """The light of all sources that were fitted to the pixels of a sky (height, width), float32, in working units."""
+    """The light of all sources fitted to the pixels of a sky (height, width), float32, in working units."""
     shape = sky.pixels.shape
     model = workers.room.shared(shape, np.float32)
     if psf is None:
@@ -171,9 +171,9 @@ def model_of(fitted: Fitted, psf: Psf | None, sky: Sky, workers: Workers) -> np.
 
 
 def noise_factor(psf: Psf, correlation: Correlation) -> float:
-    """By how much correlated pixels make the error of a flux larger than independent ones do.
+    """The factor by which correlated pixels make the error of a flux larger than independent ones do.
 
-    As in `correlation`, with what the PSF has in common with itself moved by a lag.
+    As in `correlation`, with the overlap of the PSF with itself moved by a lag.
     """
     if correlation.independent:
         return 1.0
@@ -190,7 +190,7 @@ def noise_factor(psf: Psf, correlation: Correlation) -> float:
 
 
 def unusable_pixels(image: Measurable, room: Room) -> np.ndarray:
-    """The pixels (height, width) that no star is fitted to: masked and saturated ones."""
+    """The pixels (height, width) excluded from the fit: masked and saturated ones."""
     masked, unusable = image.sky.masked, room.shared(image.sky.pixels.shape, bool)
     if masked is not None:
         unusable[:] = masked
@@ -208,7 +208,7 @@ def _tiles(shape: tuple[int, int]) -> list[Window]:
 
 
 def _pixels_of(x: np.ndarray, y: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """The column and the row of the pixel that each position is in, or is nearest to."""
+    """The column and the row of the pixel that contains each position, or is nearest to it."""
     height, width = shape
     return np.clip(np.rint(x), 0, width - 1).astype(int), np.clip(np.rint(y), 0, height - 1).astype(int)
 
@@ -239,7 +239,7 @@ def _fit(
         design = _design(window, psf, at, reaches, slopes=0 < number <= steps)
         flux, step, normal = _solve(design, pixels, weight, flux)
         at = start + np.clip(at + step - start, -LONGEST_STEP, LONGEST_STEP)
-        # Where sources are crowded, some of their light has been taken for sky, or faint sources for none.
+        # In crowded fields, some of the sources' light has been taken for sky, or faint sources were not found.
         pixels -= np.median((pixels - flux @ design[0])[weight > 0])
     model = flux @ design[0]
     gain = image.working_gain
@@ -257,13 +257,13 @@ def _fit(
 
 
 def _reaches(psf: Psf, flux: np.ndarray, noise: float) -> np.ndarray:
-    """How many pixels from their middle sources are drawn: one of three, by their fluxes."""
+    """The radius in pixels within which each source is drawn: one of three, by its flux."""
     stamp = psf.stamps(*(np.array([each]) for each in psf.middle))[0]
     whole = psf.size // 2
     least = min(whole, int(np.ceil(LEAST_REACH * psf.fwhm)))
     found = np.full(len(flux), whole)
     for reach in (min(whole, round(1.5 * least)), least):
-        # The brightest of what would be left out.
+        # The brightest pixel that would be left out.
         edge = max(stamp[whole - reach].max(), stamp[:, whole - reach].max(), stamp[whole + reach].max())
         found[flux * edge < FAINTEST * noise] = reach
     return found
@@ -272,7 +272,7 @@ def _reaches(psf: Psf, flux: np.ndarray, noise: float) -> np.ndarray:
 def _design(window: Window, psf: Psf, at: np.ndarray, reaches: np.ndarray, *, slopes: bool) -> list[csr_array]:
     """The stamps of sources as rows (N, pixels of the window), and their slopes in x and y.
 
-    The sources are `at` x and y (2, N), and sorted by their reach.
+    The sources are `at` x and y (2, N), sorted by their reach.
     """
     from scipy.sparse import csr_array
 
@@ -300,10 +300,10 @@ def _design(window: Window, psf: Psf, at: np.ndarray, reaches: np.ndarray, *, sl
 def _solve(
     design: list[csr_array], pixels: np.ndarray, weight: np.ndarray, flux: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, csr_array]:
-    """The fluxes (N) that fit, the steps of the positions (2, N), and the matrix of the normal equations.
+    """The fitted fluxes (N), the steps of the positions (2, N), and the matrix of the normal equations.
 
-    Conjugate gradients from the fluxes that there are. A step is kept small, as an expected one is: what is faint or
-    in a close pair would wander.
+    Conjugate gradients, starting from the given fluxes. Steps are limited to the size expected: faint sources and those
+    in close pairs would wander.
     """
     from scipy.sparse import diags_array, vstack
     from scipy.sparse.linalg import cg
@@ -333,13 +333,13 @@ def _solve(
 
 
 def _of_light(stamps: csr_array, weight: np.ndarray, of_light: np.ndarray) -> np.ndarray:
-    """What the light's own noise adds to the variances of fluxes, in units of what they are without."""
+    """The contribution of the light's own noise to the variances of fluxes, relative to the variances without it."""
     squared = type(stamps)((stamps.data.astype(np.float64) ** 2, stamps.indices, stamps.indptr), shape=stamps.shape)
     return np.asarray((squared @ (weight**2 * of_light)) / np.maximum(squared @ weight, 1e-300))
 
 
 def _variances(normal: csr_array) -> np.ndarray:
-    """The variance of each flux: the inverse of the normal equations of a source and of those that overlap it most."""
+    """The variance of each flux, from the inverse normal equations of the source and those that overlap it most."""
     number = normal.shape[0]
     diagonal = normal.diagonal()
     root = np.sqrt(np.maximum(diagonal, 1e-300))

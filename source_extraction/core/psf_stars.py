@@ -1,4 +1,4 @@
-"""Which of the sources are stars that show the point spread function: those of the size that most bright ones have."""
+"""The sources that are stars suited for the point spread function: those of the size of most bright ones."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ import numpy as np
 from .columns import PhotometryFlag
 
 LEAST_SNR = 20.0
-# Fewer show no point spread function; from so many on, those that a neighbour's light may have touched are not needed.
+# With fewer, there is no point spread function; with the larger number, stars that a neighbour's light may have touched
+# are not needed.
 FEWEST, ENOUGH = 5, 50
-# More than the brightest of these add nothing but time.
+# More than this many of the brightest add only computing time.
 MOST = 400
-# In standard deviations: how far the logarithm of a size and an ellipticity may be from those of most stars. That of
-# sizes is taken from the smaller ones, which are no galaxies, within the factor of what are stars at all.
+# In standard deviations: how far the logarithm of a size and an ellipticity may be from those of most stars. The
+# scatter of sizes is measured on the smaller ones, which are not galaxies, within the factor that stars can differ at
+# all.
 WIDTH, ROUNDNESS, AT_ALL = 2.5, 3.0, 1.3
 LEAST_SIGMA = 0.005
-# The image has so many parts along each axis, and so many sources in a part tell the size of its stars.
+# The image is split into this many parts per axis; a part with this many sources can tell the size of its stars.
 PARTS, FEWEST_OF_A_PART, ROUNDS = 3, 12, 3
-# Isolated: nothing of more than this part of its flux is nearer than so many times its size (flux_radius).
+# Isolated: nothing brighter than this fraction of its flux is nearer than this many times its size (flux_radius).
 COMPANION, APART = 0.05, 5.0
 SPOILED = (
     PhotometryFlag.SATURATED
@@ -47,7 +49,7 @@ def choose_stars(catalog: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def _star_like(catalog: Mapping[str, np.ndarray], usable: np.ndarray) -> np.ndarray:
-    """Of the usable sources, the isolated ones that have the size and the roundness of most."""
+    """The isolated ones of the usable sources that have the size and the roundness of most."""
     rows = np.flatnonzero(usable)
     if len(rows) < 2:
         return rows
@@ -63,7 +65,7 @@ def _star_like(catalog: Mapping[str, np.ndarray], usable: np.ndarray) -> np.ndar
 
 
 def _of_one_size(size: np.ndarray) -> tuple[np.ndarray, float]:
-    """Which logarithms of sizes are those of stars (boolean), and the mode of all."""
+    """Which logarithms of sizes belong to stars (boolean), and the mode of all."""
     mode = half_sample_mode(size)
     below = mode - size[(size <= mode) & (size > mode - np.log(AT_ALL))]
     sigma = max(1.4826 * float(np.median(below)), LEAST_SIGMA) if len(below) else LEAST_SIGMA
@@ -71,10 +73,10 @@ def _of_one_size(size: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _trend(size: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """By how much stars are larger at each place than on average, in logarithms; 0 where too few tell.
+    """How much larger than average stars are at each position, in logarithms; 0 if there are too few.
 
-    A plane through the modes of parts of the image, then through the stars that are near it: where the PSF varies, the
-    stars of one side have all another size than those of the other.
+    A plane through the modes of parts of the image, then through the stars near it: where the PSF varies, the stars on
+    one side have quite another size than those on the other.
     """
     plane = np.zeros(len(size))
     if len(size) < PARTS**2 * FEWEST_OF_A_PART:
@@ -100,7 +102,7 @@ def _trend(size: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def half_sample_mode(values: np.ndarray) -> float:
-    """Where values lie densest: in the half of them that spans least, the half of those that does, and so on."""
+    """Where values lie densest: the half of them with the smallest range, then that half's half, and so on."""
     left = np.sort(values)
     while len(left) > 3:
         half = (len(left) + 1) // 2
@@ -113,7 +115,7 @@ def half_sample_mode(values: np.ndarray) -> float:
 
 
 def _isolated(catalog: Mapping[str, np.ndarray], rows: np.ndarray, apart: float) -> np.ndarray:
-    """Whether each has no companion within a distance (pixels); boolean."""
+    """Whether each source has no companion within a distance (pixels); boolean."""
     from scipy.spatial import KDTree
 
     places = np.column_stack((catalog["x"], catalog["y"]))

@@ -1,4 +1,4 @@
-"""The record of a source, as SEP makes it of the source's pixels (analyse.c there): for sources that have lost some."""
+"""SEP's record of a source, recomputed from its pixels (analyse.c there), for sources that have lost some."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from .columns import Flag
 
-# What SEP adds to the variances of a source so thin that it has none across, where their determinant is below this.
+# SEP's addition to the variances of a source so thin that it has no width, if their determinant is below this.
 PIXEL_VARIANCE, LEAST_DETERMINANT = 0.0833333, 0.00694
 
 
@@ -21,11 +21,11 @@ def measured_again(
     sigma: np.ndarray,
     threshold: float,
 ) -> np.ndarray:
-    """SEP's records of sources, made anew of the pixels that they have in the segmentation map, one at least.
+    """SEP's records of sources, recomputed from their pixels in the segmentation map, at least one each.
 
-    `sources` (N) are their records so far, `labels` (N, ascending) their values in the map; `pixels` and `sigma`
-    (height, width) are what SEP was given, in the same units, with its `kernel` and `threshold`. Of the former records
-    stays which were split from a blend.
+    `sources` (N) are the previous records, `labels` (N, ascending) their values in the map; `pixels` and `sigma`
+    (height, width) are SEP's input, in the same units, with its `kernel` and `threshold`. The flag of deblended sources
+    is kept from the previous records.
     """
     number_of = np.full(segmentation.max(initial=0) + 1, -1)
     number_of[labels] = np.arange(len(labels))
@@ -69,7 +69,7 @@ def _set_moments(
     total: Callable[[np.ndarray], np.ndarray],
 ) -> None:
     """Positions, their errors, and the ellipse; `flag`."""
-    # From the corner of each source, so that nothing is lost far from that of the image.
+    # Relative to the corner of each source, so that no digits are lost far from the image's origin.
     x, y = x - made["xmin"][number], y - made["ymin"][number]
     flux = total(light)
     mean_x, mean_y = total(light * x) / flux, total(light * y) / flux
@@ -96,7 +96,7 @@ def _set_moments(
 
 
 def _filtered(pixels: np.ndarray, kernel: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """The filtered image at some pixels: nothing lies beyond the edges; SEP divides a kernel by its absolute sum."""
+    """The filtered image at some pixels: nothing beyond the edges counts; SEP divides a kernel by its absolute sum."""
     weights = kernel.astype(np.float32) / np.abs(kernel).sum(dtype=np.float32)
     rows, columns = weights.shape
     padded = np.pad(pixels, ((rows // 2, rows), (columns // 2, columns)))

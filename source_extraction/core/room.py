@@ -1,4 +1,4 @@
-"""Where a run has what is as large as an image. Here it is memory; `readers.disk_room` has more where that ends."""
+"""Storage for a run's image-sized arrays. Here it is memory; `readers.disk_room` has more when memory runs out."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ if TYPE_CHECKING:
 
 
 class Room:
-    """Memory for arrays and text, as much as is asked for."""
+    """Memory for arrays and text, as much as is requested."""
 
-    is_short = False  # of memory
+    is_short = False  # whether memory is short
 
     def require(self, source: str, origin: str, pixels: int, bytes_stored: int) -> None:
-        """Make room for an image of so many pixels, stored in so many bytes each, and all that is made of it.
+        """Make room for an image of this many pixels, of `bytes_stored` each in its file, and all that is made of it.
 
-        Messages call it `source` and what is in that `origin`. Raises InputError where there is none.
+        Messages name its `source` and `origin`. Raises InputError if there is not enough room.
         """
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
-        """An array with anything in it, for this process to fill before others are forked that read it."""
+        """An uninitialized array, which this process must fill before forking others that read it."""
         return np.empty(shape, dtype)
 
     def shared(self, shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
-        """Zeros that every process forked from now on reads and writes."""
+        """Zeros that every process forked from now on can read and write."""
         return shared_array(shape, dtype)
 
     def file(self) -> BinaryIO:
-        """A file without a name, to write to and to read again."""
+        """An unnamed file for writing and reading back."""
         return io.BytesIO()
 
     def describe(self) -> str:
-        """What the log should say of it; "" where it is as usual."""
+        """The log's line on it; "" if all is as usual."""
         return ""
 
     def failures_are_said(self) -> contextlib.AbstractContextManager[object]:
-        """Where a `file` is written: raises OutputError where it cannot be."""
+        """A context for writing a `file`: raises OutputError if that fails."""
         return contextlib.nullcontext()
 
 
 def shared_array(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
-    """Zeros that every process forked from now on reads and writes."""
+    """Zeros that every process forked from now on can read and write."""
     number = math.prod(shape)
     size = max(number * np.dtype(dtype).itemsize, 1)
     try:

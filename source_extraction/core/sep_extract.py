@@ -1,4 +1,4 @@
-"""sep.extract whose limits grow when SEP says that it needs more, and whose sources have no pixel that is left out."""
+"""sep.extract with limits that grow when SEP needs more, and with no left-out pixel in any source."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ import sep
 from .detections import Detections, labels_of, rows_of
 from .records import measured_again
 
-# Noise of a pixel that is to be left out, in working units: no threshold is ever above it. SEP's own mask lets the
-# first rows through and lets the kernel carry a neighbour's light into masked pixels; this does not.
+# The noise of a left-out pixel, in working units: no threshold is ever above it. SEP's own mask lets the first rows
+# through, and lets the kernel carry a neighbour's light into masked pixels; this does not.
 MASKED_NOISE = np.float32(1e30)
-# The same for SEP's matched filter, which passes over such pixels. It thresholds a ratio, which no noise of a pixel
-# keeps low where its neighbours shine, so that the pixel can belong to a source; and then a large noise would be in
+# The same for SEP's matched filter, which skips such pixels. It thresholds a ratio, which a large noise of one pixel
+# does not keep low beside bright neighbours, so that the pixel can belong to a source; its large noise would then enter
 # the source's threshold, by which it is deblended and cleaned.
 MASKED_NOISE_IF_MATCHED = np.float32(0)
-# SEP's own limits. The buffer takes time at every call, in proportion to its size, so it has room for one of so many
-# pixels at first, which is enough unless sources have more, then for all of a small window, then for as many as SEP has
-# by itself, and grows only when it must.
+# SEP's own limits. The buffer takes time at every call, in proportion to its size. So it first has one place per this
+# many pixels, enough unless sources have more, then one for every pixel of a small window, then SEP's default, and
+# grows only when it must.
 SMALL_BUFFER, PIXELS_A_PLACE = 1000, 12
 PIXEL_BUFFER = sep.get_extract_pixstack()
 GROWTH = 4
 SUB_OBJECTS, MOST_SUB_OBJECTS = sep.get_sub_object_limit(), 2**15 - 1
-# What deblending takes per pixel of a source and threshold, in bytes, and what it must not exceed. Measured: SEP's
-# buffer takes 44 bytes per pixel, and a blend that fills 2048 x 2048 took 5 GB at 32 thresholds, 37 bytes each.
+# The memory for deblending, in bytes per pixel of a source and threshold, and its limit. Measured: SEP's buffer takes
+# 44 bytes per pixel, and a blend that fills 2048 x 2048 took 5 GB at 32 thresholds, 37 bytes each.
 BYTES_TO_DEBLEND = 44
 MOST_BYTES_TO_DEBLEND = 1.5e9
 
 
 def most_pixels_to_deblend(thresholds: int) -> float:
-    """How many pixels a source may have to be searched for blends at that many thresholds."""
+    """How many pixels a source may have to be deblended with this many thresholds."""
     return MOST_BYTES_TO_DEBLEND / BYTES_TO_DEBLEND / thresholds
 
 
@@ -41,18 +41,19 @@ class _BufferOverflowError(Exception):
 
 
 class _PixelBufferError(_BufferOverflowError):
-    """The first of these."""
+    """SEP's pixel buffer overflowed."""
 
 
 @dataclass
 class SepCall:
-    """A call of sep.extract; `options` are further arguments of it.
+    """A call of sep.extract; `options` are its further arguments.
 
-    No source has a pixel that is `left_out` (boolean, or None), in the map or in its record. With `parts` it may, if
-    the filter is matched: such sources are no product, and may be parts of larger ones.
+    No source has a `left_out` pixel (boolean, or None), in the map or in its record. With `parts` and a matched filter
+    it may: such sources are not products, and may be parts of larger ones.
 
     Deblending a source takes memory and time in proportion to its pixels times the thresholds. Sources that would take
-    too much, or more sub-objects than SEP can count, are found without deblending, and the others without them.
+    too much, or more sub-objects than SEP can count, are found without deblending, and the others are found without
+    them.
     """
 
     pixels: np.ndarray
@@ -72,7 +73,7 @@ class SepCall:
 
     @property
     def _most_in_buffer(self) -> int:
-        """How many pixels SEP may have to keep in its buffer."""
+        """The largest number of pixels that SEP may have to keep in its buffer."""
         return int(self.pixels.size) + self.pixels.shape[1] + 10
 
     def _split(self) -> Detections:
@@ -91,7 +92,7 @@ class SepCall:
         return self._split_but_giants(whole)
 
     def _call(self, left_out: np.ndarray | None = None, **changes: Any) -> Detections:
-        """Call SEP; `left_out` says so of more pixels than the call does by itself."""
+        """Call SEP; `left_out` adds pixels to those that the call leaves out by itself."""
         left_out = self.left_out if left_out is None else left_out
         try:
             found = sep.extract(
@@ -118,16 +119,16 @@ class SepCall:
         return self.options["filter_type"] == "matched"
 
     def _noise(self, left_out: np.ndarray | None) -> float | np.ndarray | None:
-        """What SEP takes for `err`; with `conv` an array of one value gives what that value gives."""
+        """SEP's `err` argument; with `conv` an array of a single value has the same effect as the value."""
         if left_out is None:
             return self.sigma
         noise = MASKED_NOISE_IF_MATCHED if self._matched else MASKED_NOISE
         return np.where(left_out, noise, np.float32(1 if self.sigma is None else self.sigma))
 
     def _cleared(self, found: Detections, left_out: np.ndarray) -> Detections:
-        """Take pixels out of the sources: what is left of these is measured again, or dropped where it is too little.
+        """Remove pixels from the sources; those that lose some are measured again, or dropped if too few are left.
 
-        Labels are dealt out anew, from 1 without a gap.
+        Labels are renumbered from 1 without a gap.
         """
         sources, segmentation = found.sources, found.segmentation
         touched = np.unique(segmentation[left_out])
@@ -158,7 +159,7 @@ class SepCall:
                 sep.set_extract_pixstack(min(most, GROWTH * sep.get_extract_pixstack()))
 
     def _split_but_giants(self, whole: Detections) -> Detections:
-        """Deblend all sources but the giants among the `whole` ones: as few of the largest as need be."""
+        """Deblend all sources but the giants among the `whole` ones: as few of the largest as possible."""
         sizes = whole.sources["npix"]
         largest = most_pixels_to_deblend(self.options["deblend_nthresh"])
         while True:
@@ -169,10 +170,10 @@ class SepCall:
                 largest = sizes[sizes <= largest].max() // 2
 
     def _without(self, giants: np.ndarray, whole: Detections) -> Detections:
-        """Extract all sources but the giants, and put those behind them as they are among the `whole` ones."""
+        """Extract all sources but the giants, and append these as they are among the `whole` ones."""
         labels_among_whole = labels_of(giants)
         of_giants = np.isin(whole.segmentation, labels_among_whole)
-        # As under a mask: no source is there, and the filtered image stays what it is.
+        # As under a mask: no source is there, and the filtered image does not change.
         rest = self._call(of_giants if self.left_out is None else of_giants | self.left_out)
         labels = labels_of(np.arange(len(rest), len(rest) + len(giants), dtype=np.int32))
         rest.segmentation[of_giants] = labels[np.searchsorted(labels_among_whole, whole.segmentation[of_giants])]

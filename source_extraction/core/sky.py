@@ -22,31 +22,31 @@ from .processes import Workers
 from .room import Room
 from .windows import Map, Window, strips
 
-# The pedestal of an image is removed in float64 where float32 would keep less of the noise than this: at a
-# thousandth of the noise, which does for finding sources, their fluxes are already wrong by as much.
+# The pedestal of an image is removed in float64 if float32 resolves the noise less finely than this: at a thousandth of
+# the noise, which is enough to find sources, their fluxes are already wrong by as much.
 PRECISION_OF_NOISE = 1e-5
 # Floor of the RMS map, in global RMS: the spline through the mesh can overshoot to zero and below.
 RMS_FLOOR = 0.01
-# In working units: what an image without any noise has instead of zero.
+# In working units: the RMS of an image without any noise, instead of zero.
 LEAST_RMS = 1e-6
-# Of an image of few values no source has a peak lower than this, in steps between values above the background: its
-# pixels would be those that a smooth background is rounded to, which are up to half a step above it.
+# In an image of few values no source has a peak lower than this, in steps between values above the background: its
+# pixels would be due to the rounding of a smooth background, and are up to half a step above it.
 LEAST_PEAK = 0.75
-# Working pixels are cut here: SEP takes what is below -1e30 for masked, and float32 ends at 3e38.
+# Working pixels are clipped here: SEP takes anything below -1e30 for masked, and float32 ends at 3e38.
 BRIGHTEST = 1e29
-# This many pixels are enough to know the median and the spread of an image.
+# This many pixels are enough for the median and the spread of an image.
 SAMPLE_SIZE = 1_000_000
 ROWS_AT_A_TIME = 256
 EXACT_IN_FLOAT32 = (np.float32, np.float16, np.int16, np.uint16, np.int8, np.uint8)
-FLOAT32_EXPONENTS = 120  # powers of two within these are float32
+FLOAT32_EXPONENTS = 120  # powers of two up to these are float32
 
 
 @dataclass
 class NoiseMap:
-    """The noise of every pixel, as it came with an image.
+    """The noise of every pixel, as supplied with an image.
 
-    `rms` are standard deviations (height, width), float64, in the image's units, `invalid` is True where there is
-    none, and `rms` is 1 there. `source` is how messages call the map; `remarks` are about how its file was read.
+    `rms` are standard deviations (height, width), float64, in the image's units; `invalid` is True where there is none,
+    and `rms` is 1 there. `source` is the map's name in messages; `remarks` are about how its file was read.
     """
 
     source: str
@@ -55,18 +55,18 @@ class NoiseMap:
     remarks: tuple[str, ...] = ()
 
     def good(self) -> Iterator[np.ndarray]:
-        """The noise of all pixels that have one, some at a time."""
+        """The noise of all valid pixels, some at a time."""
         height, width = self.rms.shape
         return (window.of(self.rms)[~window.of(self.invalid)] for window in strips((height, width)))
 
     @property
     def number_of_good(self) -> int:
-        """How many pixels have a noise."""
+        """The number of valid pixels."""
         return self.invalid.size - int(np.count_nonzero(self.invalid))
 
     @property
     def median(self) -> float:
-        """The noise in the middle of those of all pixels that have one."""
+        """The median noise of all valid pixels."""
         return float(np.median(in_the_middle(self.good, self.number_of_good)))
 
 
@@ -74,9 +74,9 @@ class NoiseMap:
 class Sky:
     """A background-subtracted image in working units, and its background.
 
-    `pixels` (float32, C order) is 0 where `masked` is True, and gone once released; `masked` is None where all are
-    good. A working unit is `unit` (a power of two) in the image's own. `background` and `rms` are the global
-    values in the image's units. `noise_map` is the noise map that came with the image.
+    `pixels` (float32, C order) is 0 where `masked` is True, and gone once released; `masked` is None if all are good. A
+    working unit is `unit` (a power of two) in the image's own. `background` and `rms` are the global values in the
+    image's units. `noise_map` is the noise map supplied with the image.
     """
 
     pixels: np.ndarray
@@ -117,7 +117,7 @@ class Sky:
     def sigma_of(self, window: Window) -> np.ndarray:
         """Standard deviation of every pixel of a window, float32, in working units, 0 where masked.
 
-        Of the noise map that came with the image, else the background RMS.
+        From the noise map supplied with the image, else the background RMS.
         """
         if self.noise_map is None:
             sigma = self.rms_of(window)
@@ -134,12 +134,12 @@ class Sky:
         return np.maximum(rms, self._rms_floor, out=rms)
 
     def whole_sigma(self, room: Room) -> np.ndarray:
-        """The noise of every pixel (height, width), as `sigma_of` has it, with its place in a room."""
+        """The noise of every pixel (height, width), as in `sigma_of`, as an array in `room`."""
         return Map(self._mesh.shape, np.dtype(np.float32), self.sigma_of).whole(room)
 
     @property
     def number_of_good(self) -> int:
-        """How many pixels are good."""
+        """The number of good pixels."""
         height, width = self._mesh.shape
         return height * width - (0 if self.masked is None else int(np.count_nonzero(self.masked)))
 
@@ -159,7 +159,7 @@ class Sky:
         return float(np.median(in_the_middle(ratios, self.number_of_good)))
 
     def _good(self, window: Window, values: np.ndarray) -> np.ndarray:
-        """Those of the values of a window that good pixels have."""
+        """The values of the good pixels of a window."""
         return values.ravel() if self.masked is None else values[~window.of(self.masked)]
 
     def _subtracted_of(self, window: Window) -> np.ndarray:
@@ -169,17 +169,17 @@ class Sky:
         return pixels
 
     def release_pixels(self) -> None:
-        """Give the memory of `pixels` back for good."""
+        """Free the memory of `pixels` for good."""
         del self.pixels
 
     @property
     def step(self) -> float | None:
-        """The step between the values of an image of few, in the image's unit; None where it has many, or one."""
+        """The step between the image's values, in its unit, if it has few distinct ones; None if many, or only one."""
         return self._mesh.step * self._mesh_unit if self._mesh.step else None
 
     @property
     def least_peak(self) -> float:
-        """The lowest peak that a source may have, in working units; 0 where any may."""
+        """The lowest peak that a source may have, in working units; 0 if there is no limit."""
         return LEAST_PEAK * (self.step or 0) / self.unit
 
     @property
@@ -188,7 +188,7 @@ class Sky:
         return self._mesh.step is None
 
     def floored(self) -> np.ndarray:
-        """The good pixels in which the RMS map stands at its floor, the mesh being lower: flat indices."""
+        """The good pixels in which the RMS map is at its floor because the mesh is lower: flat indices."""
         found = [np.zeros(0, dtype=np.int64)]
         if not self._mesh.noise_is_above(float(self._rms_floor) * self.unit / self._mesh_unit):
             width = self._mesh.shape[1]
@@ -214,13 +214,13 @@ def estimate_background(
     keep_pixels: bool = False,
     workers: Workers | None = None,
 ) -> Sky:
-    """Estimate the background mesh of an image and, where the options say so, subtract it.
+    """Estimate the background mesh of an image and, if the options say so, subtract it.
 
     The image's pixels are released, unless they are borrowed or `keep_pixels`: their memory may become the sky's.
 
-    `masked` (height, width), True where a pixel is to be left out, or None; pixels that are not
-    finite must be in it, and those that `noise_map` calls invalid. `without` (height, width), True where a pixel says
-    nothing of the background, as one of a source, or None.
+    `masked` (height, width) is True where a pixel is to be left out, or None; it must include pixels that are not
+    finite and those that `noise_map` calls invalid. `without` (height, width), or None, is True where a pixel tells
+    nothing about the background, such as one of a source.
     """
     centre, spread = _centre_and_spread(image.pixels, masked)
     pedestal = centre if options.subtract_background and _float32_spacing(centre) > PRECISION_OF_NOISE * spread else 0.0
@@ -259,7 +259,7 @@ def estimate_background(
 
 
 def _remarks(mesh: Mesh, unit: float) -> tuple[str, ...]:
-    """What the log says of a mesh that is not as SEP's; its unit is `unit` in the image's own."""
+    """What the log says of a mesh that differs from SEP's; its unit is `unit` in the image's own."""
     said = []
     if mesh.step:
         said.append(
@@ -275,7 +275,7 @@ def _remarks(mesh: Mesh, unit: float) -> tuple[str, ...]:
 
 
 def missing_pixels(pixels: np.ndarray, room: Room) -> np.ndarray | None:
-    """True where a pixel is NaN or infinite, with its place in a room; None where none is."""
+    """True where a pixel is NaN or infinite, as an array in `room`; None if there are none."""
     if pixels.dtype.kind != "f":
         return None
     blocks = range(0, len(pixels), ROWS_AT_A_TIME)
@@ -296,7 +296,7 @@ def _centre_and_spread(pixels: np.ndarray, masked: np.ndarray | None) -> tuple[f
     low, centre, high = _percentiles(sample, (15.87, 50, 84.13))
     spread = (high - low) / 2
     if not spread:
-        # Most pixels share one value: those that differ set the scale, outside the sample too.
+        # Most pixels share one value: the others set the scale, outside the sample too.
 
         def away() -> Iterator[np.ndarray]:
             for window in strips((pixels.shape[0], pixels.shape[1])):
@@ -310,7 +310,7 @@ def _centre_and_spread(pixels: np.ndarray, masked: np.ndarray | None) -> tuple[f
 
 
 def _percentiles(values: np.ndarray, shares: tuple[float, ...]) -> list[float]:
-    """As np.percentile has them of float64, which takes 20 times as long to find them as to sort float32."""
+    """The result of np.percentile on float64, in a twentieth of its time, by sorting float32."""
     in_order, found = np.sort(values, axis=None), []
     for share in shares:
         place = (len(in_order) - 1) * (share / 100)
@@ -327,7 +327,7 @@ def _exponent_to_one(value: float) -> int:
 
 
 def _float32_spacing(value: float) -> float:
-    """The distance to the next float32, for values beyond the range of float32 too."""
+    """The distance to the next float32, also for values beyond the range of float32."""
     return math.ldexp(1.0, math.frexp(value)[1] - 24) if value else 0.0
 
 
@@ -335,7 +335,7 @@ def _working_pixels(pixels: np.ndarray, pedestal: float, exponent: int, room: Ro
     """(pixels - pedestal) * 2^exponent as float32 in C order, rounded once, within `BRIGHTEST`."""
     in_place = in_place and pixels.dtype == np.float32 and pixels.dtype.isnative and pixels.flags.carray
     working = pixels if in_place else room.empty(pixels.shape, np.float32)
-    # float32 holds these values, and a power of two changes no digit of them.
+    # float32 holds these values, and a power of two changes none of their digits.
     exact = pixels.dtype in EXACT_IN_FLOAT32 and not pedestal and abs(exponent) < FLOAT32_EXPONENTS
     for start in range(0, len(pixels), ROWS_AT_A_TIME):
         rows = slice(start, start + ROWS_AT_A_TIME)

@@ -4,9 +4,9 @@ SExtractor's SPREAD_MODEL (Desai et al. 2012, ApJ 757, 83; Mohr et al. 2012, SPI
 
     spread = G'WI / p'WI - G'Wp / p'Wp
 
-with the image I of the source, the PSF p, what the PSF makes of an exponential disc G, whose scale length is FWHM / 16,
-and the weights W, 1 / variance near the source and 0 elsewhere. It is 0 of stars, positive of what is larger, negative
-of what is smaller, as a cosmic ray. I is here without the fitted light of the neighbours.
+with the image I of the source, the PSF p, the exponential disc G of scale length FWHM / 16 convolved with the PSF, and
+the weights W, 1 / variance near the source and 0 elsewhere. It is 0 for stars, positive for larger sources, negative
+for smaller ones, such as cosmic rays. Here I is without the fitted light of the neighbours.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from .windows import Window
 
 # The scale length of the disc, in FWHM.
 DISC = 1 / 16
-# What lies within so many FWHM is compared, and how well a star fits is judged by what is within so many.
+# The radius in FWHM of the comparison, and the radius in which chi^2 tells how well a star fits.
 RADIUS, RADIUS_OF_CHI2 = 2.0, 1.0
 SOURCES_AT_A_TIME = 4096
 
 
 @lru_cache(maxsize=4)
 def of_disc(psf: Psf) -> Psf:
-    """What a PSF makes of an exponential disc: each term convolved with it.
+    """An exponential disc convolved with a PSF, term by term.
 
     The Fourier transform of a disc of scale length h and sum 1 is (1 + (2 pi h q)^2)^(-3/2).
     """
@@ -44,10 +44,10 @@ def of_disc(psf: Psf) -> Psf:
 def spreads(
     left: np.ndarray, variance: np.ndarray, window: Window, psf: Psf, x: np.ndarray, y: np.ndarray, flux: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of fitted sources (N): chi^2 for each degree of freedom, spread, and its error; NaN where there is none.
+    """For fitted sources (N): chi^2 per degree of freedom, spread, and its error; NaN if there is none.
 
-    `left` is what all fitted sources leave of the pixels of a `window`, `variance` that of the pixels, infinite where
-    one is not to be used.
+    `left` are the residuals of all fitted sources in a `window`, `variance` is that of the pixels, infinite for
+    unusable ones.
     """
     parts = [
         _spreads(left, variance, window, psf, *(each[first : first + SOURCES_AT_A_TIME] for each in (x, y, flux)))
@@ -85,7 +85,7 @@ def _spreads(
         chi2 = np.where(free > 0, np.einsum("nij,nij,nij->n", rest, rest, near) / np.maximum(free, 1), np.nan)
         of_star, expected = of(star, light), of(disc, star) / of(star, star)
         spread = of(disc, light) / of_star - expected
-        # As the flux is uncertain in both sums, what is uncertain is their difference.
+        # Both sums share the error of the flux, so the uncertain part is their difference.
         other = disc - (spread + expected)[:, np.newaxis, np.newaxis] * star
         error = np.sqrt(of(other, other)) / np.abs(of_star)
     good = of_star > 0

@@ -1,8 +1,8 @@
 """The surface through the cells of a background mesh, for any window of an image.
 
-`Spline` is SEP's, which gives its maps whole, 4 bytes a pixel each. The same operations in the same order and in
+`Spline` is SEP's, which makes its maps whole, at 4 bytes a pixel each. The same operations in the same order and in
 float32, as in `makebackspline` and `bkg_line_flt_internal` of its background.c (and in SExtractor's back.c), give the
-same values digit for digit, a window at a time. To the letter it is no natural spline: the recursion divides by 6 at
+same values digit for digit, a window at a time. Strictly it is not a natural spline: the recursion divides by 6 at
 every step.
 """
 
@@ -19,10 +19,10 @@ ONE, HALF, SIX = np.float32(1), np.float32(0.5), np.float32(6)
 
 
 class Piece(NamedTuple):
-    """The columns between two neighbouring cells, and the weights that the two and their curvatures have in each.
+    """The columns between two neighbouring cells, and the weights of the cells and of their curvatures in each column.
 
-    Columns from `first` to before `last`; `left` is the number of the cell on the left; the weights are float32, an
-    entry a column.
+    Columns from `first` to before `last`; `left` is the number of the cell on the left; the weights are float32, one
+    entry per column.
     """
 
     first: int
@@ -37,8 +37,8 @@ class Piece(NamedTuple):
 class Spline:
     """The surface through values of cells.
 
-    `values` (rows and columns of cells) are float32, `cell` is the (height, width) of a cell in pixels, `width` that of
-    the image.
+    `values` (rows and columns of cells) are float32, `cell` is the (height, width) of a cell in pixels, `width` is the
+    width of the image.
     """
 
     def __init__(self, values: np.ndarray, cell: tuple[int, int], width: int) -> None:
@@ -59,7 +59,7 @@ class Spline:
                 continue
             some = slice(first - piece.first, last - piece.first)
             left, right = slice(piece.left, piece.left + 1), slice(piece.left + 1, piece.left + 2)
-            # In arrays of their own: rows of the surface are too far apart to stay at hand from one line to the next.
+            # In separate arrays: rows of the surface are too far apart to stay in the cache from one line to the next.
             of_left = curvatures[:, left] * piece.of_left_curvature[some]
             of_left += nodes[:, left]
             of_left *= piece.of_left[some]
@@ -70,10 +70,10 @@ class Spline:
         return surface
 
     def _between_rows_of_cells(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Of each row of pixels (N): value and curvature along it at each column of cells, (N, columns) both."""
+        """For each row of pixels (N): value and curvature along it at each column of cells, (N, columns) both."""
         number = len(self.values)
         if number == 1:
-            # SEP's columns are straight between cells where there is but one row of these.
+            # With only one row of cells, SEP interpolates linearly between its cells.
             return self.values.repeat(len(y), axis=0), np.zeros((len(y), self.values.shape[1]), np.float32)
         # The division in float32, the difference in float64, as C has it.
         place = (y.astype(np.float32) / np.float32(self.cell_height)).astype(np.float64) - 0.5
@@ -87,7 +87,7 @@ class Spline:
 
 
 def _curvatures(values: np.ndarray) -> np.ndarray:
-    """What SEP takes for a sixth of the second derivatives along the first axis; 0 at its ends."""
+    """SEP's version of a sixth of the second derivatives along the first axis; 0 at its ends."""
     last = len(values) - 1
     curvatures, sums = np.zeros_like(values), np.zeros_like(values)
     factors = np.zeros(len(values), dtype=np.float32)
@@ -101,7 +101,7 @@ def _curvatures(values: np.ndarray) -> np.ndarray:
 
 
 def _pieces(number: int, cell: int, width: int) -> list[Piece]:
-    """The columns of an image between the centres of its cells; the first and the last go on to the image's ends."""
+    """The columns of an image between the centres of its cells; the first and last piece extend to the image's ends."""
     if number == 1:
         return []
     step = np.float32(1.0 / cell)
@@ -109,7 +109,7 @@ def _pieces(number: int, cell: int, width: int) -> list[Piece]:
     starts = [0, *(cell * left + to_centre for left in range(1, number - 1)), width]
     pieces = []
     for left, (start, end) in enumerate(pairwise(starts)):
-        # How far from the left cell, in cells: a sum, step by step, with SEP's rounding.
+        # The distance from the left cell, in cells: summed step by step, with SEP's rounding.
         begin = (step - ONE) * HALF if left == 0 else np.float32((cell + 1) % 2) * step * HALF
         of_right = np.add.accumulate(np.r_[begin, np.full(end - start - 1, step)], dtype=np.float32)
         of_left = ONE - of_right
@@ -119,7 +119,7 @@ def _pieces(number: int, cell: int, width: int) -> list[Piece]:
 
 
 class Bilinear:
-    """The surface through values of cells that nowhere overshoots; beyond the last centres it goes on as before.
+    """The surface through the cells without overshoots; it is extrapolated linearly beyond the last centres.
 
     `values` are of cells (rows and columns of them), `cell` is the (height, width) of one in pixels.
     """
@@ -134,7 +134,7 @@ class Bilinear:
 
 
 def _lerp(values: np.ndarray, pixels: np.ndarray, cell: int) -> np.ndarray:
-    """Values that stand at the centres of cells, along the first axis, at pixels."""
+    """Interpolate values at the centres of cells, along the first axis, to pixels."""
     position = (pixels + 0.5) / cell - 0.5
     below = np.clip(position.astype(int), 0, max(len(values) - 2, 0))
     above = np.minimum(below + 1, len(values) - 1)

@@ -1,4 +1,4 @@
-"""What a pixel must exceed to belong to a source: the meaning of `thresh`, `err_option` and `filter_type`."""
+"""The level that a pixel must exceed to belong to a source: `thresh`, `err_option` and `filter_type`."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from .in_order import values_at
 from .sky import Sky
 from .windows import Window
 
-# SEP takes the threshold as float32 and multiplies it with sep_extract.MASKED_NOISE: below this, in working units,
-# it would no longer keep masked pixels out, and nothing that an image holds is fainter.
+# SEP takes the threshold as float32 and multiplies it by sep_extract.MASKED_NOISE: below this, in working units, it
+# would no longer keep masked pixels out, and nothing in an image is fainter.
 LEAST_THRESHOLD = 1e-6
 
 
 @dataclass(frozen=True)
 class ThresholdUnit:
-    """What `thresh` counts: a choice of `err_option`.
+    """The unit of `thresh`: a choice of `err_option`.
 
-    `from_image`: the noise that the image shows; `varies`: a map of the noise, with a value for every pixel.
+    `from_image`: the noise measured in the image; `varies`: a noise map, with a value for every pixel.
     """
 
     words: str
@@ -39,14 +39,14 @@ UNITS = {
 def is_matched(options: DetectionOptions) -> bool:
     """Whether SEP thresholds the signal-to-noise ratio of the filtered image instead of the filtered image.
 
-    It does with a kernel and a map of the noise only (its manual, "Object detection", filter_type).
+    It does so only with both a kernel and a noise map (its manual, "Object detection", filter_type).
     """
     return options.filter_type == "matched" and options.filter_case != "none" and UNITS[options.err_option].varies
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """The threshold of an image: made once, asked by all.
+    """The threshold of an image, computed once.
 
     `least`, `median` and `greatest` are over the good pixels, in the image's own unit.
     """
@@ -64,7 +64,7 @@ class Threshold:
         unit = UNITS[options.err_option]
         if unit.varies:
             last = sky.number_of_good - 1
-            # What the percentiles of all are made of.
+            # The values that the percentiles of all are made of.
             noises = values_at(sky.good_sigma, (0, last // 2, (last + 1) // 2, last))
             least, median, greatest = np.percentile(noises, (0, 50, 100)) * (options.thresh * sky.unit)
         else:
@@ -72,7 +72,7 @@ class Threshold:
         return cls(options.thresh, unit, is_matched(options), float(least), float(median), float(greatest))
 
     def for_sep(self, sky: Sky, window: Window) -> tuple[float, float | np.ndarray | None]:
-        """What SEP takes for `thresh` and `err` in a window, in working units."""
+        """SEP's `thresh` and `err` arguments in a window, in working units."""
         if self.unit.varies:
             return max(self.times, LEAST_THRESHOLD), sky.sigma_of(window)
         if self.unit.from_image:
@@ -80,13 +80,13 @@ class Threshold:
         return max(self.times / sky.unit, LEAST_THRESHOLD), None
 
     def over(self, sky: Sky) -> float | np.ndarray:
-        """The threshold in the image's own unit: a float, or where it varies an array (height, width), float32."""
+        """The threshold in the image's own unit: a float, or an array (height, width), float32, if it varies."""
         return self.times * sky.sigma_map.whole() if self.unit.varies else self.median
 
     def along(self, rms: np.ndarray) -> float | np.ndarray:
         """The threshold where the background RMS is `rms`, in the image's own unit.
 
-        Where it follows another map, its median.
+        If it follows another map, the median.
         """
         return self.times * rms if self.unit.varies and self.unit.from_image else self.median
 
@@ -100,7 +100,7 @@ class Threshold:
 
 
 def filter_hint(options: DetectionOptions) -> str | None:
-    """What the filter means for the threshold, where it lets in more noise than one expects; None else."""
+    """A warning if the filter admits more noise at the threshold than expected; else None."""
     if options.filter_case == "none":
         noise = "" if options.err_option == "none" else ". Below a threshold of 3 much noise counts as sources"
         return f"Filter: none{noise}"

@@ -1,13 +1,13 @@
 """Extraction of a large image in tiles, each in a process of its own.
 
-SEP's cleaning compares every pair of sources, so that tiles are faster even one after the other. An image of few
-rows is one tile: then the result is that of one call of SEP. The tiles depend on the image alone, and so
-does the result, however many processes share the work.
+SEP's cleaning compares every pair of sources, so tiles are faster even one after the other. An image with few rows is
+one tile, with the result of a single SEP call. The tiles depend only on the image, and so does the result, however many
+processes share the work.
 
-No source is lost, doubled or cut at a seam. A *parent*, the connected pixels above the threshold before they
-are deblended, belongs to the tile that its first pixel is in. Parents that cross a seam are found first, and seen
-whole, however large; then every tile is extracted with as much around it as its parents need, and a source is kept
-by the tile that owns its parent, the one with its brightest filtered pixel.
+No source is lost, doubled or cut at a seam. A *parent*, the connected pixels above the threshold before deblending,
+belongs to the tile that contains its first pixel. Parents that cross a seam are found first, and seen whole, however
+large; then every tile is extracted with as much around it as its parents need, and a source is kept by the tile that
+owns its parent, the one with its brightest filtered pixel.
 """
 
 from __future__ import annotations
@@ -26,19 +26,20 @@ from .windows import Window
 
 TILE = 1024
 MOST_ROWS_OF_ONE_TILE = 1024
-# Pixels around a tile, at least: cleaning looks for brighter neighbours there. In one call it does as far as 10 times
-# the sum of both sources' a (CLEAN_ZONE in SEP's extract.h), which is hundreds of pixels beside a large galaxy; what it
-# deletes so far away are mostly sources (tests/test_tiles.py).
+# Least number of pixels around a tile: cleaning looks for brighter neighbours there. In one call it does so up to 10
+# times the sum of both sources' a (CLEAN_ZONE in SEP's extract.h), which is hundreds of pixels beside a large galaxy;
+# most of what it deletes that far away are real sources (tests/test_tiles.py).
 OVERLAP = 32
 ROWS_AT_A_TIME = 128
 
 
 @dataclass(frozen=True)
 class Edge:
-    """What to mind where a tile ends.
+    """The edge effects of a tile.
 
     In all but the last of the `margin` pixels there (at least 1), the filter gives other values than in the image. A
-    parent of more than `largest` pixels is not deblended, and its parts stay out of the tiles that it reaches into.
+    parent of more than `largest` pixels is not deblended, and its parts stay out of the other tiles that it reaches
+    into.
     """
 
     margin: int
@@ -46,12 +47,12 @@ class Edge:
 
 
 class Grid:
-    """The tiles of an image of `shape` (height, width), and which of them a pixel is in."""
+    """The tiles of an image of `shape` (height, width), and the assignment of pixels to them."""
 
     def __init__(self, shape: tuple[int, int]) -> None:
         self.shape = shape
         numbers = [1, 1] if shape[0] <= MOST_ROWS_OF_ONE_TILE else [max(1, round(side / TILE)) for side in shape]
-        # Where tiles begin, and where the image ends.
+        # Where the tiles begin, and where the image ends.
         self._rows, self._columns = (
             [round(side * tile / number) for tile in range(number + 1)]
             for side, number in zip(shape, numbers, strict=True)
@@ -59,14 +60,14 @@ class Grid:
         self.tiles = [Window(*rows, *columns) for rows in pairwise(self._rows) for columns in pairwise(self._columns)]
 
     def seams(self) -> list[Window]:
-        """The two rows or columns on either side of each border of two tiles."""
+        """The two rows or columns on either side of each border between two tiles."""
         height, width = self.shape
         below = [Window(tile.bottom - 1, tile.bottom + 1, *tile[2:]) for tile in self.tiles if tile.bottom < height]
         beside = [Window(*tile[:2], tile.right - 1, tile.right + 1) for tile in self.tiles if tile.right < width]
         return below + beside
 
     def tile_of(self, pixels: np.ndarray) -> np.ndarray:
-        """The number of the tile that each pixel (flat index) is in."""
+        """The number of each pixel's tile (flat indices)."""
         y, x = np.divmod(pixels, self.shape[1])
         row = np.searchsorted(self._rows, y, "right") - 1
         return row * (len(self._columns) - 1) + np.searchsorted(self._columns, x, "right") - 1
@@ -94,8 +95,8 @@ class Tiling:
     def extract(self, alongside: Sequence[Callable[[], object]] = ()) -> Detections:
         """Extract the image.
 
-        `alongside` is what this process may do meanwhile: the first while others look for what crosses the seams, the
-        rest while they extract the tiles. Where one process or one tile does, it is not done.
+        `alongside` is work for this process meanwhile: the first item while others search for what crosses the seams,
+        the rest while they extract the tiles. With only one process or one tile, it is skipped.
         """
         tiles = self.grid.tiles
         if len(tiles) == 1:
@@ -112,18 +113,18 @@ class Tiling:
         return Detections(np.concatenate([part.sources for part in parts]), segmentation, whole, offsets[:-1])
 
     def count(self) -> int:
-        """The number of sources, without a map of them."""
+        """The number of sources, found without a map of them."""
         return len(self.sources())
 
     def sources(self) -> np.ndarray:
-        """The sources, without a map of them."""
+        """The sources, found without a map of them."""
         tiles = self.grid.tiles
         if len(tiles) == 1:
             return self.extract_window(tiles[0]).sources
         return np.concatenate([part.sources for part in self._extract_tiles(None, ())])
 
     def boxes_of_parents(self) -> list[Window]:
-        """Where the parents of all sources are, and besides parts of those that cross seams."""
+        """The boxes of all sources' parents, and also those of parts of parents that cross seams."""
         crossing = self._crossing_parents(()).boxes if len(self.grid.tiles) > 1 else []
 
         def boxes_of_tile(tile: Window) -> list[Window]:
@@ -132,7 +133,7 @@ class Tiling:
         return crossing + [box for boxes in self.workers.map(boxes_of_tile, self.grid.tiles) for box in boxes]
 
     def _base(self, tile: int) -> int:
-        """Labels are dealt out by tile at first, after numbers so far apart that none is dealt twice."""
+        """The number after which a tile's labels are assigned at first; the tiles' ranges do not overlap."""
         return tile * (int(np.iinfo(np.int32).max) // len(self.grid.tiles))
 
     def _extract_tiles(
@@ -158,19 +159,19 @@ class Tiling:
         return list(self.workers.map(extract_tile, range(len(grid.tiles)), alongside[1:]))
 
     def _crossing_parents(self, alongside: Sequence[Callable[[], object]]) -> Parents:
-        """The parents that have pixels in more than one tile."""
+        """The parents with pixels in more than one tile."""
         search = ParentSearch(self.extract_window, self.grid.shape, self.edge.margin)
         seams, number = self.grid.seams(), self.workers.number
 
         def find(some: list[Window]) -> list[tuple[Parents, np.ndarray]]:
             return [search.across(seam) for seam in some]
 
-        # A group for every process: none has to wait for this one, which is about what is alongside.
+        # One group per process: none has to wait for this process, which is busy with the work alongside.
         groups = [seams[first::number] for first in range(min(number, len(seams)))]
         found = [result for results in self.workers.map(find, groups, alongside) for result in results]
         parents = [Parents.joined([whole for whole, _ in found])]
         cut = np.unique(np.concatenate([pixels for _, pixels in found]))
-        # One after the other, so that a giant is looked for once, however many seams it crosses.
+        # One after the other, so that a giant is searched for once, however many seams it crosses.
         while len(cut := cut[parents[-1].of(cut) < 0]):
             parents.append(search.around(int(cut[0])))
             cut = cut[1:]
@@ -189,15 +190,15 @@ def _keep(found: Detections, kept: np.ndarray, target: np.ndarray | None, base: 
 
 
 def _renumber(segmentation: np.ndarray, sources: np.ndarray, base: int, offset: int) -> None:
-    """Put the final labels of a tile's sources, after `offset`, in place of those after `base`."""
+    """Replace the labels of a tile's sources, counted from `base`, by their final ones, counted from `offset`."""
     if not len(sources) or base == offset:
         return
     columns = slice(sources["xmin"].min(), sources["xmax"].max() + 1)
     end = sources["ymax"].max() + 1
     for first in range(sources["ymin"].min(), end, ROWS_AT_A_TIME):
         block = segmentation[first : min(first + ROWS_AT_A_TIME, end), columns]
-        # Pixels around two tiles' sources are two processes' work, each on its own; what the other's become meanwhile
-        # must not make them look like own ones between two comparisons.
+        # Pixels near two tiles' sources are handled by two processes; labels that the other one changes meanwhile must
+        # not look like this one's between two comparisons.
         labels = block.copy()
         own = (labels > base) & (labels <= base + len(sources))
         labels -= np.int32(base - offset)

@@ -1,7 +1,7 @@
-"""Positions weighted by a Gaussian window, as SExtractor's XWIN_IMAGE (manual, "Windowed positional parameters").
+"""Positions weighted by a Gaussian window, as in SExtractor's XWIN_IMAGE (manual, "Windowed positional parameters").
 
-As in all measurements, the pixels of neighbours count as zero. SEP's winpos, which knows of none, is drawn to whatever
-is bright nearby: its positions of blends are worse than the plain ones, and it takes more than twice as long.
+As in all measurements, the pixels of neighbours count as zero. SEP's winpos ignores neighbours and is drawn to anything
+bright nearby: for blends its positions are worse than the isophotal ones, and it takes more than twice as long.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from numpy.lib.stride_tricks import as_strided
 
 from .windows import Window
 
-# The window's radius in sigma, where it weighs 1/3000; the step in pixels that ends a search; the most steps
+# The window's radius in sigma, where its weight is 1/3000; the step in pixels that ends a search; the most steps
 # (SExtractor's winpos.h).
 RADIUS, LEAST_STEP, MOST_STEPS = 4, 1e-4, 16
-# Stamps are made wider by this many pixels, and cut out anew around a source that has moved farther. One does: of the
-# sources of a crowded field 99 % move by less, and every pixel more makes all stamps larger.
+# Stamps are wider by this many pixels, and are cut out again around a source that has moved farther. One is enough: in
+# a crowded field 99 % of the sources move by less, and every extra pixel enlarges all stamps.
 DRIFT = 1
-# Stamps of few sizes, so that many sources have one, by half their sides. What needs a larger one than the largest is a
-# nebula, and has no such position.
+# Stamps come in few sizes, so that many sources share one; these are half their sides. A source that needs more than
+# the largest is a nebula, and gets no such position.
 HALF_SIDES = np.ceil(np.geomspace(4, 1024, 22)).astype(int)
 PIXELS_AT_A_TIME, FEW_PIXELS = 2**19, 2**17
 
@@ -28,14 +28,14 @@ PIXELS_AT_A_TIME, FEW_PIXELS = 2**19, 2**17
 def windowed_positions(
     pixels: np.ndarray, segmentation: np.ndarray, labels: np.ndarray, start: np.ndarray, sigma: np.ndarray
 ) -> np.ndarray:
-    """Where windows lie when the light in them is centred: x and y in pixels from 0 (2, N), NaN where there is none.
+    """The positions of windows in which the light is centred: x and y in pixels from 0 (2, N), NaN if there is none.
 
     `labels` (N) are the sources' values in the segmentation map, `start` (2, N) is where the search begins, `sigma` (N)
-    the window's, in pixels, NaN for no window. A step is twice the distance to the centre of the light in the window,
-    which leads straight to a source as wide as the window.
+    is the window's, in pixels, NaN for no window. A step is twice the distance to the centre of the light in the
+    window, which leads straight to a source as wide as the window.
     """
     at, steps = np.array(start, dtype=np.float64), np.zeros(len(sigma), dtype=int)
-    size = np.searchsorted(HALF_SIDES, RADIUS * sigma + DRIFT)  # NaN is behind all
+    size = np.searchsorted(HALF_SIDES, RADIUS * sigma + DRIFT)  # NaN sorts last
     moving = size < len(HALF_SIDES)
     at[:, ~moving] = np.nan
     while moving.any():
@@ -59,9 +59,9 @@ def variances_of_windows(
 ) -> np.ndarray:
     """The variances of windowed positions (sky or light, x or y, N): from the sky's noise, and from the light's own.
 
-    4 sum(w^2 variance dx^2) / sum(w pixels)^2 (SExtractor manual, ERRX2WIN_IMAGE), of independent pixels. `noise_of`
+    4 sum(w^2 variance dx^2) / sum(w pixels)^2 (SExtractor manual, ERRX2WIN_IMAGE), for independent pixels. `noise_of`
     gives their standard deviations in a window of the image, `gain` is in electrons per unit of the pixels, None for no
-    noise of the light. The windows lie `at` (2, N), with a `sigma` (N) of which none is too large for a stamp.
+    noise of the light. The windows are `at` (2, N), with a `sigma` (N) that is never too large for a stamp.
     """
     variances = np.zeros((2, 2, len(sigma)))
     for some, half in _groups(np.arange(len(sigma)), np.searchsorted(HALF_SIDES, RADIUS * sigma + DRIFT)):
@@ -85,7 +85,7 @@ def variances_of_windows(
 
 
 def _groups(sources: np.ndarray, size: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
-    """Sources with stamps of one size, as many at a time as `PIXELS_AT_A_TIME` allows; half their sides."""
+    """Sources with stamps of one size, as many at a time as `PIXELS_AT_A_TIME` allows; and half the stamps' side."""
     for number in np.unique(size[sources]):
         alike, half = sources[size[sources] == number], HALF_SIDES[number]
         at_a_time = max(1, PIXELS_AT_A_TIME // (2 * half + 1) ** 2)
@@ -94,7 +94,7 @@ def _groups(sources: np.ndarray, size: np.ndarray) -> Iterator[tuple[np.ndarray,
 
 
 def _together(groups: Iterable[tuple[np.ndarray, int]]) -> Iterator[list[tuple[np.ndarray, int]]]:
-    """Groups of few pixels together, for which numpy takes as long to be called as to compute."""
+    """Combine groups of few pixels, for which the numpy calls take as long as the computation."""
     together: list[tuple[np.ndarray, int]] = []
     pixels = 0
     for some, half in groups:
@@ -111,10 +111,10 @@ def _together(groups: Iterable[tuple[np.ndarray, int]]) -> Iterator[list[tuple[n
 def _stamps(
     pixels: np.ndarray, segmentation: np.ndarray, labels: np.ndarray, at: np.ndarray, half: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The pixels around sources, neighbours' zero, and which are not those (n, rows, columns both).
+    """The pixels around sources, with neighbours zeroed, and which do not belong to neighbours (n, rows, columns both).
 
-    And column and row of each stamp's first pixel (2, n). A stamp that would reach over the edge of the image lies at
-    it instead.
+    Also the column and row of each stamp's first pixel (2, n). A stamp that would cross the edge of the image is moved
+    to lie at the edge.
     """
     sides = [min(2 * half + 1, side) for side in segmentation.shape]
     left, top = (
@@ -124,12 +124,12 @@ def _stamps(
     owners = _squares(segmentation, sides)[top, left]
     own = (owners == 0) | (owners == labels[:, None, None])
     stamps = _squares(pixels, sides)[top, left]
-    stamps *= own  # which takes a tenth of the time of setting some to zero
+    stamps *= own  # takes a tenth of the time of setting some to zero
     return stamps, own, np.array((left, top))
 
 
 def _noises(noise_of: Callable[[Window], np.ndarray], corner: np.ndarray, sides: tuple[int, int]) -> np.ndarray:
-    """The noise of the pixels of stamps (n, rows, columns), which have their first pixels at a `corner` (2, n)."""
+    """The noise of the pixels of stamps (n, rows, columns), whose first pixels are at a `corner` (2, n)."""
     left, top = corner
     window = Window(top.min(), top.max() + sides[0], left.min(), left.max() + sides[1])
     noises: np.ndarray = _squares(noise_of(window), sides)[top - window.top, left - window.left]
@@ -137,7 +137,7 @@ def _noises(noise_of: Callable[[Window], np.ndarray], corner: np.ndarray, sides:
 
 
 def _squares(image: np.ndarray, sides: Sequence[int]) -> np.ndarray:
-    """All parts of an image that have these sides, as `sliding_window_view` has them, in a tenth of the time."""
+    """All parts of an image with these sides, as in `sliding_window_view`, in a tenth of the time."""
     shape = tuple(whole - side + 1 for whole, side in zip(image.shape, sides, strict=True))
     return as_strided(image, (*shape, *sides), image.strides * 2, writeable=False)
 
@@ -145,12 +145,12 @@ def _squares(image: np.ndarray, sides: Sequence[int]) -> np.ndarray:
 def _search(
     stamps: list[np.ndarray], start: np.ndarray, sigma: np.ndarray, steps: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Step until sources stay or have left the middle of their stamps: where they are then, steps, which still move.
+    """Step until sources settle or leave the middle of their stamps; returns positions, steps, and which still move.
 
-    The stamps are those of the first sources, of the next ones, and so on, each of one size.
+    The stamps are those of the first sources, of the next ones, and so on, one size each.
     """
     at, steps, moving = start.copy(), steps.copy(), np.zeros(len(sigma), dtype=bool)
-    # Of those that are still at it.
+    # For the sources still moving.
     active, place, number, falls = np.arange(len(sigma)), start, steps, _falls(sigma)
     side = np.arange(max(max(some.shape[1:]) for some in stamps), dtype=np.float32)
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
@@ -168,7 +168,7 @@ def _search(
 
 
 def _parts(of_all: np.ndarray, stamps: list[np.ndarray]) -> Iterator[np.ndarray]:
-    """What sources have (n, ...), by the arrays that their stamps are in."""
+    """Split per-source values (n, ...) like the arrays of the stamps."""
     first = 0
     for some in stamps:
         yield of_all[first : first + len(some)]
@@ -176,7 +176,7 @@ def _parts(of_all: np.ndarray, stamps: list[np.ndarray]) -> Iterator[np.ndarray]
 
 
 def _centres(stamps: list[np.ndarray], weights: np.ndarray) -> np.ndarray:
-    """How far the light in each window lies from its middle, along x and y (2, n); NaN where there is none.
+    """The offset of the light's centre from the middle of each window, along x and y (2, n); NaN if there is no light.
 
     `weights` are those along y and x, as long as the longest side.
     """
@@ -184,7 +184,7 @@ def _centres(stamps: list[np.ndarray], weights: np.ndarray) -> np.ndarray:
     every = zip(stamps, *(_parts(each, stamps) for each in (*weights, moments)), strict=True)
     for some, rows, columns, found in every:
         height, width = some.shape[1:]
-        # The Gaussian is a product, and so are its moments: (n, order along y, order along x).
+        # The Gaussian is separable, and so are its moments: (n, order along y, order along x).
         np.matmul(rows[..., :height] @ some, columns[..., :width].swapaxes(1, 2), out=found)
     light = moments[:, 0, 0]
     centres = np.array((moments[:, 0, 1], moments[:, 1, 0]))
@@ -195,7 +195,7 @@ def _centres(stamps: list[np.ndarray], weights: np.ndarray) -> np.ndarray:
 
 
 def _falls(sigma: np.ndarray) -> np.ndarray:
-    """What the logarithm of a window is, over the square of the distance."""
+    """The logarithm of a window divided by the squared distance."""
     falls: np.ndarray = (-0.5 / sigma**2).astype(np.float32)
     return falls
 

@@ -23,15 +23,15 @@ class Window(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Its pixels."""
+        """Its number of pixels."""
         return (self.bottom - self.top) * (self.right - self.left)
 
     def of(self, image: np.ndarray) -> np.ndarray:
-        """What a whole image has there."""
+        """The part of an image inside the window."""
         return image[self.top : self.bottom, self.left : self.right]
 
     def grown(self, pixels: int, shape: tuple[int, int]) -> Window:
-        """With a margin of that many pixels, as far as the image of this shape goes."""
+        """The window with a margin of that many pixels, cut at the edges of an image of this shape."""
         height, width = shape
         return Window(
             max(0, self.top - pixels),
@@ -41,16 +41,16 @@ class Window(NamedTuple):
         )
 
     def moved(self, down: int, right: int) -> Window:
-        """As far away."""
+        """The window shifted by this many pixels."""
         return Window(self.top + down, self.bottom + down, self.left + right, self.right + right)
 
     def with_all(self, others: Sequence[Window]) -> Window:
-        """The least window that holds this one and the others."""
+        """The smallest window that holds this one and the others."""
         tops, bottoms, lefts, rights = zip(self, *others, strict=True)
         return Window(min(tops), max(bottoms), min(lefts), max(rights))
 
     def covers(self, other: Window) -> bool:
-        """Whether another window lies in it."""
+        """Whether another window lies inside this one."""
         return (
             self.top <= other.top
             and self.bottom >= other.bottom
@@ -59,13 +59,13 @@ class Window(NamedTuple):
         )
 
     def holds(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """True where a pixel lies in it."""
+        """True for pixels inside the window."""
         return (y >= self.top) & (y < self.bottom) & (x >= self.left) & (x < self.right)
 
 
 @dataclass(frozen=True)
 class Map:
-    """A map of an image, `shape` (height, width), that is made where it is looked at, and never all at once."""
+    """A map of an image, `shape` (height, width), computed only where it is read, and never all at once."""
 
     shape: tuple[int, int]
     dtype: np.dtype[Any]
@@ -73,12 +73,12 @@ class Map:
 
     @classmethod
     def showing(cls, pixels: np.ndarray) -> Map:
-        """What an array has."""
+        """The map of an array's values."""
         height, width = pixels.shape
         return cls((height, width), pixels.dtype, lambda window: window.of(pixels))
 
     def whole(self, room: Room | None = None) -> np.ndarray:
-        """All of it, as an array that has its place in a room."""
+        """The whole map, as an array in `room`."""
         pixels = (room or Room()).empty(self.shape, self.dtype)
         for window in strips(self.shape):
             window.of(pixels)[:] = self.of(window)
@@ -86,14 +86,14 @@ class Map:
 
 
 def strips(shape: tuple[int, int]) -> Iterator[Window]:
-    """All rows of an image, some at a time, from the first: what is made of them needs no memory for the whole."""
+    """All rows of an image, some at a time, from the first, so that processing needs no memory for the whole."""
     height, width = shape
     for top in range(0, height, ROWS_OF_STRIP):
         yield Window(top, min(top + ROWS_OF_STRIP, height), 0, width)
 
 
 def blocks(shape: tuple[int, int], side: int) -> Iterator[Window]:
-    """The squares of an image, smaller at its ends; one after the other from all over it, the same in every run."""
+    """The squares of an image, smaller at its ends, in a random order that is the same in every run."""
     height, width = shape
     corners = [(y, x) for y in range(0, height, side) for x in range(0, width, side)]
     for y, x in np.random.default_rng(0).permutation(corners).tolist():
@@ -101,11 +101,11 @@ def blocks(shape: tuple[int, int], side: int) -> Iterator[Window]:
 
 
 def grown(marked: np.ndarray, pixels: int) -> np.ndarray:
-    """The marked pixels (height, width), and so many more on all sides, corners included."""
+    """The marked pixels (height, width), and all within this many pixels on all sides, corners included."""
     near: np.ndarray = marked.copy()
     for axis, side in enumerate(marked.shape):
         reached, wanted = 0, min(pixels, side - 1)
-        # Twice as far with every step: what is marked is a band already, even at an end as wide as it has reached.
+        # The step doubles every time: the marked pixels already form a band, even at an end, as wide as the reach.
         while reached < wanted:
             step = min(wanted - reached, reached + 1)
             before = near.copy()

@@ -1,4 +1,4 @@
-"""Room for a run in memory, and on the disk from the image on that memory does not hold."""
+"""Room for a run in memory, and on the disk from the first image that does not fit in memory."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from .memory import UNLIMITED, available_memory, in_use, of_the_address_space
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-# Of memory: what an image takes besides its pixels as stored, which are working pixels, segmentation map and what is
-# made of these; and what a process takes, which is interpreter, libraries and the part of the image that it is at.
+# Memory: what an image takes besides its pixels as stored, namely working pixels, segmentation map and what is made
+# from these; and what a process takes, namely interpreter, libraries and its current part of the image.
 BYTES_A_PIXEL, BYTES_A_PROCESS = 12, 160_000_000
-# Of the disk: the first two, and a mask.
+# Disk: the first two, and a mask.
 BYTES_A_PIXEL_ON_DISK = 9
-# So little is there, or nothing is: what one asks takes longer than reading such an image.
+# Below this need memory is not checked: that would take longer than reading such an image.
 NOT_WORTH_ASKING = 2**24
 
-# Where Linux says what is mounted.
+# Where Linux lists the mounted file systems.
 MOUNTS = Path("/proc/self/mountinfo")
 
 
 class RoomOnDisk(Room):
-    """Room that goes on in files as soon as an image needs more memory than there is.
+    """Room that moves to files as soon as an image needs more memory than there is.
 
-    The files are in `folder`, or where the system has its temporary ones. They have no name and vanish with the last
-    process; the system writes their pages to the disk, and takes the memory for others, whenever it needs it. `memory`
-    is what all of the `processes` may take together, in bytes, None for what there is. Of what cannot be written,
-    messages say `what`, where (`called`), and what is to be done (`remedy`).
+    The files are in `folder`, or in the system's temporary folder. They have no name and vanish with the last process;
+    the system writes their pages to the disk, and reuses the memory, whenever it needs to. `memory` is the limit for
+    all of the `processes` together, in bytes, None for all there is. If writing fails, messages name `what`, the place
+    (`called`), and the `remedy`.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class RoomOnDisk(Room):
         if need > NOT_WORTH_ASKING:
             have = available_memory()
         if need <= have and self._memory is not None:
-            # Forked processes have the pixels too, and whoever counts the memory of all counts them once for each.
+            # Forked processes share the pixels, but monitors that add up their memory count them once per process.
             need += pixels * bytes_stored * self._processes
             have = max(self._memory - in_use() - self._processes * BYTES_A_PROCESS, 0)
         if need <= have:
@@ -105,7 +105,7 @@ class RoomOnDisk(Room):
         return np.frombuffer(memory, dtype=dtype, count=number).reshape(shape)
 
     def file(self) -> BinaryIO:
-        # Without a folder the run has no product yet, and what it is made of is in memory anyway.
+        # Without a folder the run has no product yet, and its inputs are in memory anyway.
         return super().file() if self._folder is None else self._unnamed()
 
     @contextlib.contextmanager
@@ -129,7 +129,7 @@ class RoomOnDisk(Room):
 
 
 def _is_in_memory(folder: Path) -> bool:
-    """Whether the system says that a folder is on no disk."""
+    """Whether the system says that a folder is in memory."""
     if sys.platform == "win32":
         return False
     with contextlib.suppress(OSError, ValueError, IndexError):
@@ -143,7 +143,7 @@ def _is_in_memory(folder: Path) -> bool:
 
 
 def _reserve(file: BinaryIO, size: int) -> None:
-    """Give a file its size, in bytes. On a disk that turned out to be full later, writing to a page ends a process."""
+    """Give a file its full size, in bytes: if the disk filled up later, writing to a page would kill the process."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file.fileno(), 0, size)
     else:

@@ -18,19 +18,18 @@ from .images import read_image
 
 # The power of the image's unit that each error_type has.
 POWERS = {"rms": 1, "variance": 2, "weight": -2}
-# Writers of noise maps put numbers like 1e15, 1e20 or 1e30 where there is no noise to tell. A value so many times that
-# of the good pixels is such a number: float32 has 7 digits. The good ones are those at a low percentile, since most of
-# a map may be bad, and the least of all values an accident.
+# Writers of noise maps mark pixels without noise by numbers like 1e15, 1e20 or 1e30. A value this many times that of
+# the good pixels is such a mark: float32 has 7 digits. The good value is taken at a low percentile, since most of a map
+# may be bad, and the minimum may be an outlier.
 NO_NOISE, OF_GOOD_PIXELS = 1e12, 1
 
 
 def read_noise_map(which: Which, error_type: str, image: Image, room: Room | None = None) -> NoiseMap:
     """Read the noise of every pixel of `image`.
 
-    `error_type` "rms": standard deviations; "variance": their squares; "weight": inverse variances, as
-    surveys distribute them. A pixel whose value is not finite, negative, or 0 is invalid, and one whose value
-    is `NO_NOISE` times worse than that of the good ones.
-    Raises InputError where the shape differs or no pixel is valid.
+    `error_type` "rms": standard deviations; "variance": their squares; "weight": inverse variances, as surveys
+    distribute them. A pixel is invalid if its value is not finite, negative or 0, or `NO_NOISE` times worse than that
+    of the good ones. Raises InputError if the shape differs or no pixel is valid.
     """
     partner = Partner(image, "noise map", "give a noise map of the image's shape", which.prefix)
     room = room or Room()
@@ -54,7 +53,7 @@ def read_noise_map(which: Which, error_type: str, image: Image, room: Room | Non
 
 
 def _without_absurd(noise: NoiseMap, times: float) -> NoiseMap:
-    """A map in which pixels whose noise is so many times that of the good ones have none."""
+    """The map without pixels whose noise is more than `times` that of the good ones."""
     least = min(float(some.min()) for some in noise.good() if some.size)
     greatest = max(float(some.max()) for some in noise.good() if some.size)
     if greatest <= times * least:
@@ -77,7 +76,7 @@ def _without_absurd(noise: NoiseMap, times: float) -> NoiseMap:
 
 
 def _in_unit_of(image: Image, noise: Image, error_type: str) -> float:
-    """What the values of a noise map are to be multiplied with, where both it and the image say their units."""
+    """The factor for the values of a noise map, if both it and the image have a unit."""
     if not (noise.unit and image.unit) or noise.unit == image.unit:
         return 1.0
     from astropy import units
@@ -85,7 +84,7 @@ def _in_unit_of(image: Image, noise: Image, error_type: str) -> float:
     try:
         return units.Unit(noise.unit).to(units.Unit(image.unit) ** POWERS[error_type])
     except ValueError as problem:
-        # Also what astropy raises for units that it cannot convert.
+        # This also covers astropy's exceptions for units that it cannot convert.
         raise InputError(
             noise.source, f"its unit is {noise.unit}, that of the image {image.unit}", "convert it"
         ) from problem

@@ -1,4 +1,4 @@
-"""Summaries of many images -> a table of what was advised for each, which a workflow's report can show."""
+"""Summaries of many images -> a table of the advice for each, which a workflow's report can show."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from .lines import TextFile, lines_of
 ADVICE_TABLE = "advice.tsv"
 COLUMNS = ("image", "sources", "advice", "seen", "change")
 WHAT_TO_GIVE = "give its summary.json files"
-# What was seen of an image that was not judged, as with --no-advice.
+# The entry for an image that was not judged, as with --no-advice.
 NOT_JUDGED = "not judged"
 
 
 def write_advice(path: Path, summaries: Iterable[TextFile]) -> None:
     """Write a row for every advice, and one with empty fields for an image that needs none or was not judged.
 
-    Raises InputError where a file is no summary of a run.
+    Raises InputError if a file is not a run's summary.
     """
     with whole_text(path) as table:
         for row in (COLUMNS, *(row for summary in summaries for row in _rows(summary))):
-            # A name is somebody's: no tab or end of a line of it may stand in a field.
+            # Names come from users: no tab or line break in one may end a field.
             table.write("\t".join(as_cell(" ".join(field.split())) for field in row) + "\n")
 
 
@@ -44,5 +44,5 @@ def _rows(file: TextFile) -> Iterator[tuple[str, ...]]:
 
 
 def _named(change: dict[str, object]) -> str:
-    """Options by the names that a form has, too."""
+    """Options with their names, which are those of a form, too."""
     return ", ".join(f"{name} = {value}" for name, value in change.items())

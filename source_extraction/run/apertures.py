@@ -1,4 +1,4 @@
-"""What is measured of every source in its pixels, in ellipses and in circles."""
+"""Measurements of every source from its pixels, in ellipses and in circles."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
     from ..core.photometry import Measurable
     from ..writers.tables import Text
 
-# Errors above this multiple of those of independent pixels have another cause than resampled pixels.
+# Errors larger than this multiple of those of independent pixels are not due to resampling.
 MOST_OF_RESAMPLING = 3
 SOURCES_AT_A_TIME = 1000
 
 
 def that_was_asked_for(catalog: Catalog | None) -> Catalog:
-    """A catalog whose values the processes have sent back, as they were told to."""
+    """The catalog, which the processes send back only if it was requested."""
     if catalog is None:
         raise RuntimeError("the values of the catalog were not asked for")
     return catalog
 
 
 class Apertures(Search):
-    """The steps from sources to what is measured of them without a point spread function."""
+    """The steps from the sources to their measurements without a point spread function."""
 
     @cached_property
     def correlation(self) -> Correlation:
-        """What the noise of neighbouring pixels of the image that is measured has in common. It needs its pixels."""
+        """The noise correlation of neighbouring pixels in the measured image, whose pixels it needs."""
         from ..core.correlation import INDEPENDENT, correlation_of
 
         if not self.settings.photometry.correlated_noise:
@@ -47,7 +47,7 @@ class Apertures(Search):
 
     @cached_property
     def noise_factors(self) -> dict[float, float]:
-        """By how much the errors of independent pixels are too small, by the diameter of an aperture in pixels."""
+        """The factors by which independent pixels underestimate errors, by aperture diameter in pixels."""
         from ..core.depth import DIAMETER
 
         correlation = self.correlation
@@ -69,7 +69,7 @@ class Apertures(Search):
 
     @cached_property
     def depth(self) -> Depth:
-        """How faint a source could be."""
+        """The limiting flux of the measured image."""
         from ..core.depth import Depth
 
         return Depth.of(self.measured_sky, self.correlation, self.calibration.zeropoint)
@@ -80,9 +80,10 @@ class Apertures(Search):
 
     @cached_property
     def _in_apertures(self) -> tuple[Catalog | None, Text | None]:
-        """The catalog without what a PSF tells, and its text, as far as each is wanted.
+        """The catalog without PSF columns, and its text, each if requested.
 
-        The processes measure some sources at a time, write their rows, and send back only what is wanted and not known.
+        Each process measures some sources at a time, writes their rows, and sends back only values that are requested
+        and not yet known.
         """
         from ..core.catalog import Catalog, build_catalog, detected_columns
         from ..core.photometry import measure
@@ -92,10 +93,10 @@ class Apertures(Search):
         detected_on, measured_on = self._measurables()
         images, zeropoint = (self.image, self.measured_image), self.calibration.zeropoint
         parts = detections.in_parts(SOURCES_AT_A_TIME)
-        # With a PSF the text is made when that is there.
+        # With a PSF, the text is made after its columns.
         wants_text = "text" in self._wanted and not self.settings.with_psf
         wants_values = "catalog" in self._wanted or self.settings.with_psf
-        # Made once, before the processes begin.
+        # Computed once, before the processes start.
         _ = self.noise_factors, self.celestial
         known = detected_columns(detections.sources, detections.labels)
 
@@ -129,11 +130,11 @@ class Apertures(Search):
         return joined if wants_values else None, text
 
     def _measurables(self) -> tuple[Measurable, Measurable]:
-        """What the sources were detected on, and what they are measured on."""
+        """The image that the sources were detected on, and the one that they are measured on."""
         from ..core.photometry import Measurable
 
         measured_on = Measurable(self.measured_sky, self.calibration.gain, self.saturated, self.correlation)
         if self.measured_sky is self.sky:
             return measured_on, measured_on
-        # The gain of another image says nothing of this one's.
+        # The gain of another image does not apply to this one.
         return Measurable(self.sky), measured_on

@@ -1,4 +1,4 @@
-"""The front door for Python: a path, an array or an astropy object -> Result."""
+"""The Python interface for one image: a path, an array or an astropy object -> Result."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .result import Result
 if TYPE_CHECKING:
     from astropy.wcs import WCS
 
-# The images that have another name in `extract` than on the command line.
+# Images with another name in `extract` than on the command line.
 PARAMETERS = {"mask_file": "mask", "error_file": "error", "measure_file": "measure"}
-# The error_type of astropy's uncertainties, by their uncertainty_type.
+# The error_type for each uncertainty_type of astropy.
 ERROR_TYPES = {"std": "rms", "var": "variance", "ivar": "weight"}
-# What an image that is in no file is called.
+# The name of an image that is not in a file.
 NAME = "image"
-# The nine products can be written from a result without reading the image again.
+# The nine default products can be written from a result without reading the image again.
 PREPARED = (PRODUCTS["catalog.fits"], PRODUCTS["image.png"])
 
 
@@ -45,7 +45,7 @@ def extract(
 ) -> Result:
     """Find and measure the sources in an image.
 
-    Nothing is printed or written, and what is given is not changed.
+    Nothing is printed or written, and the inputs are not changed.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def extract(
 
 
 def require_usable(threads: int, options: dict[str, Any]) -> None:
-    """Raises as `extract` does where its options can be used with no image at all."""
+    """Raises what `extract` raises if no image could be used with these options."""
     options = dict(options)
     memory, scratch = options.pop("memory", None), options.pop("scratch", None)
     given = _Given.of("image", options.pop("wcs", None), options.pop("unit", None))
@@ -128,7 +128,7 @@ def require_usable(threads: int, options: dict[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class _Given:
-    """An image as it was given, and what came with it."""
+    """An image as it was given, with its metadata."""
 
     image: Path | InMemory
     mask: Any = None
@@ -138,7 +138,7 @@ class _Given:
 
     @classmethod
     def of(cls, image: Any, wcs: Any, unit: Any) -> _Given:
-        """What an image consists of; `wcs` and `unit` in place of its own."""
+        """The parts of an image; `wcs` and `unit` replace its own."""
         if wcs is not None:
             _require_wcs(wcs)
         if isinstance(image, str | os.PathLike):
@@ -174,7 +174,7 @@ def _settings(given: _Given, mask: Any, error: Any, measure: Any, options: dict[
 
 
 def _error_type(kind: str, options: dict[str, Any]) -> str:
-    """The error_type of one of astropy's uncertainties."""
+    """The error_type for an astropy uncertainty."""
     if kind not in ERROR_TYPES:
         raise InputError(
             "error", f"it is an uncertainty of type {kind!r}", f"give one of type {', '.join(ERROR_TYPES)}"
@@ -194,7 +194,7 @@ def _require_wcs(wcs: Any) -> None:
 
 
 def _values(array: Any) -> Any:
-    """The values of an array: those of a Quantity without its unit, those of an NDData or an uncertainty."""
+    """The plain values of an array, a Quantity, an NDData or an uncertainty."""
     if hasattr(array, "uncertainty_type"):
         return array.array
     if hasattr(array, "uncertainty"):
@@ -203,7 +203,7 @@ def _values(array: Any) -> Any:
 
 
 def _unit_of(array: Any) -> str:
-    """The unit of an array that has one, else no text."""
+    """The unit of an array as text, "" if it has none."""
     return _spelled(getattr(array, "unit", None)) or ""
 
 
@@ -219,7 +219,7 @@ def _path_or_array(given: Any, name: str) -> Path | InMemory | None:
 
 
 def _in_python(problem: InputError) -> InputError:
-    """The same with the options spelled as here: gain, not --gain, and clean=False, not --no-clean."""
+    """The same error with Python's spelling of options: gain, not --gain, and clean=False, not --no-clean."""
 
     def spelled(text: str) -> str:
         text = re.sub(r"--no-(\w+)", lambda found: f"{found[1]}=False" if found[1] in OPTIONS else found[0], text)

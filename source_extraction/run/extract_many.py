@@ -1,4 +1,4 @@
-"""Many images from Python: an iterator of what was found in each."""
+"""Many images from Python: an iterator of their results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .lines import require_several
 from .many import is_large
 from .result import Result
 
-# Images that are shared out at a time, for each process: a group begins when the last one has ended.
+# Images given out together, per process: a group begins when the previous one has ended.
 GROUP = 32
 
 
@@ -30,7 +30,7 @@ class _One(NamedTuple):
 
     @property
     def is_file(self) -> bool:
-        """Whether another process may read it: what is in memory here stays here."""
+        """Whether another process may read it; arrays in memory stay in this process."""
         return isinstance(self.image, str | os.PathLike) and (
             self.mask is None or isinstance(self.mask, str | os.PathLike)
         )
@@ -115,10 +115,11 @@ def _results(
             return problem
 
     def search_elsewhere(one: _One) -> bytes | None:
-        """What is sent back; nothing where it must be made here."""
+        """The pickled result; None if it must be computed in this process."""
         if not one.is_file or "wcs" in options:
             return None
-        # What is found in a large one is as large, and would be in memory twice. A stack is, and its planes are not.
+        # The result of a large image is as large, and would be in memory twice. A stack is large, but its planes are
+        # not.
         if options.get("plane") is None and is_large(Path(one.image)):
             return None
         try:

@@ -1,4 +1,4 @@
-"""What a run is given: the image and what comes with it, read and checked; and what the log says of it."""
+"""The inputs of a run: the image and what comes with it, read and checked, and reported in the log."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from ..core.psf import Psf
     from ..core.sky import NoiseMap
 
-LEAST_LEFT = 0.05  # share of the pixels that a mask leaves, below which it is probably meant otherwise
+LEAST_LEFT = 0.05  # share of the pixels; a mask that leaves fewer is probably meant otherwise
 
 
 class Inputs:
-    """One image, what comes with it, and what its pixels show before they become those of a sky.
+    """One image, the files that come with it, and properties of its pixels before they become those of a sky.
 
-    Each attribute is what one step makes. It is made when it is first asked for, from what other steps made, and then
-    kept; so whoever writes a product asks for what the product shows, and nothing else is computed. `pipeline` asks in
-    the order that takes least memory.
+    Each attribute is the result of one step. It is computed on first use, from the results of other steps, and then
+    kept; so a writer asks for what its product shows, and nothing else is computed. `pipeline` asks in the order that
+    takes least memory.
 
-    `wanted` says whether the values of the catalog, its text, or both are asked for, since the processes that measure
-    send back no more; `meanwhile` is what may be done while others extract the sources.
+    `wanted` says whether the values of the catalog, its text, or both are requested, since the processes that measure
+    send back no more; `meanwhile` is work that can be done while other processes extract the sources.
     """
 
     def __init__(
@@ -51,13 +51,13 @@ class Inputs:
 
     @property
     def room(self) -> Room:
-        """Where what is as large as the image has its place."""
+        """The storage for image-sized arrays."""
         return self.workers.room
 
     def __getstate__(self) -> dict[str, Any]:
-        """What another process is sent, which works alone; it finds the coordinates for itself, as the image does."""
+        """The state for another process, which works alone and finds the coordinates for itself, as the image does."""
         state = self.__dict__ | {"workers": Workers(1), "_meanwhile": ()}
-        # It may be in a file of this process, and is made of the catalog again.
+        # The text may be in a file of this process, and can be made from the catalog again.
         state.pop("text", None)
         return state | ({"celestial": None} if "celestial" in state else {})
 
@@ -68,7 +68,7 @@ class Inputs:
 
     @cached_property
     def image(self) -> Image:
-        """The image that the sources are looked for in; its pixels become those of `sky`."""
+        """The image in which sources are searched for; its pixels become those of `sky`."""
         files = self.settings.files
         with self.log.step("Reading the image") as said:
             image = self._read()
@@ -86,7 +86,7 @@ class Inputs:
 
     @cached_property
     def celestial(self) -> Celestial:
-        """Where the image lies on the sky; the log says what of its header could not be used, or why it has none."""
+        """Where the image lies on the sky; the log says what in its header could not be used, or why it has none."""
         celestial = self.image.celestial
         for remark in celestial.remarks:
             self.log.note(remark)
@@ -96,7 +96,7 @@ class Inputs:
 
     @cached_property
     def thumbnail(self) -> np.ndarray:
-        """The image in as many pixels as a picture has. To be asked for before `sky`."""
+        """The image at a picture's resolution. To be requested before `sky`."""
         from ..writers.thumbnails import average
 
         return average(self.image.pixels)
@@ -147,7 +147,7 @@ class Inputs:
 
     @cached_property
     def given_psf(self) -> Psf | None:
-        """The PSF that was made before; None where the image's own stars are to show it."""
+        """The PSF from a file; None if it is to be made from the image's own stars."""
         from ..readers.psf_files import read_psf
 
         path = self.settings.files.psf_file
@@ -156,7 +156,7 @@ class Inputs:
 
     @cached_property
     def mask(self) -> np.ndarray | None:
-        """The pixels that the mask file leaves out, True where masked; None without a file."""
+        """The pixels that the mask file excludes, True where masked; None without a file."""
         from ..readers.mask import read_mask
 
         files = self.settings.files
@@ -174,7 +174,7 @@ class Inputs:
 
     @cached_property
     def noise_map(self) -> NoiseMap | None:
-        """The noise that came with the image; None without."""
+        """The noise map that came with the image; None if there is none."""
         from ..readers.noise_map import read_noise_map
 
         which = self.settings.files.which("error_file")
@@ -187,12 +187,12 @@ class Inputs:
 
     @cached_property
     def masked(self) -> np.ndarray | None:
-        """All pixels of the image to leave out; None if none. To be asked for before `sky`."""
+        """All pixels of the image to leave out; None if none. To be requested before `sky`."""
         return self._left_out(self.image, self.noise_map)
 
     @cached_property
     def measured_image(self) -> Image:
-        """The image that the sources are measured on: the image itself, or the one that was given for it."""
+        """The image to measure sources on: the image itself, or the one given for it."""
         which = self.settings.files.which("measure_file")
         if which is None:
             return self.image
@@ -207,7 +207,7 @@ class Inputs:
 
     @cached_property
     def calibration(self) -> Calibration:
-        """What the pixels of the image that is measured mean."""
+        """The calibration of the measured image's pixels."""
         from ..readers.calibration import read_calibration, unused_keywords
 
         calibration = read_calibration(self.measured_image, self.settings.photometry)
@@ -217,7 +217,7 @@ class Inputs:
 
     @cached_property
     def saturated(self) -> np.ndarray | None:
-        """Flat indices of the saturated pixels of the image that is measured. To be asked for before its sky."""
+        """Flat indices of the saturated pixels of the measured image. To be requested before its sky."""
         level = self.calibration.saturation
         if level is None:
             return None
@@ -227,7 +227,7 @@ class Inputs:
 
     @cached_property
     def glimpse(self) -> Glimpse:
-        """What the image shows before its pixels become those of `sky`."""
+        """Properties of the image before its pixels become those of `sky`."""
         from ..core.evidence import Glimpse
 
         return Glimpse.of(self.image, self.masked)
@@ -237,7 +237,7 @@ class Inputs:
         return read_image(files.image, self.settings.source, files.hdu, files.plane, room=self.room)
 
     def _take(self, image: Image) -> int | None:
-        """Say how an image was read, and leave out the pixels of --missing; how many, None without that option."""
+        """Log how an image was read, and leave out the pixels of --missing; returns their number, None if not given."""
         self._say_all(image.remarks)
         value = self.settings.files.missing
         if value is None:
@@ -248,20 +248,20 @@ class Inputs:
         return number
 
     def _say_where(self) -> None:
-        """Say, once, where the room is if that is not as usual: from the first image on that memory does not hold."""
+        """Log, once, where the room is if not in memory as usual: from the first image on that memory does not hold."""
         where = self.room.describe()
         if where and not self._where_is_said:
             self.log.say(where)
             self._where_is_said = True
 
     def _say_all(self, remarks: tuple[str, ...], source: str = "") -> None:
-        """Say how an image was read; of one that goes with it, its name too."""
+        """Log how an image was read, with its name if it is one that comes with the main one."""
         for remark in remarks:
             say = self.log.warn if isinstance(remark, Doubt) else self.log.say
             say(f"{source}: {remark}" if source else remark)
 
     def _place(self, image: Image, wcs: Any) -> None:
-        """Have an image lie where its owner says."""
+        """Give an image the sky coordinates that its owner supplied."""
         from ..readers.arrays import celestial_of
 
         celestial = celestial_of(wcs)
@@ -271,7 +271,7 @@ class Inputs:
         image.celestial = celestial
 
     def _left_out(self, image: Image, noise_map: NoiseMap | None) -> np.ndarray | None:
-        """The pixels of an image to leave out: of the mask file, without a value, without a noise; None if none."""
+        """The pixels of an image to leave out: masked, without a value, or without a noise; None if none."""
         from ..core.sky import missing_pixels
 
         mask = self.settings.files.which("mask_file")

@@ -1,4 +1,4 @@
-"""Catalogs of many images -> one, some rows at a time, so that a survey needs no more memory than an image."""
+"""Catalogs of many images -> one, some rows at a time, so that a survey needs no more memory than one image."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 JOINED_CATALOG = "joined_catalog.tsv"
-# Every catalog has these: which source of which image a row is.
+# Every catalog has these: they identify the source and its image.
 IDENTITY = ("label", NAME_COLUMN.name)
-# As it is: no field is quoted.
+# Written as it is: no field is quoted.
 TSV: dict[str, Any] = {"sep": "\t", "quoting": csv.QUOTE_NONE, "lineterminator": "\n"}
-# Of rows that are in memory together.
+# The number of fields in memory at once.
 FIELDS_AT_A_TIME = 500_000
 
 
 class JoinedCatalog(NamedTuple):
-    """What `join_catalogs` made.
+    """The result of `join_catalogs`.
 
     Parameters
     ----------
@@ -42,11 +42,11 @@ class JoinedCatalog(NamedTuple):
     sources : int
         The number of its rows.
     catalogs : int
-        The number of catalogs that it was made of.
+        The number of catalogs that were joined.
     columns : list of str
         The names of its columns.
     warnings : list of str
-        What to act on, one sentence each.
+        The warnings to act on, one sentence each.
     """
 
     path: Path
@@ -64,7 +64,7 @@ def join_catalogs(
     Parameters
     ----------
     catalogs : paths
-        Each the catalog.tsv of a run.
+        The catalog.tsv of each run.
     output_dir : path
         Folder for joined_catalog.tsv; created if missing.
 
@@ -92,11 +92,11 @@ def join(
 ) -> JoinedCatalog:
     """Write the rows of all catalogs, in their order, to `joined_catalog.tsv` in `output_dir`.
 
-    It takes the place of no catalog, and of none of the `lists` that name them. Where there are `summaries` of the
-    runs, `advice.tsv` is written too.
+    It must not overwrite any catalog or any of the `lists` that name them. If there are `summaries` of the runs,
+    `advice.tsv` is written too.
 
-    It has every column that one of them has, in the order in which they appear first (but `image` last, where it is
-    the last one of all), and NaN where a catalog does not have it.
+    It has every column that any of them has, in order of first appearance (but `image` stays last if it is the last one
+    of all), and NaN where a catalog lacks the column.
     """
     if not catalogs:
         raise InputError("catalogs", "there is none to join", "give one or more")
@@ -104,7 +104,7 @@ def join(
         opened = [_Catalog(catalog) for catalog in catalogs]
         columns = list(dict.fromkeys(column for catalog in opened for column in catalog.columns))
         if all(catalog.columns[-1] == NAME_COLUMN.name for catalog in opened):
-            columns.sort(key=NAME_COLUMN.name.__eq__)  # it stays the last one
+            columns.sort(key=NAME_COLUMN.name.__eq__)  # stays the last one
         inputs = {file.path: file.name for file in (*catalogs, *summaries)} | {path: str(path) for path in lists}
         products = [JOINED_CATALOG, *([ADVICE_TABLE] if summaries else [])]
         with log.step("Joining the catalogs") as said, staged(output_dir, products, inputs) as folder:
@@ -118,11 +118,11 @@ def join(
 
 
 class _Catalog:
-    """A catalog whose columns are known; its rows are read when they are asked for."""
+    """A catalog with known columns; its rows are read on demand."""
 
     def __init__(self, file: TextFile) -> None:
         self.file = file
-        # What comes through a pipe can be read once only.
+        # A pipe can be read only once.
         self._content = None if _can_be_read_again(file) else _content(file)
         self.columns = _columns(file, next(lines_of(file, self._content), "").split("\t"))
 
@@ -135,7 +135,7 @@ class _Catalog:
             yield pd.DataFrame(table, columns=self.columns, dtype=object)
 
     def _rows(self) -> Iterator[list[str]]:
-        """The fields of every row. Not by pandas: it cuts fields at a NUL, and does not tell how many a line has."""
+        """The fields of every row. Not by pandas: it cuts fields at a NUL, and does not report the number per line."""
         lines, own = lines_of(self.file, self._content), len(self.columns)
         next(lines, None)
         for number, line in enumerate(lines, start=2):
@@ -150,7 +150,7 @@ class _Catalog:
 
 
 def _write(catalogs: list[_Catalog], columns: list[str], path: Path, log: Log) -> int:
-    """Write the joined catalog; the number of its sources."""
+    """Write the joined catalog; returns its number of sources."""
     import pandas as pd
 
     number = 0
@@ -160,7 +160,7 @@ def _write(catalogs: list[_Catalog], columns: list[str], path: Path, log: Log) -
         for catalog in catalogs:
             images: dict[str, None] = {}
             for rows in catalog.tables():
-                # What the catalog does not have is not there.
+                # Columns that the catalog does not have are NaN.
                 rows.reindex(columns=columns, fill_value=NOT_A_NUMBER).to_csv(joined, header=False, index=False, **TSV)
                 images |= dict.fromkeys(rows[NAME_COLUMN.name])
                 number += len(rows)
@@ -175,7 +175,7 @@ def _write(catalogs: list[_Catalog], columns: list[str], path: Path, log: Log) -
 
 
 def _columns(file: TextFile, columns: list[str]) -> list[str]:
-    """The columns that a catalog's first line names; refused if it is not a catalog."""
+    """The columns named in a catalog's first line; raises if it is not a catalog."""
     if not set(IDENTITY) <= set(columns):
         raise InputError(
             file.name,
@@ -189,7 +189,7 @@ def _columns(file: TextFile, columns: list[str]) -> list[str]:
 
 
 def _can_be_read_again(file: TextFile) -> bool:
-    """Whether it is no pipe and no device; what is not there is met when it is read."""
+    """Whether it is neither a pipe nor a device; a missing file is noticed when it is read."""
     try:
         return stat.S_ISREG(file.path.stat().st_mode) or file.path.is_dir()
     except (OSError, ValueError):
@@ -197,5 +197,5 @@ def _can_be_read_again(file: TextFile) -> bool:
 
 
 def _content(file: TextFile) -> bytes:
-    """All that comes through a pipe, line by line, so that anything but text is refused before it fills the memory."""
+    """All that comes through a pipe, line by line, so that anything but text is rejected before it fills the memory."""
     return b"".join(line.encode() + b"\n" for line in lines_of(file))

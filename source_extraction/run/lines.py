@@ -1,4 +1,4 @@
-"""Text of strangers line by line: tables, and lists of files."""
+"""Text from users, line by line: tables, and lists of files."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typing import Any, BinaryIO, NamedTuple
 
 from ..errors import InputError
 
-# No line of a catalog comes near it; a file without lines is not read to its end.
+# No line of a catalog comes near this length; a file without lines is not read to its end.
 LONGEST_LINE = 64 * 2**20
-# How long somebody may take to begin to write to a pipe that has a name.
+# How long a writer may take to open a named pipe.
 PATIENCE = 10.0
 
 
 class TextFile(NamedTuple):
-    """A file with a table, what messages call it, and what they say it is."""
+    """A table file: its path, its name in messages, and what it should contain."""
 
     path: Path
     name: str
@@ -29,15 +29,15 @@ class TextFile(NamedTuple):
 
 
 def require_several(name: str, given: Any) -> None:
-    """Raises InputError where one path was given for many: it would be taken apart into letters."""
+    """Raises InputError if one path was given instead of several: it would be split into letters."""
     if isinstance(given, str | bytes | os.PathLike):
         raise InputError(name, f"{os.fspath(given)!r} is one path", f"give a list: {name}=[...]")
 
 
 def listed(path: Path, what: str, most: int | None = None) -> list[list[str]]:
-    """The fields, between tabs, of the lines of a text file that lists `what`; a line without any does not count.
+    """The tab-separated fields of the lines of a text file that lists `what`; lines without any are skipped.
 
-    Raises InputError where the file cannot be read, or a line has more than `most` fields, empty ones aside.
+    Raises InputError if the file cannot be read, or a line has more than `most` fields, not counting empty ones.
     """
     try:
         lines = list(lines_of(TextFile(path, str(path), f"the list of {what}")))
@@ -56,7 +56,7 @@ def listed(path: Path, what: str, most: int | None = None) -> list[list[str]]:
 
 
 def lines_of(file: TextFile, content: bytes | None = None) -> Iterator[str]:
-    """The lines of a text file without their ends and without a byte order mark, which editors of Windows put first."""
+    """The lines of a text file without their ends and without the byte order mark that Windows editors add."""
     try:
         with _open(file.path) if content is None else io.BytesIO(content) as stream:
             first = True
@@ -80,7 +80,7 @@ def _no_table(file: TextFile) -> InputError:
 
 
 def _open(path: Path) -> BinaryIO:
-    """A file to read. A pipe with a name is one that somebody must open for writing; nobody waits for that for ever."""
+    """A file to read. A named pipe must be opened for writing by someone; this does not wait forever for that."""
     if sys.platform != "win32" and stat.S_ISFIFO(path.stat().st_mode) and Path(os.path.realpath(path)).exists():
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         ready, _, _ = select.select([descriptor], [], [], PATIENCE)

@@ -1,4 +1,4 @@
-"""What a run says: a line per step on standard output, and a progress bar for a person at a terminal."""
+"""The messages of a run: a line per step on standard output, and a progress bar on a terminal."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# Controls, and formats such as those that turn the direction of writing; halves of pairs, which no encoding has.
+# Control and format characters, such as those that reverse the writing direction; lone surrogates, which cannot be
+# encoded.
 HARMFUL = frozenset({"Cc", "Cf", "Cs"})
-# Those join letters, in emoji and in the scripts of Persia and India; a tab moves the cursor forward only.
+# These join letters, in emoji and in the scripts of Persia and India; a tab only moves the cursor forward.
 HARMLESS = "\u200c\u200d\t"
 
 
 def visible(line: str) -> str:
-    """A text on one line in which what a terminal would obey is shown escaped, as \\x1b: names come from strangers."""
+    """A text on one line with terminal control characters escaped, as \\x1b: names may come from untrusted files."""
     line = " ".join(line.splitlines())
     if line.isprintable():
         return line
@@ -29,17 +30,17 @@ def visible(line: str) -> str:
 
 
 def in_a_sentence(folder: Path) -> str:
-    """A folder as the last word of a sentence, whose full stop is no part of its name."""
+    """A folder as the last word of a sentence, whose full stop is not part of its name."""
     if folder == Path():
         return "the current folder"
     return f"{folder}{os.sep}" if str(folder).endswith(".") else str(folder)
 
 
 class Log:
-    """Lines that read as sentences, each with the seconds that its step took; warnings and seconds are kept.
+    """Log lines, each with the seconds that its step took; warnings and times are kept.
 
-    A `quiet` one says nothing. `steps` are as many as a progress bar counts; with an `estimate` they are alike, and it
-    says when the last is done.
+    A `quiet` one prints nothing. `steps` is the number counted by a progress bar; with an `estimate` they are of
+    similar length, and the bar shows when the last will be done.
     """
 
     def __init__(self, steps: int = 0, *, quiet: bool = False, estimate: bool = False) -> None:
@@ -51,7 +52,7 @@ class Log:
 
     @contextmanager
     def step(self, doing: str) -> Iterator[list[str]]:
-        """Time a step; the text that it puts into the yielded list is said when it is done."""
+        """Time a step; the text appended to the yielded list is logged when it is done."""
         self.show(doing)
         started = time.perf_counter()
         said: list[str] = []
@@ -59,17 +60,17 @@ class Log:
         self.tell(doing, " ".join(said), time.perf_counter() - started)
 
     def expect(self, more: int) -> None:
-        """Have the progress bar count so many more steps."""
+        """Add more steps to the progress bar."""
         if self._bar:
             self._bar.total += more
 
     def show(self, doing: str) -> None:
-        """Have the progress bar say what is being done."""
+        """Show the current activity in the progress bar."""
         if self._bar:
             self._bar.set_description_str(doing)
 
     def tell(self, doing: str, done: str, seconds: float | None) -> None:
-        """Say that a step is done, and how long it took; None where it was done before."""
+        """Log that a step is done, with its time; None if it was done earlier."""
         if seconds is None:
             self.say(done)
         else:
@@ -79,7 +80,7 @@ class Log:
             self._bar.update()
 
     def say(self, line: str) -> None:
-        """Print a line (a name with a line break in it stays one)."""
+        """Print a line (any line break inside it is escaped)."""
         if self._quiet:
             return
         if self._bar:
@@ -87,17 +88,17 @@ class Log:
         print(visible(line), flush=bool(self._bar))
 
     def warn(self, line: str) -> None:
-        """Print a line that the user should act on."""
+        """Print a warning that the user should act on."""
         self.warnings.append(line)
         self.say(f"Warning: {line}")
 
     def note(self, line: str) -> None:
-        """Print a line that says itself what it warns of, and keep it with the warnings."""
+        """Print a line that is already phrased as a warning, and keep it with the warnings."""
         self.warnings.append(line)
         self.say(line)
 
     def complain(self, line: str) -> None:
-        """Print a line on standard error, of a step that failed."""
+        """Print a line about a failed step on standard error."""
         if self._bar:
             self._bar.clear()
         print(visible(line), file=sys.stderr, flush=True)
@@ -105,17 +106,17 @@ class Log:
             self._bar.update()
 
     def close(self) -> None:
-        """Take the progress bar off the terminal."""
+        """Remove the progress bar from the terminal."""
         if self._bar:
             self._bar.close()
 
     def finish(self) -> None:
-        """Say how long all took."""
+        """Log the total time."""
         self.say(f"Done in {time.perf_counter() - self._started:.2f} s.")
 
 
 def _progress_bar(steps: int, estimate: bool) -> Any:
-    """A bar on standard error, where a person sees it and tqdm is there to draw it."""
+    """A progress bar on standard error, if it is a terminal and tqdm is installed."""
     if not sys.stderr.isatty():
         return None
     try:

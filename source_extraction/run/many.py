@@ -1,4 +1,4 @@
-"""Many images in one run: shared out among the processes, a folder for each, and two tables of all."""
+"""Many images in one run: distributed over processes, a folder for each, and two tables of all."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ COLUMNS = (
     "image", "plane", "width", "height", "background", "rms", "threshold", "sources", "depth", "advice", "seconds",
     "error",
 )  # fmt: skip
-# In the folder of each image: what it was made of and with, so that --resume knows whether it would be made again.
+# The file in each image's folder with its inputs and options, by which --resume knows whether to make it again.
 RECORD = "image.json"
 CATALOG = "catalog.tsv"
-# What the rows of the two tables are made of, whatever else is asked for.
+# The steps that the two tables need, whatever else is requested.
 STEPS_OF_THE_TABLES = ("text", "depth", "advice")
-# Files with more bytes than this to a plane are searched one at a time, by all processes, in tiles: smaller ones are
-# too many to be worth it, and as many at a time as there are processes find room.
+# Files with more bytes per plane than this are searched one at a time, by all processes, in tiles: smaller ones are too
+# many for that to pay, and one per process fits in memory.
 LARGE = 32 * 2**20
 # Options that need a mask.
 OF_A_MASK = ("mask_hdu", "mask_plane", "mask_bits")
-# What compressed files end with after the extension of what they hold.
+# What compressed files add to the extension of their content.
 COMPRESSED = (".gz", ".bz2", ".fz")
 MOST_BYTES_OF_A_NAME = 200
 
 
 class Given(NamedTuple):
-    """An image, the mask that comes with it, and what catalogs and messages call it instead of its file's name."""
+    """An image, the mask that comes with it, and its name in catalogs and messages instead of the file's."""
 
     image: Path
     mask: Path | None = None
@@ -61,7 +61,7 @@ class Given(NamedTuple):
 
 
 class Job(NamedTuple):
-    """An image to search: what was given, the plane of it (None where it has one), and the name of its folder."""
+    """An image to search: the input, its plane (None if it has only one), and the name of its folder."""
 
     given: Given
     plane: int | None
@@ -69,24 +69,25 @@ class Job(NamedTuple):
     folder: str
 
     def settings(self, options: dict[str, Any]) -> Settings:
-        """What it is searched with. Raises InputError where that contradicts itself."""
+        """The settings of its search. Raises InputError if they contradict themselves."""
         own: dict[str, Any] = {"mask_file": self.given.mask} if self.given.mask is not None else {}
         own |= {"name": self.given.name} if self.given.name else {}
         if self.given.mask is None and options.get("mask_file") is None:
-            # That others of the list have a mask is no fault of this one.
+            # Other images of the list may have masks although this one has none.
             own |= dict.fromkeys(OF_A_MASK)
         return Settings.of(self.given.image, **{**options, **own, "plane": self.plane})
 
     @property
     def is_large(self) -> bool:
-        """Whether it is worth the work of all processes."""
+        """Whether it is large enough to be searched by all processes."""
         return is_large(self.given.image, self.planes)
 
 
 class Outcome(NamedTuple):
-    """What became of an image: its cells of the table by their columns, and why there is nothing of it.
+    """The result for an image: its row of the table by column, and the reason if it failed.
 
-    The reason is a sentence and no exception, some of which do not survive the way from one process to another.
+    The reason is a sentence rather than an exception, since some exceptions do not survive the transfer between
+    processes.
     """
 
     cells: dict[str, str]
@@ -96,7 +97,7 @@ class Outcome(NamedTuple):
 
 
 def given_in(path: Path) -> list[Given]:
-    """The images that a text file lists: one a line, and after a tab each its mask, and its name.
+    """The images listed in a text file: one a line, followed by its mask and its name, each after a tab.
 
     Paths are relative to the folder of the list.
     """
@@ -119,12 +120,12 @@ def run_many(
     resume: bool = False,
     lists: Sequence[Path] = (),
 ) -> int:
-    """Make the products of many images, with the same `options` of `Settings`; how many could not be used.
+    """Make the products of many images, with the same `options` of `Settings`; returns how many images failed.
 
-    Each has a folder of its own in `output.output_dir`, which appears when all in it is whole. The catalogs are joined,
-    and a table has a row for each image. With `resume`, images whose folder was made of the same files with the same
-    options stay. `sentence` is how an image that could not be used is spoken of. Raises OutputError where nothing can
-    be written, whereupon no more images are searched; those that are whole stay.
+    Each has a folder of its own in `output.output_dir`, which appears when its content is complete. The catalogs are
+    joined, and a table has a row for each image. With `resume`, images whose folder was made from the same files with
+    the same options are kept. `sentence` phrases the failure of an image. Raises OutputError if nothing can be written;
+    no more images are then searched, and complete ones stay.
     """
     if not any(one.mask for one in given):
         Settings.of(given[0].image, **options)
@@ -132,12 +133,12 @@ def run_many(
     jobs = planned(given, options, workers, all_planes=all_planes)
     log = Log(len(jobs), estimate=True)
     names = [JOINED_CATALOG, IMAGES_TABLE]
-    # The joined catalog is made of the catalogs.
+    # The joined catalog is made from the catalogs.
     chosen = chosen_products({*(output.outputs or chosen_names()), CATALOG})
     folders = [job.folder for job in jobs if (output.output_dir / job.folder).is_dir()]
     for folder in folders:
         settle(output.output_dir / folder)
-    # No product of an image takes the place of what another one is made of.
+    # No product of one image may overwrite an input of another.
     others = (f"{folder}/{name}" for folder in folders for name in (*(product.name for product in chosen), RECORD))
     inputs = _inputs(given, options, lists)
     with closing(log), staged(output.output_dir, names, inputs, others) as stage:
@@ -156,14 +157,14 @@ def run_many(
 
 
 def _inputs(given: Sequence[Given], options: dict[str, Any], lists: Sequence[Path]) -> dict[Path, str]:
-    """The files that the whole run reads, and what messages call them."""
+    """The files that the whole run reads, and their names in messages."""
     paths = [path for one in given for path in (one.image, one.mask) if path is not None]
     paths += [path for path in options.values() if isinstance(path, Path)]
     return {taken_apart(path)[0]: str(path) for path in (*paths, *lists)}
 
 
 def planned(given: Sequence[Given], options: dict[str, Any], workers: Workers, *, all_planes: bool) -> list[Job]:
-    """A job for each image, or for each plane of each, with folders whose names are all different."""
+    """A job for each image, or for each plane of each, with distinct folder names."""
     numbers: Iterator[int]
     if all_planes:
         hdu = options.get("hdu")
@@ -182,18 +183,18 @@ def planned(given: Sequence[Given], options: dict[str, Any], workers: Workers, *
 
 
 def folder_name(image: Path) -> str:
-    """The name of a file without its extension, as that of a folder that is not hidden."""
+    """A folder name from a file's name without its extension, never hidden."""
     file, _ = taken_apart(image)
     name = file.name
     for ending in COMPRESSED:
         name = name.removesuffix(ending) or name
-    # File systems count bytes, of which a letter has up to four.
+    # File systems count bytes, and a character has up to four.
     short = (Path(name).stem or name).lstrip(".").encode("utf-8", "surrogateescape")[:MOST_BYTES_OF_A_NAME]
     return short.decode("utf-8", "ignore").strip() or "image"
 
 
 def _free_name(name: str, taken: set[str]) -> str:
-    """A name that is not taken yet, which it is then; _2, _3 ... are put behind one that is."""
+    """A name not yet in `taken`, which is added to it; with _2, _3 ... appended if needed."""
     free, number = name, 1
     while _compared(free) in taken:
         number += 1
@@ -203,12 +204,12 @@ def _free_name(name: str, taken: set[str]) -> str:
 
 
 def _compared(name: str) -> str:
-    """Names that are one where file systems do not tell large letters from small ones."""
+    """The name as compared by file systems that ignore case."""
     return name if sys.platform == "linux" else name.casefold()
 
 
 def _number_of_planes(given: Given, hdu: str | None) -> int:
-    """How many planes a file has; one where that cannot be told, which is said when it is read."""
+    """How many planes a file has; one if that cannot be told, in which case reading it reports why."""
     try:
         file, named = taken_apart(given.image)
         return count_planes(file, str(file), hdu if named is None else named)
@@ -227,7 +228,7 @@ def _warn_of_names(jobs: list[Job], log: Log) -> None:
 
 
 class _Batch:
-    """The images of a run, and what became of them."""
+    """The images of a run, and their outcomes."""
 
     def __init__(
         self,
@@ -247,7 +248,7 @@ class _Batch:
         self._output, self._folder, self._chosen = output, output.output_dir, chosen
         tables = Product(IMAGES_TABLE, "", STEPS_OF_THE_TABLES, "tables", lambda *_: None)
         self._shown = [*self._chosen, tables]
-        # Of every image whether it failed; the headers of the catalogs, hardly ever more than one or two.
+        # For every image whether it failed; the headers of the catalogs, hardly ever more than one or two.
         self._failed = bytearray(len(jobs))
         self._headers: dict[str, None] = {}
         self.sources = 0
@@ -257,7 +258,7 @@ class _Batch:
         return sum(self._failed)
 
     def rows(self) -> Generator[str]:
-        """The lines of the table of images; each is there when its image is done."""
+        """The lines of the table of images, each as soon as its image is done."""
         yield "\t".join(COLUMNS) + "\n"
         with closing(self._outcomes()) as outcomes:
             for number, (job, outcome) in enumerate(zip(self._jobs, outcomes, strict=True)):
@@ -271,9 +272,9 @@ class _Batch:
                 yield "\t".join(outcome.cells[name] for name in COLUMNS) + "\n"
 
     def joined(self) -> Iterator[str]:
-        """The lines of the joined catalog: of the rows of all catalogs, some at a time."""
+        """The lines of the joined catalog: the rows of all catalogs, some at a time."""
         columns = list(dict.fromkeys(name for header in self._headers for name in header.split("\t"))) or list(IDENTITY)
-        # It stays the last one of the catalog's own.
+        # The image's name stays the last of the catalog's own columns.
         columns.sort(key=NAME_COLUMN.name.__eq__)
         with_planes = any(job.plane is not None for job in self._jobs)
         whole = columns + (["plane"] if with_planes else [])
@@ -289,15 +290,15 @@ class _Batch:
                     continue
                 places = [own.index(name) if name in own else -1 for name in columns]
                 for line in catalog:
-                    # What a catalog does not have is not there.
+                    # Columns that a catalog does not have are NaN.
                     fields = [*line.rstrip("\n").split("\t"), NOT_A_NUMBER]
                     row = [fields[place] for place in places]
                     yield "\t".join([*row, plane] if with_planes else row) + "\n"
 
     def _outcomes(self) -> Generator[Outcome]:
-        """What becomes of the images, in their order: of small ones as many at a time as there are processes.
+        """The outcomes of the images, in order: small ones are searched in parallel, one per process.
 
-        Large ones are searched in a process of their own as well, which the system may end for want of memory.
+        Large ones are searched in a separate process as well, since the system may kill it if memory runs out.
         """
         self._import()
         alone, together = Workers(1), self._workers
@@ -310,7 +311,7 @@ class _Batch:
                     yield outcome if isinstance(outcome, Outcome) else self._without(job, outcome)
 
     def _import(self) -> None:
-        """What every process would import for itself."""
+        """Import what every process would import for itself."""
         modules = [f"..core.{module.name}" for module in iter_modules(core.__path__)]
         modules += [f"..writers.{product.module}" for product in self._chosen]
         for module in (*modules, "..readers.fits", "..writers.thumbnails"):
@@ -319,7 +320,7 @@ class _Batch:
             import_module(library)
 
     def _search(self, job: Job, workers: Workers) -> Outcome | InputError:
-        """Search one image. Raises OutputError where its products cannot be written, and nothing else."""
+        """Search one image. Raises only OutputError, if its products cannot be written."""
         started, place = time.perf_counter(), self._folder / job.folder
         try:
             settings = job.settings(self._options)
@@ -366,7 +367,7 @@ class _Batch:
         return Outcome(cells | {"error": as_cell(visible(wrong).replace("\t", " "))}, wrong=wrong)
 
     def _done(self, place: Path, record: dict[str, Any]) -> Outcome | None:
-        """What an earlier run has made of the same files with the same options; None where it has not."""
+        """The outcome of an earlier run with the same files and options; None if there is none."""
         if not place.is_dir():
             return None
         settle(place)
@@ -397,7 +398,7 @@ class _Batch:
 
 
 def is_large(image: Path, planes: int = 1) -> bool:
-    """Whether one of so many planes of a file is worth the work of all processes."""
+    """Whether one of a file's `planes` is large enough to be searched by all processes."""
     file, _ = taken_apart(image)
     try:
         return os.stat(file).st_size > LARGE * planes
@@ -411,7 +412,7 @@ def chosen_names() -> list[str]:
 
 
 def _record_of(settings: Settings) -> dict[str, Any]:
-    """What the products of an image are made of and with: the same gives the same."""
+    """The inputs and options of an image's products: the same ones give the same products."""
     files = {}
     for role, path in vars(settings.files).items():
         if isinstance(path, Path):
@@ -429,7 +430,7 @@ def _write_record(
 
 
 def _cells(job: Job, steps: Steps) -> dict[str, str]:
-    """The row of an image."""
+    """An image's row of the table."""
     height, width = steps.image.shape
     depth = steps.depth
     return {

@@ -1,4 +1,4 @@
-"""The order of a run: which steps are taken, when memory is given back, and how the products are made."""
+"""The order of a run: which steps are taken, when memory is released, and how the products are made."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from .log import Log, in_a_sentence
 from .products import Product, chosen_products
 from .steps import Steps
 
-# The order in which steps are taken, where they are wanted. What the pixels of the image show (thumbnail, greys,
-# masked, saturated) comes before `sky`, which makes its own of them; all files are read before anything is estimated,
-# so that one that cannot be used is refused at once.
+# The order in which steps are taken, if wanted. Those that look at the image's own pixels (thumbnail, greys, masked,
+# saturated) come before `sky`, which reuses them; all files are read before anything is estimated, so that an unusable
+# one is rejected at once.
 ORDER = (
     "image", "thumbnail", "greys", "kernel", "given_psf", "masked", "measured_image", "calibration", "saturated",
     "glimpse", "sky", "measured_sky", "threshold", "detections", "floored", "negated", "advice", "noise_factors",
     "psf", "fitted", "model", "measured", "text", "completeness",
     "sky_thumbnail", "background_thumbnail", "rms_thumbnail",
 )  # fmt: skip
-# What a step needs besides itself; what these need in turn comes with them.
+# The other steps that a step needs; their own needs are included too.
 NEEDS = {
     "thumbnail": ("image",),
     "greys": ("thumbnail",),
@@ -47,18 +47,18 @@ NEEDS = {
     "background_thumbnail": ("sky",),
     "rms_thumbnail": ("sky",),
 }
-# Steps that a progress bar counts, one each; reading another image to measure on and its background, too.
+# The steps that a progress bar counts, one each; reading another image to measure on and its background count too.
 LONG_STEPS = ("image", "sky", "detections", "negated", "advice", "measured", "psf", "fitted", "completeness")
-# What --no-advice does without.
+# The steps that --no-advice skips.
 OF_THE_ADVICE = {"negated", "advice"}
-# The step of a PSF and its fluxes; who wants it has its columns in the catalog.
+# The step of a PSF and its fluxes; products that need it also get its columns in the catalog.
 WITH_PSF = "fitted"
 
 
 def run(settings: Settings, output: OutputOptions) -> None:
-    """Make the products that `output` asks for, saying what is done on standard output.
+    """Make the products that `output` asks for, and report each step on standard output.
 
-    Raises InputError where an input or the output folder cannot be used; no product is left then.
+    Raises InputError if an input or the output folder cannot be used; no product is left then.
     """
     chosen = chosen_products(output.outputs)
     wanted = steps_for(chosen, settings)
@@ -71,7 +71,7 @@ def run(settings: Settings, output: OutputOptions) -> None:
         names = [product.name for product in chosen]
         with staged(output.output_dir, names, files_of(settings)) as folder:
             workers = Workers(asked, room_for(output, folder, asked))
-            # What is alongside comes when the image is there.
+            # The imports run alongside the extraction, once the image has been read.
             steps = steps_taken(settings, workers, log, wanted, [lambda steps: import_modules(chosen, steps)])
             if "sky" in wanted and "pixels" not in wanted:
                 steps.release_pixels()
@@ -82,7 +82,7 @@ def run(settings: Settings, output: OutputOptions) -> None:
 
 
 def room_for(output: OutputOptions, folder: Path, processes: int, images: int = 1) -> RoomOnDisk:
-    """The room of an image whose products are made in a folder, by so many processes; one of so many at a time."""
+    """The room for one image whose products are made in `folder` by `processes`; `images` are made at a time."""
     memory = None if output.memory is None else output.memory // images
     if output.scratch is not None:
         return RoomOnDisk(output.scratch, memory, processes)
@@ -91,12 +91,12 @@ def room_for(output: OutputOptions, folder: Path, processes: int, images: int = 
 
 
 def files_of(settings: Settings) -> dict[Path, str]:
-    """The files that are read, and what messages call them."""
+    """The files that are read, and their names in messages."""
     return {file: str(file) for file in vars(settings.files).values() if isinstance(file, Path)}
 
 
 def steps_for(products: Iterable[Product], settings: Settings | None = None) -> frozenset[str]:
-    """All steps that products need, and with `settings` those that its options ask for: a PSF if there is a catalog."""
+    """All steps that products need, and with `settings` those of its options: a PSF if there is a catalog."""
     wanted = _with_their_needs(name for product in products for name in product.needs)
     if settings is not None and settings.with_psf and "measured" in wanted:
         wanted |= _with_their_needs([WITH_PSF])
@@ -122,9 +122,9 @@ def steps_taken(
     wanted: frozenset[str],
     meanwhile: Sequence[Callable[[Steps], object]] = (),
 ) -> Steps:
-    """All steps that are wanted, taken; where the options ask for it once more, as the advice on the first run says.
+    """All wanted steps, taken; with --follow_advice once more, as the advice on the first run says.
 
-    `meanwhile` is what may be done while others extract the sources.
+    `meanwhile` is work that can be done while other processes extract the sources.
     """
     follows = settings.detection.follow_advice and "advice" in wanted
     if follows:
@@ -142,7 +142,7 @@ def steps_taken(
                 steps = Steps(settings.following(changes), workers, log, wanted, meanwhile)
                 take_steps(steps, wanted)
             except InputError as problem:
-                # The first result is no more: two do not fit where one does.
+                # The first result is gone: two would not fit in the memory for one.
                 steps = Steps(settings.not_following(), workers, log, wanted, meanwhile)
                 log.warn(f"the advice cannot be followed: {problem}; this is the result without it")
         else:
@@ -158,7 +158,7 @@ def _require_files_to_be_read_twice(settings: Settings) -> None:
 
 
 def take_steps(steps: Steps, wanted: frozenset[str]) -> None:
-    """Take the steps that are wanted and were not taken yet."""
+    """Take the wanted steps that have not been taken yet."""
     for name in ORDER:
         if name in wanted:
             getattr(steps, name)
@@ -166,7 +166,7 @@ def take_steps(steps: Steps, wanted: frozenset[str]) -> None:
 
 @contextlib.contextmanager
 def memory_is_said(settings: Settings) -> Iterator[None]:
-    """Raises InputError where memory runs out."""
+    """Raises InputError if memory runs out."""
     try:
         yield
     except MemoryError as problem:
@@ -177,30 +177,30 @@ def memory_is_said(settings: Settings) -> Iterator[None]:
 
 def _number_of_long_steps(wanted: frozenset[str], settings: Settings) -> int:
     another = "measured" in wanted and settings.files.measure_file is not None
-    # A second pass extracts and estimates once more.
+    # A second pass means one more extraction and one more estimate.
     again = 2 * (settings.background.background_passes - 1) if "sky" in wanted else 0
-    # Artificial stars need a PSF, which the catalog may do without.
+    # Artificial stars need a PSF, even if the catalog does not.
     more = "completeness" in wanted and "psf" not in wanted and settings.files.measure_file is None
     return sum(name in wanted for name in LONG_STEPS) + (2 if another else 0) + again * (2 if another else 1) + more
 
 
 def import_modules(chosen: list[Product], steps: Steps) -> None:
-    """Import what the products need: the sky coordinates and the modules of their writers, slow ones among them."""
+    """Import what the products need, some of it slowly: the sky coordinates and the modules of their writers."""
     modules = {product.module for product in chosen}
     for module in modules:
         import_module(f"..writers.{module}", __package__)
-    # Where the image lies is asked for by these and by what is measured, and slow to find.
+    # These and the measurements need the sky coordinates, which are slow to find.
     show_sky = modules & {"pictures", "fits_maps"} or "measured" in steps_for(chosen)
     if show_sky and steps.celestial.wcs is not None and "pictures" in modules:
         import_module("..writers.sky_axes", __package__)
 
 
 def make_products(folder: Path, chosen: list[Product], steps: Steps) -> None:
-    """Write the chosen products into a folder, several at a time, and say so in their order."""
+    """Write the chosen products into a folder, several at a time, and log them in order."""
     for product in chosen:
         if product.announce is not None:
             product.announce(steps)
-    # Before the processes begin, so that each has them.
+    # Before the processes start, so that each has the modules.
     import_modules(chosen, steps)
     seconds: dict[str, float] = {}
 
@@ -208,7 +208,7 @@ def make_products(folder: Path, chosen: list[Product], steps: Steps) -> None:
         return [_seconds_to_make(product, folder, steps) for product in lane]
 
     lanes = _lanes(product for product in chosen if not product.after_all_others)
-    # A process has what this one has, and takes as much again for a picture: where memory is short, this one makes all.
+    # A process shares this one's memory, and takes as much again for a picture: if memory is short, this one makes all.
     workers = Workers(1) if steps.room.is_short else steps.workers
     for lane, times in zip(lanes, workers.map(make, lanes), strict=True):
         seconds |= {product.name: time for product, time in zip(lane, times, strict=True)}
@@ -223,7 +223,7 @@ def make_products(folder: Path, chosen: list[Product], steps: Steps) -> None:
 
 
 def _lanes(products: Iterable[Product]) -> list[list[Product]]:
-    """Products that are made one after the other; the largest first: maps, then pictures, then the rest."""
+    """Groups of products to be made one after the other; the largest first: maps, then pictures, then the rest."""
     lanes: dict[str, list[Product]] = {}
     for product in sorted(products, key=lambda product: (not product.lane, not product.is_picture)):
         lanes.setdefault(product.lane or product.name, []).append(product)
@@ -231,7 +231,7 @@ def _lanes(products: Iterable[Product]) -> list[list[Product]]:
 
 
 def _seconds_to_make(product: Product, folder: Path, steps: Steps) -> float:
-    """Write a product; how long it took."""
+    """Write a product; returns the time it took."""
     started = time.perf_counter()
     product.write(folder / product.name, steps)
     return time.perf_counter() - started

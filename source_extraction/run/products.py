@@ -1,4 +1,4 @@
-"""The files that a run can make: what each is, which steps it needs, and who writes it.
+"""The files that a run can make: the content of each, the steps it needs, and its writer.
 
 Writers import what they use: a run without a picture does not load matplotlib.
 """
@@ -16,15 +16,15 @@ from ..errors import InputError
 if TYPE_CHECKING:
     from .steps import Steps
 
-# Products of one lane are made one after the other: each takes a map of the whole image into memory.
+# Products of one lane are made one after the other, since each takes a map of the whole image into memory.
 FIRST_LANE, SECOND_LANE = "first", "second"
 
 
 @dataclass(frozen=True)
 class Product:
-    """A file: what it is, the steps that it shows, and its writer, with the module that the writer is in.
+    """A file: its description, the steps that it shows, its writer, and the writer's module.
 
-    `announce` tells the log what the user should know of it.
+    `announce` logs what the user should know about it.
     """
 
     name: str
@@ -34,16 +34,16 @@ class Product:
     write: Callable[[Path, Steps], None]
     announce: Callable[[Steps], None] | None = None
     lane: str = ""
-    after_all_others: bool = False  # it tells of them
+    after_all_others: bool = False  # it reports on them
 
     @property
     def is_picture(self) -> bool:
-        """Whether it takes longer than others."""
+        """Whether it is a picture, which takes longer than other products."""
         return self.module == "pictures"
 
 
 def chosen_products(names: Iterable[str]) -> list[Product]:
-    """The products with these names, in the order of the registry; the default ones where no name is given."""
+    """The products with these names, in the order of the registry; the default ones if no name is given."""
     wanted = [name.strip() for name in names]
     for name in wanted:
         if name not in PRODUCTS:
@@ -275,7 +275,7 @@ def _tell_of_the_depth(steps: Steps) -> None:
 
 
 def _diagnostics(made: Path, steps: Steps) -> bytes:
-    """The figure of the diagnostics: the product, where this run has made it, else one for the page alone."""
+    """The figure of the diagnostics: the product, if this run has made it, else one for the page alone."""
     if made.exists():
         return made.read_bytes()
     drawn = BytesIO()

@@ -1,4 +1,4 @@
-"""What a run found, for a notebook."""
+"""The results of a run, for use in a notebook."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ DOTS_PER_INCH_SHOWN = 90
 
 
 class Result:
-    """What was found in an image: the catalog, the maps, and what a run would write.
+    """The results for an image: the catalog, the maps, and the products that a run would write.
 
-    Made by `extract`. Maps are made when they are asked for, in the unit of the image.
+    Made by `extract`. Maps are computed on demand, in the unit of the image.
 
     Parameters
     ----------
@@ -47,12 +47,12 @@ class Result:
     background_subtracted : numpy.ndarray
         The image less its background (height, width), float32, in the image's unit, NaN where masked.
     threshold : float or numpy.ndarray
-        What a filtered, background-subtracted pixel must exceed to belong to a source, in the image's unit: a number,
-        or an array (height, width), float32, if it follows a noise map.
+        The level that a filtered, background-subtracted pixel must exceed to belong to a source, in the image's unit: a
+        number, or an array (height, width), float32, if it follows a noise map.
     wcs : astropy.wcs.WCS or None
         The celestial WCS of the image, 2-D, for pixel positions counted from 0.
     warnings : list of str
-        What to act on, one sentence each.
+        The warnings to act on, one sentence each.
     advice : list of Advice or None
         What is wrong with the run, the most important first. Each has an `id`, what was `seen`, the `evidence` in
         numbers, and `change`, the options that cure it. None with `advice=False`.
@@ -137,20 +137,20 @@ class Result:
         Parameters
         ----------
         folder : path
-            Where they go; created if missing. They appear there when all of them are whole.
+            The destination, created if missing. The files appear there once all of them are complete.
         outputs : file names, optional
             The products to make, by default the first nine.
 
         Returns
         -------
         list of pathlib.Path
-            Where they are.
+            The paths of the files.
 
         Raises
         ------
         InputError
             If there is no such product, the folder cannot be written, or a product would overwrite a file that the
-            result was made of. What was there before then stays.
+            result was made from. Existing files then stay.
         """
         from ..writers.staging import staged, writing_to
 
@@ -176,7 +176,7 @@ class Result:
         Returns
         -------
         matplotlib.axes.Axes
-            Where it was drawn.
+            The axes with the drawing.
         """
         from ..writers.pictures import label_axes, projection_of, show_sources
 
@@ -192,7 +192,7 @@ class Result:
         return ax
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: a part of report.html, with the words, a picture and the first rows."""
+        """The notebook view: a part of report.html, with the text, a picture and the first rows."""
         from ..writers.pictures import draw_sources
         from ..writers.report import for_a_notebook
 

@@ -1,4 +1,4 @@
-"""The search: background and noise, the sources above them, and what is wrong with the choice of the options."""
+"""The search: background and noise, the sources above them, and advice on the options."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from ..core.sky import NoiseMap, Sky
     from ..core.threshold import Threshold
 
-# A noise map that differs from the noise of the image by more than this is probably of another type: surveys keep
-# variances and weights under the same names, and few images have noise of about 1, where these are alike.
+# A noise map that differs from the noise of the image by more than this factor is probably of another type: surveys
+# store variances and weights under the same names, and few images have noise of about 1, where these are alike.
 PLAUSIBLE_NOISE = 5
-# Weights that are off by more than this are relative: those of HST are exposure times. An inverse variance is off by
-# less: noise that is correlated makes the RMS of a mosaic smaller than it says, faint sources make it larger.
+# Weights that are off by more than this factor are relative, such as HST's exposure times. Inverse variances are off by
+# less: correlated noise makes the RMS of a mosaic smaller than they say, faint sources make it larger.
 OF_INVERSE_VARIANCES = 2
 
 
@@ -38,20 +38,20 @@ class Search(Inputs):
 
     @cached_property
     def measured_sky(self) -> Sky:
-        """The same of the image that is measured."""
+        """The sky of the measured image."""
         if self.measured_image is self.image:
             return self.sky
         return self._estimate_background(self.measured_image, self._left_out(self.measured_image, None), None)
 
     @property
     def skies(self) -> list[Sky]:
-        """Of the image, and of the one that is measured where it is another and was asked for."""
+        """The sky of the image, and that of the measured one if it is another and was requested."""
         others = [self.measured_sky] if "measured_sky" in self.__dict__ else []
         return [self.sky, *(sky for sky in others if sky is not self.sky)]
 
     @cached_property
     def threshold(self) -> Threshold:
-        """What a pixel must exceed."""
+        """The level that a pixel must exceed."""
         from ..core.threshold import Threshold
 
         threshold = Threshold.of(self.sky, self.settings.detection)
@@ -64,7 +64,7 @@ class Search(Inputs):
         from ..core.detection import detect
 
         sky, threshold = self.sky, self.threshold
-        # What is slow, and often not needed before the sources are found.
+        # Slow work that is often not needed before the sources are found.
         alongside: list[Callable[[], object]] = [partial(each, self) for each in self._meanwhile]
         with self.log.step("Extracting the sources") as said:
             found = detect(sky, self.kernel, threshold, self.settings.detection, self.workers, alongside)
@@ -81,7 +81,7 @@ class Search(Inputs):
 
     @cached_property
     def floored(self) -> list[int]:
-        """How many sources lie where the RMS map of each sky stands at its floor, which makes their errors wrong."""
+        """How many sources lie where each sky's RMS map is at its floor, which makes their errors wrong."""
         from ..core.evidence import floored_sources, value_of_blank
         from ..core.sky import RMS_FLOOR
 
@@ -111,10 +111,9 @@ class Search(Inputs):
 
     @cached_property
     def negated(self) -> int | None:
-        """The number of detections on the negated image, None where its noise is not symmetric (`is_symmetric`).
+        """The number of detections on the negated image; None if its noise is not symmetric, or without advice.
 
-        And where no advice is wanted. Of a large image it is that of a part, times what the part is of the whole. It
-        needs the pixels of `sky`.
+        See `is_symmetric`. In a large image it is estimated from a part, scaled by area. It needs the pixels of `sky`.
         """
         if not self.settings.detection.advice:
             return None
@@ -127,8 +126,8 @@ class Search(Inputs):
             number = count_negated(self.sky, self.kernel, self.threshold, self.settings.detection, self.workers)
             about = " about" if is_counted_in_part(self.sky.pixels.shape) else ""
             of_part = " (counted in a part of it)" if about else ""
-            # Where cleaning takes noise away beside bright sources, which the negated image has not, there are fewer: a
-            # matched filter lets much of it in.
+            # There is less noise among the sources if cleaning removes it beside bright sources, which the negated
+            # image lacks: a matched filter admits much of such noise.
             share = "at most" if self.threshold.matched else "about"
             said.append(
                 f"Detections on the negated image:{about} {number}{of_part}; {share} as many of the sources are noise"
@@ -137,7 +136,7 @@ class Search(Inputs):
 
     @cached_property
     def advice(self) -> list[Advice] | None:
-        """What is wrong with the run, and what to change, the most important first; None where that is not wanted.
+        """What is wrong with the run and what to change, the most important first; None if not requested.
 
         It needs the pixels of `sky`.
         """
@@ -159,7 +158,7 @@ class Search(Inputs):
         return given
 
     def _recounted(self, thresh: float, kernel: np.ndarray | None = None) -> tuple[int, int]:
-        """The numbers of detections on the image and on the negated one at another threshold, or with a kernel."""
+        """The numbers of detections on the image and the negated one at another threshold, or with another kernel."""
         from ..core.detection import count, count_negated
         from ..core.threshold import Threshold
 
@@ -169,7 +168,7 @@ class Search(Inputs):
         return count(self.sky, *how), count_negated(self.sky, *how)
 
     def _of_photons(self, thresh: float) -> int:
-        """The number of detections at a threshold in an image of photons that is nothing but background."""
+        """The number of detections at a threshold in an image of only the photons of the background."""
         from ..core.detection import count
         from ..core.threshold import Threshold
 
@@ -179,13 +178,13 @@ class Search(Inputs):
 
     @cached_property
     def _photons(self) -> Sky:
-        """A sky that has nothing but the photons of the background."""
+        """A sky of only the photons of the background."""
         from ..core.evidence import photons_like
 
         return photons_like(self.sky, self.settings.background)
 
     def release_pixels(self) -> None:
-        """Give back the memory of the pixels, which no further step may need."""
+        """Free the memory of the pixels, which no further step may need."""
         for sky in self.skies:
             sky.release_pixels()
 
@@ -202,7 +201,7 @@ class Search(Inputs):
         if twice:
             sources = self._around_sources(sky, image)
             if sources is not None:
-                del sky  # its memory is needed
+                del sky  # free its memory
                 with self.log.step("Estimating the background again") as said:
                     sky = estimate_background(image, masked, options, noise_map, without=sources, workers=self.workers)
                     share = f"{100 * np.count_nonzero(sources) / sources.size:.3g} % of the pixels"
@@ -218,7 +217,7 @@ class Search(Inputs):
         return sky
 
     def _scale_weights(self, sky: Sky) -> bool:
-        """Have relative weights say the noise that the image has; whether they are such."""
+        """Scale relative weights to the noise of the image; returns whether they are relative."""
         if sky.noise_map is None or self.settings.files.error_type != "weight" or sky.rms == 0:
             return False
         factor = sky.background_rms_over_noise()
@@ -232,7 +231,7 @@ class Search(Inputs):
         return False
 
     def _around_sources(self, sky: Sky, image: Image) -> np.ndarray | None:
-        """The pixels that a second estimate of the background does without; None where one pass has to do."""
+        """The pixels left out of the second background estimate; None if one pass must do."""
         from ..core.detection import detect
         from ..core.mesh import cell_of
         from ..core.source_mask import around_sources
@@ -240,7 +239,7 @@ class Search(Inputs):
 
         options = self.settings.detection
         if image is not self.image and not UNITS[options.err_option].from_image:
-            # Neither the brightness that is the threshold nor the noise map is this image's.
+            # Neither an absolute threshold nor the noise map applies to this image.
             options = replace(options, err_option="array_rms", thresh=DetectionOptions.thresh)
         with self.log.step("Extracting the sources above the first background") as said:
             found = detect(sky, self.kernel, Threshold.of(sky, options), options, self.workers)

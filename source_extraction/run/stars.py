@@ -1,4 +1,4 @@
-"""What a point spread function tells of the sources, and the catalog; how complete it is."""
+"""The point spread function, the measurements with it, the final catalog, and its completeness."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 class Stars(Apertures):
-    """The steps to the catalog, with a point spread function where one is wanted."""
+    """The steps to the catalog, including a point spread function if wanted."""
 
     @property
     def catalog(self) -> Catalog:
-        """The catalog: what was measured of every source."""
+        """The catalog: the measurements of every source."""
         return that_was_asked_for(self.measured[0])
 
     @cached_property
@@ -47,14 +47,14 @@ class Stars(Apertures):
 
     @cached_property
     def measured(self) -> tuple[Catalog | None, Text | None]:
-        """The catalog and its text, as far as each is wanted."""
+        """The catalog and its text, each if requested."""
         catalog, text = self._in_apertures
         if self.settings.with_psf:
             catalog, text = self._joined_by_the_psf(), None
         return catalog, text
 
     def switch_on(self, settings: Settings) -> None:
-        """Have what more settings ask for from now on: in the catalog too, what a PSF tells."""
+        """Use additional settings from now on; with a PSF, the catalog gets its columns too."""
         if settings.with_psf and not self.settings.with_psf:
             for made_without in ("measured", "text"):
                 self.__dict__.pop(made_without, None)
@@ -62,12 +62,12 @@ class Stars(Apertures):
 
     @property
     def psf(self) -> Psf | None:
-        """The PSF of the image that is measured; None, with a warning, where too few stars show it."""
+        """The PSF of the measured image; None, with a warning, if it has too few stars."""
         return self._psf_and_stars[0]
 
     @property
     def psf_stars(self) -> StarsOfPsf | None:
-        """The stars that the PSF was made of; None where it was made before, or of none."""
+        """The stars that the PSF was made from; None if it was read from a file, or there is none."""
         return self._psf_and_stars[1]
 
     @cached_property
@@ -89,14 +89,14 @@ class Stars(Apertures):
 
     @cached_property
     def possible_stars(self) -> np.ndarray:
-        """The rows of the catalog that are stars, as far as can be told without a PSF."""
+        """The rows of the catalog that may be stars, as far as can be told without a PSF."""
         from ..core.psf_stars import choose_stars
 
         return choose_stars(self._catalog_of_apertures.values)
 
     @cached_property
     def fitted(self) -> Fitted:
-        """What fits the sources if they are stars, in the working units of the image that is measured."""
+        """The fit of the sources as stars, in the working units of the measured image."""
         from ..core.psf_photometry import Fitted, fit_catalog
 
         psf, image, values = self.psf, self._measurables()[1], self._catalog_of_apertures.values
@@ -115,7 +115,7 @@ class Stars(Apertures):
         return model_of(self.fitted, self.psf, self.measured_sky, self.workers)
 
     def residual(self) -> Map:
-        """The image that is measured less all fitted sources, float32, NaN where masked."""
+        """The measured image minus all fitted sources, float32, NaN where masked."""
         sky, model, subtracted = self.measured_sky, self.model, self.settings.background.subtract_background
 
         def of(window: Window) -> np.ndarray:
@@ -135,7 +135,7 @@ class Stars(Apertures):
 
     @cached_property
     def completeness(self) -> Completeness:
-        """How many of the point sources are found. It needs the pixels of `sky`."""
+        """The share of the point sources that are found. It needs the pixels of `sky`."""
         from ..core.artificial_stars import StarSearch
         from ..core.completeness import Completeness, measure_completeness
 
@@ -161,7 +161,7 @@ class Stars(Apertures):
 
     @property
     def detection_psf(self) -> Psf | None:
-        """The PSF of the image that the sources are found on."""
+        """The PSF of the image that the sources are detected on."""
         from ..core.correlation import INDEPENDENT, correlation_of
         from ..core.photometry import Measurable
         from ..core.psf_making import psf_from_stars
@@ -177,7 +177,7 @@ class Stars(Apertures):
         return psf
 
     def _measured_values(self, image: Measurable) -> dict[str, np.ndarray]:
-        """What `image` itself shows of the sources that were found on it."""
+        """Measurements of the sources on `image`, the one that they were detected on."""
         from ..core.catalog import detected_columns
         from ..core.photometry import measure
 
@@ -193,7 +193,7 @@ class Stars(Apertures):
 
     @property
     def _detection_calibration(self) -> Calibration:
-        """What the pixels mean that the sources are found on: nothing is known where another image is measured."""
+        """The calibration of the detection image: unknown if another image is measured."""
         from ..core.photometry import Calibration
 
         return self.calibration if self.measured_image is self.image else Calibration(None, None, None)

@@ -1,4 +1,4 @@
-"""All steps of a run, from an image to its catalog, and what pictures and summary show of them."""
+"""All steps of a run, from an image to its catalog, and the data of pictures and summary."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from .stars import Stars
 
 
 class Steps(Stars):
-    """One image on its way to its products: see `Inputs`."""
+    """One image and all steps of its run: see `Inputs`."""
 
     @cached_property
     def sky_thumbnail(self) -> np.ndarray:
-        """The image without its background in as many pixels as a picture has, NaN where masked."""
+        """The image without its background at a picture's resolution, NaN where masked."""
         from ..writers.thumbnails import average
 
         return self.sky.unit * average(self.sky.pixels, self.sky.masked)
 
     @cached_property
     def background_thumbnail(self) -> np.ndarray:
-        """The background, in the image's unit, in as many pixels as a picture has."""
+        """The background at a picture's resolution, in the image's unit."""
         from ..writers.thumbnails import average
 
         return average(self.sky.background_map)
 
     @cached_property
     def rms_thumbnail(self) -> np.ndarray:
-        """The same of its noise."""
+        """The background RMS at a picture's resolution, in the image's unit."""
         from ..writers.thumbnails import average
 
         return average(self.sky.rms_map)
 
     @property
     def title(self) -> str:
-        """What stands above pictures of the sources."""
+        """The title of pictures of the sources."""
         return f"{counted(len(self.detections), 'source', 'sources')} in {self.settings.title}"
 
     @property
@@ -46,10 +46,10 @@ class Steps(Stars):
         return self.settings.pictures.draw == "outlines"
 
     def summary(self) -> dict[str, Any]:
-        """The run in numbers."""
+        """The summary of the run in numbers."""
         from ..writers.summary import summarize
 
-        # Artificial stars have that of the image that the sources are found on.
+        # Artificial stars use the PSF of the image that the sources are detected on.
         with_psf = self.settings.with_psf or (self.settings.psf.completeness and self.measured_image is self.image)
         return summarize(
             self.settings,

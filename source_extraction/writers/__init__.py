@@ -1,1 +1,1 @@
-"""What was found -> files."""
+"""Results -> files."""

@@ -1,4 +1,4 @@
-"""One figure of how complete a catalog is."""
+"""The figure of a catalog's completeness."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BLUE, RED, GREY = "#2b5c8a", "#c1442e", "#8a8a8a"
 
 @own_style()
 def draw_completeness(path: Path, completeness: Completeness, title: str, *, unit: str) -> None:
-    """The share of the artificial stars that were found, with errors, by magnitude or flux; the curve and its limits.
+    """The share of the artificial stars found, with errors, by magnitude or flux; the fitted curve and its limits.
 
     `unit` is the unit of the fluxes. Faint is on the right, as with magnitudes.
     """
@@ -71,7 +71,7 @@ def draw_completeness(path: Path, completeness: Completeness, title: str, *, uni
         axes.set_xlim(columns["mag_low"].min() - 0.1, columns["mag_high"].max() + 0.1)
     else:
         axes.set_xlim(columns["flux_high"].max() * 1.1, columns["flux_low"].min() / 1.1)
-    # Bright stars are on the left: below them is room, where they are found.
+    # Bright stars are on the left: there is free space below the curve if most of them are found.
     axes.legend(loc="lower left" if completeness.curve.max() > 0.5 else "upper left", framealpha=0.9)
     save(figure, path)
 

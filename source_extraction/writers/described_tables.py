@@ -1,4 +1,4 @@
-"""A Catalog -> tables that say what their columns are: units, descriptions, UCDs, and how they were made."""
+"""A Catalog -> tables that describe their columns: units, descriptions, UCDs, and how they were made."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from astropy.table import Table
     from astropy.units import Unit
 
-# FITS headers have no other place for what a column is; so astropy puts it between comments like these.
+# FITS headers have no standard place for column descriptions; astropy puts them between comments like these.
 COMMENTS_OF_ASTROPY = ("--BEGIN-ASTROPY-SERIALIZED-COLUMNS--", "--END-ASTROPY-SERIALIZED-COLUMNS--")
 
 
@@ -45,7 +45,7 @@ def as_table(catalog: Catalog, settings: Settings) -> Table:
 
 
 def _unit(unit: str) -> Unit | None:
-    """A unit as astropy has it, one that it does not know as its name."""
+    """A unit in astropy; an unknown one is kept by its name."""
     from astropy.units import Unit
 
     return Unit(unit, parse_strict="silent") if unit else None
@@ -54,7 +54,7 @@ def _unit(unit: str) -> Unit | None:
 def write_fits_table(path: Path, catalog: Catalog, settings: Settings) -> None:
     """Write a binary table with units, descriptions (TCOMM, and as astropy reads them), UCDs and how it was made.
 
-    Columns are as wide as SEP's and ours are in memory; text is UTF-8 escaped to ASCII.
+    Columns have the types that SEP's and ours have in memory; text is UTF-8 escaped to ASCII.
     """
     columns = []
     for column in catalog.columns:
@@ -88,12 +88,12 @@ def _tform(values: np.ndarray) -> str:
 
 
 def _without_rows(catalog: Catalog, settings: Settings) -> Table:
-    """What describes the columns. Rows we write ourselves: astropy takes 25 s for 77,000 of a VOTable."""
+    """The column descriptions only. We write the rows ourselves: astropy takes 25 s for 77,000 of a VOTable."""
     return as_table(catalog, settings)[:0]
 
 
 def _comments_of_astropy(table: Table) -> list[str]:
-    """What astropy writes into a FITS header to find descriptions and UCDs again. Units are in other cards."""
+    """astropy's FITS header lines for recovering descriptions and UCDs. Units are in other cards."""
     for column in table.columns.values():
         column.unit = None
     table.meta.clear()
@@ -105,7 +105,7 @@ def _comments_of_astropy(table: Table) -> list[str]:
 
 
 def write_ecsv(path: Path, catalog: Catalog, settings: Settings) -> None:
-    """Write the table of text that astropy reads with all that describes it (Enhanced Character-Separated Values)."""
+    """Write a text table that astropy reads with all its metadata (ECSV, Enhanced Character-Separated Values)."""
     head = io.StringIO()
     _without_rows(catalog, settings).write(head, format="ascii.ecsv")
     with whole_text(path) as file:
@@ -114,12 +114,12 @@ def write_ecsv(path: Path, catalog: Catalog, settings: Settings) -> None:
 
 
 def _quoted(text: str) -> str:
-    """A text as a field of a table in which spaces separate them."""
+    """A text as a field of a space-separated table."""
     return '"' + text.replace('"', '""') + '"'
 
 
 def write_votable(path: Path, catalog: Catalog, settings: Settings) -> None:
-    """Write the table of the Virtual Observatory (VOTable 1.4, its rows as text)."""
+    """Write the table for the Virtual Observatory (VOTable 1.4, with its rows as text)."""
     head, end, rest = _votable_without_rows(_without_rows(catalog, settings)).partition("</TABLE>")
     with whole_text(path) as file:
         file.write(f"{head.rstrip()}\n<DATA><TABLEDATA>\n")
@@ -132,7 +132,7 @@ def _votable_without_rows(table: Table) -> str:
 
     head = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of units that astropy does not know
+        warnings.simplefilter("ignore")  # about units that astropy does not know
         votable = from_table(table)
         resource = votable.resources[0]
         resource.infos.extend(_info(tree, name, value) for name, value in table.meta.items())

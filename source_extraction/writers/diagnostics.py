@@ -1,4 +1,4 @@
-"""One figure to judge a run by: what was found, how well, and on what background."""
+"""One figure to judge a run by: its sources, their quality, and the background."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 SIZE, DOTS_PER_INCH = (13, 8), 120
 BLUE, RED, GREY = "#2b5c8a", "#c1442e", "#8a8a8a"
-GOOD_SNR = 5  # where one commonly cuts a catalog
+GOOD_SNR = 5  # a common cut for catalogs
 MOST_BINS = 40
-MANY_DECADES = 2.5  # from this number on, each has one label
+MANY_DECADES = 2.5  # from this number on, each decade has one label
 
 
 @own_style()
@@ -39,8 +39,8 @@ def draw_diagnostics(
 ) -> None:
     """Number counts, S/N and half-light radius against brightness; background, RMS and threshold along the image.
 
-    `flux_unit` is that of the catalog's fluxes; `subtracted` whether the background was, so that the threshold counts
-    from it.
+    `flux_unit` is the unit of the catalog's fluxes; `subtracted` says whether the background was subtracted, so that
+    the threshold is measured from it.
     """
     from matplotlib.figure import Figure
 
@@ -102,7 +102,7 @@ def _label_decades(axis: Axis, *, along_x: bool) -> None:
     decades = np.log10(high / low)
     axis.set_minor_formatter(NullFormatter())
     if decades < MANY_DECADES:
-        # Labels stand beside each other along x, and above each other along y.
+        # Labels stand side by side along x, and one above the other along y.
         few, many = ((1, 3), (1, 2, 5)) if along_x else ((1, 2, 5), (1, 1.5, 2, 3, 5, 7))
         axis.set_major_locator(LogLocator(subs=many if decades < 1 else few))
         axis.set_major_formatter("{x:g}")
@@ -119,7 +119,7 @@ def _bins(brightness: np.ndarray, logarithmic: bool) -> np.ndarray:
 def _draw_background(
     along_x: Axes, along_y: Axes, sky: Sky, threshold: Threshold, image: Image, subtracted: bool
 ) -> None:
-    """Medians over the other axis, of the background and its noise, and the threshold (of a noise map: its median)."""
+    """Background, noise and threshold, as medians over the other axis (for a noise map: its median)."""
     background, rms = average(sky.background_map), average(sky.rms_map)
     unit = image.unit or "pixel value"
     height, width = image.shape

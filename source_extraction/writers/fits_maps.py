@@ -1,4 +1,4 @@
-"""Arrays -> FITS images that keep the input's sky coordinates and say how they were made."""
+"""Arrays -> FITS images with the input's sky coordinates and the provenance."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..settings import Settings, as_typed
 from .header_cards import cards_of_the_image
 from .whole import whole
 
-FITS_BLOCK = 2880  # bytes, of which every part of a file is a multiple (FITS standard 4.0, 3.1)
+FITS_BLOCK = 2880  # bytes; every part of a file is a multiple of it (FITS standard 4.0, 3.1)
 CARD = 80
 STRUCTURE = ("SIMPLE", "BITPIX", "NAXIS", "EXTEND")
 PROGRAM = "source-extraction"
@@ -36,8 +36,8 @@ def write_map(
 ) -> None:
     """Write `data` (height, width) as the primary HDU, with the celestial WCS of `image`.
 
-    `unit` is the map's BUNIT; `settings` made it. Where it is `still_the_image`, and no map of something else, it keeps
-    the other cards of its header. Tables that a distorted WCS refers to follow as extensions.
+    `unit` is the map's BUNIT; `settings` made it. If it is `still_the_image`, rather than a map of something else, it
+    keeps the other cards of the image's header. Tables that a distorted WCS refers to follow as extensions.
     """
     celestial = image.celestial
     of_the_sky = fits.Header() if celestial.header is None else celestial.header
@@ -50,7 +50,7 @@ def write_map(
         header = _ended("".join((*parts, *made_by)))
     with whole(path) as file:
         file.write(header.encode("ascii"))
-        # Rows at a time: the bytes of the whole map would be turned in memory that other processes read.
+        # A few rows at a time: the whole map would be byte-swapped in place, in memory that other processes read.
         for window in strips(pixels.shape):
             file.write(_most_significant_first(pixels.of(window)))
         file.write(bytes(-math.prod(pixels.shape) * pixels.dtype.itemsize % FITS_BLOCK))
@@ -61,7 +61,7 @@ def write_map(
 def _header_of_the_image(
     pixels: Map, image: Image, of_the_sky: fits.Header, made_by: list[tuple[str, Any, str]]
 ) -> str:
-    """The header of what is still the image, and keeps its cards; those of others are put in their places."""
+    """The header of a modified image: its cards are kept, except those that the new ones replace."""
     header = fits.Header(cards_of_the_image(image.headers, placed=image.wcs is not None))
     header.extend(of_the_sky, strip=True, unique=True)
     for keyword, value, comment in made_by:
@@ -70,21 +70,21 @@ def _header_of_the_image(
     return text
 
 
-# The header of a map has parts that have nothing to do with each other. To make them card by card takes as long as to
-# find the sources of a small image, and the first and the last are the same for many.
+# The parts of a map's header are independent. Making them card by card takes as long as finding the sources of a small
+# image, and the first and the last part are the same for many maps.
 
 
 @lru_cache(maxsize=64)
 def _structure(shape: tuple[int, int], dtype: str) -> str:
-    """The cards of a primary HDU that say what its data are."""
+    """The cards of a primary HDU that describe its data."""
     zeros = np.broadcast_to(np.zeros((), dtype), shape)
     header = fits.PrimaryHDU(zeros).header
-    del header["EXTEND"]  # which nobody needs (FITS standard 4.0, 4.4.2.1)
+    del header["EXTEND"]  # not needed (FITS standard 4.0, 4.4.2.1)
     return _cards_of(header)
 
 
 def _coordinates(header: fits.Header) -> str:
-    """The cards of the sky; of the last image they are kept, for its other maps."""
+    """The cards of the sky coordinates; those of the last image are cached for its other maps."""
     if _of_the_last_image[0] is not header:
         text = _cards_of(header)
         cards = (text[start : start + CARD] for start in range(0, len(text), CARD))
@@ -110,25 +110,25 @@ def _cards_of(header: fits.Header) -> str:
 
 
 def _ended(cards: str) -> str:
-    """A header with its end, in whole blocks."""
+    """A header with its END card, padded to whole blocks."""
     text = cards + "END".ljust(CARD)
     return text.ljust(-(-len(text) // FITS_BLOCK) * FITS_BLOCK)
 
 
 def _most_significant_first(rows: np.ndarray) -> memoryview:
-    """The bytes of numbers in the order of FITS."""
+    """The bytes of numbers in FITS's big-endian order."""
     return np.ascontiguousarray(rows, rows.dtype.newbyteorder(">")).data
 
 
 def _as_extension(hdu: Any) -> bytes:
-    """The bytes of an extension, which astropy writes after a primary HDU only: of one block, if it is empty."""
+    """The bytes of an extension, which astropy writes only after a primary HDU: one block, if that is empty."""
     file = BytesIO()
     fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(file)
     return file.getvalue()[FITS_BLOCK:]
 
 
 def provenance(settings: Settings, unit: str = "") -> list[tuple[str, Any, str]]:
-    """Header cards that say what made a file, of which image, with which options."""
+    """Header cards that record the software, the image and the options that made a file."""
     return [*_made_of(settings, unit), *_made_with(settings)]
 
 
@@ -143,7 +143,7 @@ def _made_of(settings: Settings, unit: str) -> list[tuple[str, Any, str]]:
 
 
 def _made_with(settings: Settings) -> list[tuple[str, Any, str]]:
-    # Names of more than 8 characters need the HIERARCH convention; all get it, to be found together.
+    # Names of more than 8 characters need the HIERARCH convention; all use it, so that they are found together.
     return [
         (f"HIERARCH SEP {name.upper()}", _value(value), "")
         for name, value in (settings.parameters() | {"advice_followed": as_typed(settings.followed)}).items()

@@ -1,4 +1,4 @@
-"""The header cards of an image that are still true of what was made of its pixels."""
+"""The header cards of an image that still hold for images made from its pixels."""
 
 from __future__ import annotations
 
@@ -10,40 +10,40 @@ from typing import Any
 
 from astropy.io import fits
 
-# No image has more; each takes 0.3 ms, and a file of a stranger may have a quarter of a million.
+# A limit above any real image; each card takes 0.3 ms, and an unknown file may have a quarter of a million.
 MOST_CARDS = 10_000
-# How the file is built (FITS standard 4.0, 4.4.1), what its stored numbers mean, what follows from them, and when it
-# was written: all of this is another file's.
+# How the file is built (FITS standard 4.0, 4.4.1), what its stored numbers mean, values derived from them, and when it
+# was written: all of this is specific to the original file.
 OF_THE_FILE = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|EXTNAME|EXTVER|EXTLEVEL|INHERIT|NEXTEND|END|DATE"
     r"|BUNIT|BSCALE|BZERO|BLANK|DATAMIN|DATAMAX|CHECKSUM|DATASUM|BLOCKED"
 )
-# Of tables, in which compressed images are kept (7.2.1, 10.1).
+# For the tables that hold compressed images (7.2.1, 10.1).
 OF_THE_TABLE = re.compile(
     r"TFIELDS|THEAP|T(?:FORM|TYPE|UNIT|NULL|SCAL|ZERO|DISP|DIM|BCOL)\d+"
     r"|Z(?:IMAGE|TENSION|BITPIX|NAXIS\d*|TILE\d+|CMPTYPE|NAME\d+|VAL\d+|SCALE|ZERO|BLANK|QUANTIZ|DITHER0|MASKCMP)"
     r"|Z(?:SIMPLE|EXTEND|PCOUNT|GCOUNT|HECKSUM|DATASUM|BLOCKED)"
 )
-# Numbers (9.2) that some write as text.
+# Numbers (9.2) that some software writes as text.
 DAYS = re.compile(r"MJD-(?:OBS|AVG|BEG|END)|MJDREF[IF]?")
-# Coordinates (8): those of the sky are written anew, from the WCS. Of other ones only what is linear is kept, of an
-# image that has no third axis; whoever reads them may stumble over the rest.
+# Coordinates (8): those of the sky are written anew, from the WCS. Of others only linear ones are kept, for an image
+# without a third axis; the rest may confuse readers.
 LINEAR = re.compile(r"(?:CTYPE|CRPIX|CRVAL|CDELT|CUNIT|CROTA|CNAME)\d+[A-Z]?|(?:CD|PC)\d+_\d+[A-Z]?|WCSNAME[A-Z]?")
 COORDINATES = re.compile(
     rf"{LINEAR.pattern}|(?:PC|CD)\d{{6}}|WCSAXES[A-Z]?|(?:CRDER|CSYER)\d+[A-Z]?|P[VS]\d+_\d+[A-Z]?"
     r"|(?:LONPOLE|LATPOLE|RADESYS|RADECSYS|EQUINOX|EPOCH|SPECSYS|RESTFRQ|RESTWAV)[A-Z]?"
     r"|(?:A|B|AP|BP)_(?:ORDER|DMAX|\d+_\d+)|(?:CPDIS|CQDIS|CPERR|CQERR|D2IMDIS|D2IMERR|AXISCORR)\d*.*|D[PQ]\d+.*|D2IM\d+.*"
-    # Of the plates of the DSS and of IRAF, which wcslib takes for a second distortion beside the one written anew.
+    # From the plates of the DSS and from IRAF: wcslib takes these for a second distortion beside the one written anew.
     r"|PLTRA[HMS]|PLTDEC(?:SN|[DMS])|PLATEID|PPO\d+|AMD[XY]\d+|CNPIX[12]|[XY]PIXELSZ|WAT\d_\d+|PROJP\d+"
     r"|(?:CZPHS|CPERI)\d+[A-Z]?"
 )
 
 
 def cards_of_the_image(headers: Iterable[Mapping[str, Any]], *, placed: bool) -> Iterator[fits.Card]:
-    """The cards of an image's own header, then those of the primary HDU that it does not have, as far as they hold.
+    """The cards of an image's own header, then those that only the primary HDU has, as far as they still hold.
 
-    They are written anew, so that they keep to the standard; what cannot be is left out, and so is what comes behind
-    very many. Coordinates of an image that is `placed` on the sky come from elsewhere.
+    They are rewritten to conform to the standard; cards for which that fails, or beyond a very large number, are
+    dropped. Coordinates of an image `placed` on the sky come from elsewhere.
     """
     yield from islice(_all_cards(headers, placed), MOST_CARDS)
 
@@ -64,12 +64,12 @@ def _all_cards(headers: Iterable[Mapping[str, Any]], placed: bool) -> Iterator[f
             card = _written_anew(keyword, value, comment)
             if card is not None:
                 yield card
-        # The comments of the primary HDU are of the whole file.
+        # The comments of the primary HDU concern the whole file.
         seen |= found | {"COMMENT", "HISTORY", ""}
 
 
 def _holds(name: str, *, flat: bool, placed: bool) -> bool:
-    """Whether a card is still true, of an image of two axes (`flat`) that has a place on the sky (`placed`)."""
+    """Whether a card still holds, for an image with two axes (`flat`), or with a place on the sky (`placed`)."""
     if OF_THE_FILE.fullmatch(name) or OF_THE_TABLE.fullmatch(name):
         return False
     if COORDINATES.fullmatch(name):
@@ -92,7 +92,7 @@ def _cards(header: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
 
 
 def _written_anew(keyword: str, value: Any, comment: str) -> fits.Card | None:
-    """A card of the standard; None if the standard has none for it."""
+    """A card that conforms to the standard; None if that is impossible."""
     with warnings.catch_warnings(action="ignore"):
         try:
             if DAYS.fullmatch(keyword.upper()):

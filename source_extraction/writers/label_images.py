@@ -1,4 +1,4 @@
-"""Labels, and greys -> TIFF images as tools for microscopy take them: rows in the order of the array, uncompressed."""
+"""Labels and grey images -> uncompressed TIFF images for microscopy tools: rows in the order of the array."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ SEED = 255
 
 
 def write_label_map(path: Path, segmentation: np.ndarray) -> None:
-    """Write a segmentation map as uint16, as uint32 where a label is too large for it."""
+    """Write a segmentation map as uint16, or as uint32 if a label is too large."""
     dtype = np.uint16 if segmentation.max(initial=0) <= MOST_UINT16 else np.uint32
     _write_image(path, segmentation, dtype)
 
 
 def write_greys(path: Path, greys: np.ndarray) -> None:
-    """Write a picture (uint8) of the image's own pixels, under a segmentation map."""
+    """Write a picture (uint8) of the image's own pixels, for display under a segmentation map."""
     _write_image(path, greys, np.uint8)
 
 
@@ -44,8 +44,8 @@ def write_seeds(path: Path, x: np.ndarray, y: np.ndarray, shape: tuple[int, int]
 def _write_image(path: Path, image: np.ndarray | Map, dtype: type) -> None:
     """Write pixels (height, width) as one of `dtype`.
 
-    tifffile leaves room for them, and they follow some rows at a time: it would take a copy of all to write them to
-    anything but a file of C's.
+    tifffile reserves the space, and the pixels follow a few rows at a time: for anything but a real file, it would copy
+    them all.
     """
     pixels = image if isinstance(image, Map) else Map.showing(image)
     with whole(path) as file:

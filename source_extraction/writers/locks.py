@@ -1,4 +1,4 @@
-"""Locks that the system gives back when whoever holds them is gone, however it ended."""
+"""Locks that the system releases when their holder is gone, however it ended."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ SECONDS_OF_PATIENCE = 5
 if sys.platform == "win32":
 
     def _lock(descriptor: int, *, wait: bool) -> None:
-        """It has no locks that end with a process and its children."""
+        """Not on this system: it has no locks that end with a process and its children."""
         raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
 
 else:
     import fcntl
 
     def _lock(descriptor: int, *, wait: bool) -> None:
-        """Lock an open file. Raises BlockingIOError where others have, another OSError where nothing can be locked."""
+        """Lock an open file. Raises BlockingIOError if others hold it, another OSError if nothing can be locked."""
         fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def this_machine() -> str:
-    """Eight digits that tell machines apart which may see one folder, but do not see each other's locks.
+    """Eight digits that identify a machine, as machines may share a folder but not see each other's locks.
 
-    Containers on one machine see one kernel, and its locks.
+    Containers on one machine share its kernel, and its locks.
     """
     try:
         name = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
@@ -41,10 +41,10 @@ def this_machine() -> str:
 
 
 def hold(path: Path) -> int | None:
-    """Make a file, and lock it as long as its descriptor is open here or in a process that is forked from this one.
+    """Make a file, and lock it as long as its descriptor is open here or in a process forked from this one.
 
-    None where nothing can be locked (Windows, some network file systems); the file is not left then. Raises
-    FileNotFoundError where somebody took it away while it was not locked yet.
+    None if nothing can be locked (Windows, some network file systems); the file is then removed. Raises
+    FileNotFoundError if another process removed it before it was locked.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -62,9 +62,9 @@ def hold(path: Path) -> int | None:
 
 
 def take_over(path: Path) -> int | None:
-    """Lock a file that others made: None where one of them holds it, or may do so.
+    """Lock a file made by another process: None if one holds it, or might.
 
-    Raises FileNotFoundError where there is no such file.
+    Raises FileNotFoundError if there is no such file.
     """
     try:
         descriptor = os.open(path, os.O_RDWR)
@@ -82,10 +82,10 @@ def take_over(path: Path) -> int | None:
 
 @contextlib.contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Has other runs wait that want to be alone in a folder, for as long as it takes to rename some files.
+    """Make other runs that also use this wait for as long as it takes to rename some files in a folder.
 
-    It is a courtesy: whoever has waited for some seconds goes on, since others may lock a folder for reasons of their
-    own, and not every system can.
+    The lock is only advisory: a run goes on after some seconds of waiting, since others may lock a folder for their own
+    reasons, and not every system can lock one.
     """
     try:
         descriptor = os.open(folder, os.O_RDONLY)

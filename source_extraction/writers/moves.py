@@ -1,4 +1,4 @@
-"""Products take their places, all of them, or what was there before stays: whatever fails, and whoever is killed."""
+"""Move all products to their places or leave the previous files there, whatever fails or is killed."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-# In the stage, beside the products: what they replace, and which they are, for as long as they move.
+# In the stage, beside the products, while they move: the files that they replace, and the list of products.
 OLD, MANIFEST = ".old", ".moves"
 
-# Size, and nanoseconds of the last change. Not the inode: on some network file systems it does not stay the same.
+# Size, and time of the last change in nanoseconds. Not the inode: on some network file systems it changes.
 Identity = list[int]
 
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """Has signals wait whose handlers raise, until the block has ended, which should be soon.
+    """Delay signals whose handlers raise until the block has ended, which should be soon.
 
-    Not a mask: other threads, of libraries, would take the signals, and Python would call the handlers here.
+    Not a mask: other threads, of libraries, would receive the signals, and Python would call the handlers here.
     """
     if threading.current_thread() is not threading.main_thread():
-        # Handlers are called in the main thread.
+        # Handlers only run in the main thread.
         yield
         return
     came: list[int] = []
@@ -46,7 +46,7 @@ def undisturbed() -> Iterator[None]:
 def take_places(stage: Path, target: Path, names: Sequence[str]) -> None:
     """Move the files with these names from a stage to a folder.
 
-    Raises OSError where one of them cannot; all is then as it was before.
+    Raises OSError if one of them cannot be moved; everything is then as it was before.
     """
     for name in names:
         if (target / name).is_dir() and not (target / name).is_symlink():
@@ -56,7 +56,7 @@ def take_places(stage: Path, target: Path, names: Sequence[str]) -> None:
     try:
         for name in names:
             _take_place(stage, target, name)
-        # With it goes the way back: from here on the new ones are those that stay.
+        # This removes the way back: from here on the new files stay.
         (stage / MANIFEST).unlink()
     except BaseException as problem:
         try:
@@ -68,9 +68,9 @@ def take_places(stage: Path, target: Path, names: Sequence[str]) -> None:
 
 
 def put_back(stage: Path, target: Path) -> None:
-    """Undo moves that have not come to their end: the manifest tells of them.
+    """Undo moves that did not finish, as recorded in the manifest.
 
-    What is neither new nor old was put there by somebody else since, and stays.
+    A file that is neither new nor old was put there by someone else since, and stays.
     """
     manifest = _read_manifest(stage)
     for name, identity in reversed(manifest.items()):
@@ -91,7 +91,7 @@ def _take_place(stage: Path, target: Path, name: str) -> None:
 
 
 def _keep(place: Path, old: Path) -> None:
-    """Keep a file under another name; where the system has links it has its own as well, so that it is never missed."""
+    """Keep a file under another name; as a hard link if the system has them, so that it is never missing."""
     try:
         os.link(place, old, follow_symlinks=False)
     except FileNotFoundError:
@@ -110,17 +110,17 @@ def _write_manifest(stage: Path, names: Sequence[str]) -> None:
 
 
 def _read_manifest(stage: Path) -> dict[str, Identity]:
-    """The products that were to move, and which files they are; none where no move had begun."""
+    """The products that were to move, and their identities; empty if no move had begun."""
     try:
         manifest = json.loads((stage / MANIFEST).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return {}
-    # It is a file like others: none of its names leads out of the folders.
+    # The manifest may have been altered: its names must not lead out of the folders.
     return {name: identity for name, identity in dict(manifest).items() if os.path.basename(name) == name}
 
 
 def _identity(path: Path) -> Identity | None:
-    """What tells a file from another one of its name, and moves with it; None if there is no file."""
+    """What identifies a file among others of its name, even after a move; None if there is no file."""
     try:
         status = path.lstat()
     except FileNotFoundError:

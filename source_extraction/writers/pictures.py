@@ -1,7 +1,7 @@
 """Arrays -> PNG pictures for people.
 
-A FITS picture has row 0 at the bottom and, with a celestial WCS, sky coordinates on its axes; a TIFF
-picture has row 0 at the top. Large images are averaged to the pixels that the picture has.
+A FITS picture has row 0 at the bottom and, with a celestial WCS, sky coordinates on its axes; a TIFF picture has row 0
+at the top. Large images are averaged to the picture's resolution.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 try:
     import matplotlib
 except UnicodeDecodeError:
-    # A matplotlibrc of the user that is not a text. In the folder of its own data, matplotlib finds its own one first.
+    # The user's matplotlibrc is not a text file. From the folder of its own data, matplotlib reads its own one first.
     for name in [name for name in sys.modules if name.startswith("matplotlib")]:
         del sys.modules[name]
     own = importlib.util.find_spec("matplotlib")
@@ -48,42 +48,42 @@ SHORTEST_SIDE = 1.5
 MARGINS = {"left": 1.15, "right": 0.35, "bottom": 0.8, "top": 0.55}
 COLOR_BAR_MARGIN = 1.45
 COLOR_BAR = 0.202, 0.2525  # inches: gap and width, 2 and 2.5 % of the widest picture
-# Inches at both sides, for labels of small fields and titles of narrow images; cut off as far as nothing is there.
+# Inches at both sides, for labels of small fields and titles of narrow images; cropped where empty.
 SPARE, LEAST_MARGIN = 2.0, 0.05
 LONGEST_TITLE = 70
-# What fills less of its 3 sigma ellipse is not shown by that; but a small source is too faint to fill it, whatever its
-# shape.
+# Sources that fill less of their 3 sigma ellipse are not shown by it; but a small source is too faint to fill it,
+# whatever its shape.
 FILLED, PIXELS_OF_A_SHAPE = 0.5, 100
 ROWS_AT_A_TIME = 256
-# zlib's level: the picture of a noisy sky takes a quarter of the time that the default 6 takes, and less room.
+# zlib's level: for a noisy sky it takes a quarter of the time of the default 6, and makes a smaller file.
 COMPRESSION = 2
 
-# Light enough on black, and told apart by most colour-blind people (Paul Tol's bright and light schemes).
+# Light enough on black, and distinct to most colour-blind people (Paul Tol's bright and light schemes).
 LABEL_COLORS = (
     "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377",
     "#ee8866", "#bbcc33", "#99ddff", "#ffaabb", "#44bb99", "#dddddd",
 )  # fmt: skip
 
-MASKED_COLOR = "#27496d"  # a dark blue that no grey and no ellipse has
+MASKED_COLOR = "#27496d"  # a dark blue that no grey and no ellipse uses
 
-# matplotlib makes its own when it is imported, with as many shades as a user's settings say.
+# Not matplotlib's own "gray": its number of shades follows the user's settings at import.
 GREYS = LinearSegmentedColormap.from_list("greys", ["black", "white"], N=256)
 
 
 @contextlib.contextmanager
 def own_style() -> Iterator[None]:
-    """Draw as matplotlib does by default, whatever the user's settings are, which are the same again afterwards."""
-    # The canvas that a figure is given decides on its backend.
+    """Draw with matplotlib's defaults, whatever the user's settings, which are restored afterwards."""
+    # A figure's backend follows from its canvas.
     defaults: dict[Any, Any] = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # settings that a version of matplotlib no longer has
+        warnings.simplefilter("ignore")  # settings that this version of matplotlib no longer has
         with matplotlib.rc_context(defaults):
             yield
 
 
 @own_style()
 def draw_image(path: Path, thumbnail: np.ndarray, image: Image, title: str) -> None:
-    """The image itself (its `thumbnail`), in greys that show faint and bright sources alike."""
+    """The image itself (its `thumbnail`), in greys that show both faint and bright sources."""
     figure, axes = _frame(image, title)
     _show(axes, thumbnail, image)
     save(figure, path, spare=SPARE)
@@ -91,7 +91,7 @@ def draw_image(path: Path, thumbnail: np.ndarray, image: Image, title: str) -> N
 
 @own_style()
 def draw_map(path: Path, thumbnail: np.ndarray, image: Image, title: str, meaning: str) -> None:
-    """A smooth map (its `thumbnail`) with a colour bar that says `meaning` and the image's unit."""
+    """A smooth map (its `thumbnail`) with a colour bar labelled with `meaning` and the image's unit."""
     figure, axes = _frame(image, title, MARGINS | {"right": COLOR_BAR_MARGIN})
     drawn = axes.imshow(thumbnail, cmap="viridis", **_placement(image))
     left, bottom, width, height = axes.get_position().bounds
@@ -129,7 +129,7 @@ def draw_sources(
 ) -> None:
     """The background-subtracted image (its `thumbnail`) with an ellipse of 3 sigma around each source.
 
-    A large source that is not elliptical has its outline instead; with `outlines`, every source has.
+    A large source that is not elliptical gets its outline instead; with `outlines`, every source does.
     """
     figure, axes = _frame(image, title)
     figure.set_dpi(dots_per_inch)
@@ -140,7 +140,7 @@ def draw_sources(
 def show_sources(
     axes: Axes, thumbnail: np.ndarray, detections: Detections, image: Image, *, outlines: bool = False
 ) -> None:
-    """The same on any axes in pixels. An ellipse is 6 a wide and 6 b high, at the angle theta."""
+    """Draw the ellipses and outlines on any axes in pixels. An ellipse is 6 a wide and 6 b high, at the angle theta."""
     _show(axes, thumbnail, image)
     sources = detections.sources
     drawable = np.isfinite(sources["a"]) & np.isfinite(sources["b"]) & np.isfinite(sources["theta"])
@@ -173,7 +173,7 @@ def show_sources(
 def _outlines(detections: Detections, chosen: np.ndarray, image: Image) -> np.ndarray:
     """The edges between the pixels of the chosen sources (boolean) and others: (number, 2 ends, x and y), in pixels.
 
-    Of a large image, between those pixels that its picture has.
+    For a large image, the edges between pixels of its picture.
     """
     wanted = np.concatenate(([False], chosen))
     labels = downsample_labels(detections.segmentation)
@@ -249,8 +249,8 @@ def greys(pixels: np.ndarray, thumbnail: np.ndarray, room: Room | None = None) -
 def _greys_for(pixels: np.ndarray) -> tuple[float, AsinhNorm]:
     """The level of the sky, and greys from there to the brightest 0.1 %: linear through the noise, logarithmic above.
 
-    An asinh (Lupton et al. 2004, PASP 116, 133) of the difference to the median, the sky; the noise is taken
-    from the fainter half of the pixels, which holds few sources.
+    An asinh (Lupton et al. 2004, PASP 116, 133) of the difference from the median, taken as the sky; the noise is
+    measured on the fainter half of the pixels, which holds few sources.
     """
     finite = pixels[np.isfinite(pixels)]
     below, sky, brightest = np.percentile(finite, (15.87, 50, 99.9)) if finite.size else (0, 0, 1)
@@ -276,7 +276,7 @@ def _frame(image: Image, title: str, margins: dict[str, float] = MARGINS) -> tup
 
 
 def projection_of(image: Image) -> dict[str, Any]:
-    """Arguments for new axes that know where the image lies on the sky, if it does."""
+    """Arguments for new axes that know the image's sky coordinates, if it has any."""
     if image.wcs is None:
         return {}
     from .sky_axes import Sides
@@ -285,7 +285,7 @@ def projection_of(image: Image) -> dict[str, Any]:
 
 
 def label_axes(axes: Axes, image: Image) -> None:
-    """Say what the axes are: sky coordinates where the image has some, which the axes then must know, else pixels."""
+    """Label the axes: with sky coordinates if the image has any (the axes must then know them), else with pixels."""
     if image.wcs is None:
         axes.set(xlabel="x [pixel]", ylabel="y [pixel]")
     else:
@@ -295,19 +295,19 @@ def label_axes(axes: Axes, image: Image) -> None:
 
 
 def _placement(image: Image) -> dict[str, Any]:
-    """Arguments of imshow that put the pixels of any picture of the image at their own coordinates."""
+    """Arguments of imshow that place the pixels of any picture of the image at their own coordinates."""
     height, width = image.shape
     bottom, top = (height - 0.5, -0.5) if image.rows_from_top else (-0.5, height - 0.5)
     return {
         "origin": "upper" if image.rows_from_top else "lower",
         "extent": (-0.5, width - 0.5, bottom, top),
-        "aspect": "auto",  # the axes have the image's shape, but for very thin images
+        "aspect": "auto",  # the axes have the image's shape, except for very thin images
         "interpolation_stage": "data",
     }
 
 
 def _line_width(sources: np.ndarray, image: Image) -> float:
-    """Points: thin where ellipses are small in the picture, so that a crowded field stays a picture."""
+    """Line width in points: thin if ellipses are small in the picture, so that a crowded field stays readable."""
     if not len(sources):
         return 1.0
     points_a_pixel = 72 * LONGEST_SIDE / max(image.shape)
@@ -315,15 +315,15 @@ def _line_width(sources: np.ndarray, image: Image) -> float:
 
 
 def shortened(title: str) -> str:
-    """A title that fits above a picture."""
+    """A title shortened to fit above a picture."""
     return title if len(title) <= LONGEST_TITLE else title[: LONGEST_TITLE - 1] + "…"
 
 
 def save(figure: Figure, path: Path | BinaryIO, spare: float = 0.0) -> None:
-    """Write a figure, whatever glyphs the font lacks; without an alpha channel, which would make it larger.
+    """Write a figure, even if the font lacks glyphs; without an alpha channel, which would make it larger.
 
-    Of the `spare` inches at its sides only those are kept that something is written in. For every PNG file Galaxy
-    counts the different values in all channels, and takes longer for it than this.
+    Of the `spare` inches at its sides only those with content are kept. Galaxy counts the distinct values in all
+    channels of every PNG file, which takes longer than this.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # glyphs that the font lacks, grid lines beyond the sky
@@ -335,7 +335,7 @@ def save(figure: Figure, path: Path | BinaryIO, spare: float = 0.0) -> None:
 
 
 def _needed(picture: Picture, spare: int, least: int) -> tuple[int, int, int, int]:
-    """The box of a white picture less `spare` dots at its sides, but with all that is written and `least` around it."""
+    """The box of a white picture without `spare` dots at its sides, but with all content and `least` around it."""
     left, _, right, _ = invert(picture).getbbox() or (spare, 0, picture.width - spare, 0)
     return (
         min(spare, max(0, left - least)),

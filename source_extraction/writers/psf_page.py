@@ -1,4 +1,4 @@
-"""One page to judge a point spread function by: how it looks, its profile, its stars, and what it leaves of them."""
+"""One page to judge a point spread function by: its images, its profile, its stars, and their residuals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 SIZE, DOTS_PER_INCH = (15, 8), 100
 BLUE, RED = "#2b5c8a", "#c1442e"
-# Of the maximum: the least that the profile shows, below what the nine pictures are black, and how large residuals are.
+# As fractions of the maximum: the lowest value of the profile, the black level of the nine pictures, and the range of
+# residuals.
 FAINTEST, BLACK, RESIDUAL = 1e-4, 3e-3, 0.05
 MOST_POINTS = 10_000
 PLACES = (0.1, 0.5, 0.9)
@@ -26,14 +27,14 @@ PLACES = (0.1, 0.5, 0.9)
 
 @own_style()
 def draw_psf(path: Path, psf: Psf | None, stars: StarsOfPsf | None, image: Image, title: str, number: int) -> None:
-    """The PSF at nine places, its profile with its stars', where they are, what it leaves of them, and its FWHM.
+    """The PSF at nine positions, its profile with that of its stars, their positions and residuals, and its FWHM.
 
     `number` is how many sources could have been stars, for a page that says why there is no PSF.
     """
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    # Below is room for a label that pictures with square pixels push down.
+    # The space below is for a label that pictures with square pixels push down.
     figure = Figure(SIZE, dpi=DOTS_PER_INCH, layout=ConstrainedLayoutEngine(rect=(0, 0.02, 1, 0.98)))
     if psf is None:
         figure.suptitle(shortened(f"No PSF: {title}"), parse_math=False)
@@ -45,7 +46,7 @@ def draw_psf(path: Path, psf: Psf | None, stars: StarsOfPsf | None, image: Image
     figure.suptitle(f"{shortened(f'PSF of {title}')}\n{psf.describe()}", parse_math=False)
     # The nine take a third of the width, and a third of the height each.
     page = "001122PPPSSS;001122PPPSSS;334455PPPSSS;334455LLLWWW;667788LLLWWW;667788LLLWWW"
-    # Of a PSF that is the same everywhere the title says the FWHM; the others share the room of its map.
+    # If the PSF is the same everywhere, the title gives the FWHM, and the other plots share the space of its map.
     axes = figure.subplot_mosaic(page if psf.varies else page.replace("S", "P").replace("W", "S"))
     _draw_places([axes[str(number)] for number in range(9)], figure, psf, image)
     _draw_profile(axes["P"], psf, stars)
@@ -57,7 +58,7 @@ def draw_psf(path: Path, psf: Psf | None, stars: StarsOfPsf | None, image: Image
 
 
 def _draw_places(axes: list[Axes], figure: Figure, psf: Psf, image: Image) -> None:
-    """Nine places of the image, which lie on the page as they lie in it."""
+    """The PSF at nine positions, arranged on the page as in the image."""
     from matplotlib.colors import AsinhNorm
 
     height, width = image.shape
@@ -74,7 +75,7 @@ def _draw_places(axes: list[Axes], figure: Figure, psf: Psf, image: Image) -> No
 
 
 def _lying(image: Image, left: float, right: float, bottom: float, top: float) -> dict[str, Any]:
-    """How pixels from `left` to `right` and from `bottom` to `top` are shown as the image is."""
+    """Arguments that show pixels from `left` to `right` and `bottom` to `top` oriented like the image."""
     x, y = (left - 0.5, right + 0.5), (bottom - 0.5, top + 0.5)
     if image.rows_from_top:
         return {"origin": "upper", "extent": (*x, *y[::-1])}
@@ -82,7 +83,7 @@ def _lying(image: Image, left: float, right: float, bottom: float, top: float) -
 
 
 def _draw_profile(axes: Axes, psf: Psf, stars: StarsOfPsf | None) -> None:
-    """The light against the distance from the centre: of the brighter half of the stars, and of the PSF."""
+    """The light against the distance from the centre, for the brighter half of the stars and for the PSF."""
     along = np.arange(psf.samples.shape[-1]) / psf.oversampling - psf.size // 2
     distance = np.hypot(along, along[:, np.newaxis])
     model = psf.samples_at(*psf.middle)
@@ -125,7 +126,7 @@ def _draw_stars(axes: Axes, stars: StarsOfPsf | None, image: Image) -> None:
 
 
 def _draw_left(axes: Axes, figure: Figure, stars: StarsOfPsf | None) -> None:
-    """The median of what the PSF leaves of its stars."""
+    """The median residual of the PSF's stars."""
     axes.set_title("Residuals of the stars (median)")
     axes.set_xlabel("x - star [pixel]")
     axes.set_ylabel("y - star [pixel]")

@@ -1,7 +1,7 @@
-"""A run as a page that shows it: report.html, which needs nothing but itself, and the part of it for notebooks.
+"""A run as a web page: report.html, which is self-contained, and the part of it for notebooks.
 
-Every text is escaped by the template; the page's security policy names its own style and script by their hashes, and
-forbids whatever else is in it or would be fetched.
+The template escapes every text; the page's security policy allows its own style and script by their hashes, and forbids
+everything else, whether in the page or fetched.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .thumbnails import covered
 from .whole import whole
 
 PARTS = Path(__file__).with_name("page")
-# What is published of the methods: those of SExtractor, and of SEP.
+# The publications on the methods: SExtractor's, and SEP's.
 CITATIONS = (
     ("Bertin & Arnouts 1996, A&AS 117, 393", "10.1051/aas:1996164", "for the algorithms"),
     ("Barbary 2016, JOSS 1(6), 58", "10.21105/joss.00058", "for SEP"),
@@ -38,7 +38,7 @@ CITATIONS = (
 
 @dataclass(frozen=True)
 class Orientation:
-    """How the sky lies in the middle of an image: the width of a pixel in degrees, and where north and east are.
+    """The orientation of the sky in the middle of an image: the pixel width in degrees, and where north and east are.
 
     Directions are (x, y) in pixels, of length 1.
     """
@@ -49,7 +49,7 @@ class Orientation:
 
     @classmethod
     def of(cls, image: Image) -> Orientation | None:
-        """None where the image has no sky there."""
+        """None if the image has no sky there."""
         if image.wcs is None:
             return None
         height, width = image.shape
@@ -76,7 +76,7 @@ def write_report(
 ) -> None:
     """Write the page of a run.
 
-    `summary` is what summary.json holds, `diagnostics` a PNG file; `advice` is None if the run was not judged.
+    `summary` is the content of summary.json, `diagnostics` a PNG file; `advice` is None if the run was not judged.
     """
     orientation = Orientation.of(image)
     sources = Sources.of(catalog, orientation.pixel if orientation else None)
@@ -116,7 +116,7 @@ def write_report(
 def for_a_notebook(
     summary: dict[str, Any], advice: list[Advice] | None, catalog: Catalog, picture: bytes, rows: int
 ) -> str:
-    """The words, a picture (PNG) and the first rows of the catalog, as a part of a page."""
+    """The text, a picture (PNG) and the first rows of the catalog, as a part of a page."""
     header = [column for column in catalog.columns if column.name in SHOWN]
     return (
         _environment()
@@ -147,14 +147,14 @@ def _environment() -> jinja2.Environment:
 
 
 def _printable(value: Any) -> Any:
-    """A text without the characters that no page may have, such as those that move a terminal's cursor."""
+    """A text without characters that do not belong in a page, such as those that move a terminal's cursor."""
     if isinstance(value, str) and not isinstance(value, Markup) and not value.isprintable():
         return "".join(c if c.isprintable() else " " for c in value)
     return value
 
 
 def _number(value: Any, digits: int = 4) -> str:
-    """A number as a sentence has it, whole ones with commas; anything else unchanged."""
+    """A number formatted for a sentence, whole ones with commas; anything else unchanged."""
     if value is None:
         return "unknown"
     if isinstance(value, float):
@@ -163,7 +163,7 @@ def _number(value: Any, digits: int = 4) -> str:
 
 
 def _options(parameters: dict[str, Any]) -> Iterable[dict[str, Any]]:
-    """The options of a run, those that are not at their default first."""
+    """The options of a run, those that differ from their default first."""
     listed = [
         {
             "name": name,
@@ -177,7 +177,7 @@ def _options(parameters: dict[str, Any]) -> Iterable[dict[str, Any]]:
 
 
 def _policy(style: str, script: str) -> str:
-    """A content security policy that allows what is in the page, and nothing else."""
+    """A content security policy that allows only what is in the page."""
 
     def hashed(text: str) -> str:
         return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

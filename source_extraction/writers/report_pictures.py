@@ -1,4 +1,4 @@
-"""Arrays of the run -> the pictures of report.html, as text that a page can hold."""
+"""Arrays of the run -> the pictures of report.html, as text for embedding in a page."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from .pictures import MASKED_COLOR, greys
 from .thumbnails import downsample_labels
 
 # Up to this number of pixels a picture keeps every value, since small images are enlarged; above it, JPEG takes a third
-# of the room and loses little more than noise.
+# of the space and loses little more than noise.
 MOST_LOSSLESS = 400_000
 JPEG_QUALITY = 75
-# zlib's level: noise gets no smaller at higher ones.
+# zlib's level: higher ones do not compress noise any further.
 COMPRESSION = 2
-OUTLINE_COLOR = "#ffb000"  # of the outlines of the segmentation map: neither a grey nor the red of the ellipses
+OUTLINE_COLOR = "#ffb000"  # for the outlines of the segmentation map: neither a grey nor the red of the ellipses
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A picture of the page: what buttons and texts call it, what it shows, and the picture itself (a data: URI).
+    """A picture of the page: its name on buttons, its title, its meaning, and the picture itself (a data: URI).
 
-    `over` names the layer that lies under it, where it is transparent.
+    `over` names the layer below it, if it is transparent.
     """
 
     name: str
@@ -47,7 +47,7 @@ def layers(
     unit: str,
     rows_from_top: bool,
 ) -> list[Layer]:
-    """All pictures, of arrays that the run has.
+    """All pictures, from the run's arrays.
 
     The first four have the pixels of a picture (height, width), in the image's `unit`; `segmentation` is the map of the
     whole image. Row 0 is at the bottom unless `rows_from_top`.
@@ -83,7 +83,7 @@ def layers(
 
 
 def as_uri(data: bytes, kind: str) -> str:
-    """A file as text that stands for it in a page."""
+    """A file as a data: URI."""
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
@@ -97,8 +97,8 @@ def _grey(pixels: np.ndarray) -> str:
 
 
 def _map(name: str, title: str, meaning: str, values: np.ndarray, unit: str) -> Layer:
-    """A smooth map in colours from its least to its greatest value."""
-    # Not before `pictures` has imported it, which knows what to do where a user's settings are no text.
+    """A smooth map in colours from its lowest to its highest value."""
+    # Only after `pictures` has imported it, which handles user settings that are not text.
     from matplotlib import colormaps
 
     finite = values[np.isfinite(values)]
@@ -112,7 +112,7 @@ def _map(name: str, title: str, meaning: str, values: np.ndarray, unit: str) -> 
 
 
 def _outlines(labels: np.ndarray) -> str:
-    """The pixels of sources beside which another source, the sky or the image's edge begins; the others transparent."""
+    """The pixels of sources that touch another source, the sky or the image's edge; all others are transparent."""
     inside = labels > 0
     for axis in (0, 1):
         same = np.diff(labels, axis=axis) == 0

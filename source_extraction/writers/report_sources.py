@@ -1,7 +1,7 @@
-"""The catalog -> the sources of report.html: numbers of all of them for its script, and the first rows for its reader.
+"""The catalog -> the sources of report.html: the data of all of them for its script, and the first rows as text.
 
 The brightest come first. A column is packed as the bytes of its numbers, all first bytes, then all second bytes and so
-on, as their likes compress best; the columns stand one after the other.
+on, since similar bytes compress best; the columns follow one another.
 """
 
 from __future__ import annotations
@@ -18,36 +18,37 @@ import numpy as np
 from ..core.catalog import Catalog
 from ..core.columns import FLAGS, NAME_COLUMN, NOT_A_NUMBER, Column
 
-# The page has whole rows for this number of sources, and its table shows them; for the others it has what ALL names.
+# The page has complete rows for this number of sources, and shows them in its table; for the others it has the columns
+# in ALL.
 MOST_ROWS = 5000
 ROWS_WITHOUT_A_SCRIPT = 50
 POSITIONS_ON_THE_SKY = ("ra", "dec")
 POSITIONS = (*POSITIONS_ON_THE_SKY, "lon", "lat", "map_x", "map_y")
 ALL = ("label", "x", "y", *POSITIONS, "flux_auto", "snr", *FLAGS)
-# The columns of the table, where they are there; the flags follow in words.
+# The columns of the table, as far as they exist; the flags follow in words.
 SHOWN = (
     "label", "x", "y", *POSITIONS, "mag_auto", "flux_auto", "mag_psf", "flux_psf", "snr", "flux_radius", "fwhm",
     "ellipticity", "spread", "flux_auto_err",
 )  # fmt: skip
-# How many decimals columns have; others have DIGITS that count.
+# The number of decimals of columns; others have DIGITS significant digits.
 DECIMALS = {
     "x": 2, "y": 2, "x_win": 4, "y_win": 4, "map_x": 2, "map_y": 2, "lon": 7, "lat": 7,
     "mag_auto": 3, "mag_auto_err": 3, "mag_psf": 3, "snr": 1, "flux_radius": 2, "fwhm": 2, "ellipticity": 2,
     "spread": 4,
 }  # fmt: skip
 DIGITS = 6
-# Of what only the drawing needs, bits of a fraction: to a 500th.
+# For values that only the drawing needs, bits of a fraction: to a 500th.
 BITS_OF_AN_ELLIPSE = 9
 BITS_OF_FLOAT32 = 23
-COMPRESSION = 4  # of zlib: higher levels save 2 % of the room, and take three times as long
+COMPRESSION = 4  # of zlib: higher levels save 2 % of the space, and take three times as long
 FEWEST_DECIMALS = 6  # of degrees
 
 
 @dataclass(frozen=True)
 class Sources:
-    """The sources as the page has them: `packed` (base64 of zlib) for its script, which `manifest` explains.
+    """The sources in the page: `packed` (base64 of zlib) for its script, described by `manifest`.
 
-    `header` and `rows` are the first ones as text, `ellipses` those around them: x, y, semi-axes and degrees from x
+    `header` and `rows` are the first ones as text, `ellipses` their ellipses: x, y, semi-axes, and degrees from x
     towards y, in pixels.
     """
 
@@ -61,7 +62,7 @@ class Sources:
 
     @classmethod
     def of(cls, catalog: Catalog, pixel: float | None) -> Sources:
-        """The sources of a catalog; `pixel` is the width of the image's pixels in degrees, None if it is not known."""
+        """The sources of a catalog; `pixel` is the width of the image's pixels in degrees, None if not known."""
         order = np.argsort(-catalog["flux_auto"], kind="stable")
         decimals = {**DECIMALS, **dict.fromkeys(POSITIONS_ON_THE_SKY, _decimals_of_degrees(pixel))}
         columns = {column.name: column for column in catalog.columns}
@@ -118,7 +119,7 @@ def flux_unit(catalog: Catalog) -> str:
 def rows_of(
     catalog: Catalog, shown: Iterable[Column], which: np.ndarray, decimals: dict[str, int] = DECIMALS
 ) -> Iterator[list[str]]:
-    """The rows of a catalog as the page shows them, the flags in words at the end."""
+    """The rows of a catalog as shown in the page, with the flags in words at the end."""
     for index in which:
         flags = ((name, int(catalog[name][index])) for name in FLAGS if name in catalog)
         words = [words for name, value in flags for bit, words in FLAGS[name].items() if value & bit]
@@ -134,7 +135,7 @@ def _text(value: Any, decimals: int | None) -> str:
 
 
 def _decimals_of_degrees(pixel: float | None) -> int:
-    """So many that a hundredth of a pixel is seen."""
+    """Enough decimals to show a hundredth of a pixel."""
     if pixel is None or not pixel > 0:
         return FEWEST_DECIMALS
     return max(FEWEST_DECIMALS, 2 + math.ceil(-math.log10(pixel)))
@@ -142,7 +143,7 @@ def _decimals_of_degrees(pixel: float | None) -> int:
 
 @dataclass(frozen=True)
 class _Packed:
-    """The bytes of a column, and what the script must know to read them."""
+    """The bytes of a column, and the description that the script needs to read them."""
 
     described: dict[str, Any]
     data: bytes
@@ -152,7 +153,7 @@ class _Packed:
         described = {"name": column.name, "unit": column.unit, "description": column.description}
         places = decimals.get(column.name)
         if column.name in ALL and places is not None:
-            # Whole numbers, which every reader divides to the same decimal.
+            # Whole numbers, so that every reader divides them to the same decimal.
             values = np.rint(values * 10.0**places)
             return cls.packed(described | {"decimals": places, "scale": 10**places}, values.astype("<f8"))
         if values.dtype.kind in "iu":
@@ -169,7 +170,7 @@ class _Packed:
 
 
 def _ellipses(catalog: Catalog, order: np.ndarray) -> Iterator[_Packed]:
-    """Semi-axes (1 sigma, pixels) and degrees of the ellipses of all sources, as precise as one sees."""
+    """Semi-axes (1 sigma, pixels) and angles in degrees of all sources' ellipses, to visible precision."""
     for axis in "ab":
         values = catalog[axis][order].astype("<f4")
         lost = BITS_OF_FLOAT32 - BITS_OF_AN_ELLIPSE

@@ -1,4 +1,4 @@
-"""Sky coordinates along the sides of a picture: which stands where, and where its ticks are."""
+"""Sky coordinates along the sides of a picture: which one goes where, and the ticks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.backend_bases import RendererBase
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
-# What WCSAxes would spell as an abbreviation, by the type of the world coordinate (FITS WCS paper II).
+# Names that WCSAxes would abbreviate, by the type of the world coordinate (FITS WCS paper II).
 NAMES = {
     "RA": "Right ascension",
     "DEC": "Declination",
@@ -25,8 +25,8 @@ NAMES = {
 LONGITUDE, LATITUDE = 0, 1
 SAMPLES = 101  # along a side; odd, so that the middle is one
 FEWEST_TICKS, MOST_TICKS, MOST_INSIDE = 2, 5, 8
-LEAST_SHARE = 0.2  # of a side, that its ticks reach over
-TICK_INCHES = 1.1  # that a label at the bottom takes; where there is room for few of them, they are SMALL
+LEAST_SHARE = 0.2  # of a side, that its ticks must span
+TICK_INCHES = 1.1  # the space of a label at the bottom; if only a few fit, they are SMALL
 SMALL = 7  # points
 # Readable on black and on any colour.
 INSIDE = {"color": "white", "path_effects": [withStroke(linewidth=2, foreground="black")]}
@@ -34,7 +34,7 @@ GRID = {"color": "white", "alpha": 0.35, "linewidth": 0.6}
 
 
 class Sides(RectangularFrame):
-    """The frame of a picture, of which the sides are drawn, and no line inside that ticks may be on."""
+    """A picture's frame that draws only its sides, not the inner lines that carry ticks."""
 
     def draw(self, renderer: RendererBase) -> None:
         (left, right), (bottom, top) = self.parent_axes.get_xlim(), self.parent_axes.get_ylim()
@@ -44,10 +44,10 @@ class Sides(RectangularFrame):
 
 
 def label_sky(axes: WCSAxes, wcs: WCS, shape: tuple[int, int]) -> None:
-    """Have one coordinate at the bottom of a picture and the other at its left, with their names and ticks.
+    """Put one coordinate at the bottom of a picture and the other at its left, with their names and ticks.
 
-    At the bottom is the one that changes most along x in the middle of the image. Where a side has too little of the
-    sky, as those of a map of all of it, the ticks are on the line of the other coordinate through the middle.
+    At the bottom is the one that changes most along x in the middle of the image. If a side has too little of the sky,
+    as in an all-sky map, the ticks are on the line of the other coordinate through the middle.
     """
     height, width = shape
     axes.set(xlim=(-0.5, width - 0.5), ylim=(-0.5, height - 0.5))
@@ -78,7 +78,7 @@ def _name(coordinate: CoordinateHelper, name: str, side: str) -> None:
 
 
 def _number_at_bottom(axes: WCSAxes) -> int:
-    """How many labels there is room for."""
+    """How many labels fit at the bottom."""
     inches = axes.get_window_extent().width / axes.figure.dpi
     return int(np.clip(inches / TICK_INCHES, FEWEST_TICKS, MOST_TICKS))
 
@@ -90,7 +90,7 @@ def _sky(wcs: WCS, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _is_turned(wcs: WCS, x: float, y: float) -> bool:
-    """Whether it is the latitude that changes most along x."""
+    """Whether the latitude, rather than the longitude, changes most along x."""
     half = 0.5
     left, right, below, above = _sky(wcs, x + half * np.array((-1, 1, 0, 0)), y + half * np.array((0, 0, -1, 1))).T
     along_x, along_y = ((change + 180) % 360 - 180 for change in (right - left, above - below))
@@ -98,14 +98,14 @@ def _is_turned(wcs: WCS, x: float, y: float) -> bool:
 
 
 def _step(coordinate: CoordinateHelper, along: np.ndarray, number: int) -> units.Quantity | None:
-    """A round distance of ticks, about `number` of them along a side; None where it does not meet enough, well apart.
+    """A round spacing of about `number` ticks along a side; None if too few ticks meet the side, or they are too close.
 
     `along` are the coordinate's values, degrees, at even distances.
     """
     select = select_step_hour if coordinate.get_format_unit() == units.hourangle else select_step_degree
     there = np.flatnonzero(np.isfinite(along))
     values = np.unwrap(along[there], period=360)
-    # Where the sky ends and begins again, nothing is met in between.
+    # Where the sky ends and begins again, no tick is met in between.
     neighbours = np.diff(there) == 1
     span = np.ptp(values) if values.size else 0
     for aim in range(number, 4 * number) if span > 0 else ():
@@ -118,12 +118,12 @@ def _step(coordinate: CoordinateHelper, along: np.ndarray, number: int) -> units
 
 
 def _label_inside(coordinate: CoordinateHelper, other: CoordinateHelper, constant: float, values: np.ndarray) -> None:
-    """Have the ticks of a coordinate where the `other` has a `constant` value, and the grid, which says of what."""
+    """Put the ticks of a coordinate where the `other` has a `constant` value, with the grid that shows which line."""
     line = f"a constant {other.coord_index}"
     other.add_tickable_gridline(line, constant * units.degree)
     step = _step(coordinate, np.sort(values[np.isfinite(values)]), MOST_INSIDE)
     if step is not None and coordinate.coord_type == "latitude" and step >= 1 * units.degree:
-        # But for the poles, where all lines of a longitude meet.
+        # Except at the poles, where all lines of constant longitude meet.
         coordinate.set_major_formatter("dd")
         coordinate.set_ticks(np.arange(-90, 90, step.to_value(units.degree))[1:] * units.degree)
     elif step is not None:

@@ -1,8 +1,8 @@
-"""How files appear: under their final names only when all of a run's products are whole.
+"""Output files get their final names only once all of a run's products are complete.
 
-Until then they are in a hidden folder beside their places. It has a lock, which the system gives back when the run and
-its processes are gone: what a killed run leaves is cleared away by the next run into the folder. Hidden folders without
-a lock (from where nothing can be locked) say of nobody that it is gone, and are left alone.
+Until then they are in a hidden folder beside their destination. The folder has a lock, which the system releases when
+the run and its processes are gone: the next run into the same destination cleans up after a killed run. Hidden folders
+without a lock (made where nothing can be locked) do not show that their run is gone, and are left alone.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from .locks import alone_in, hold, take_over, this_machine
 from .moves import MANIFEST, put_back, take_places, undisturbed
 
 PREFIX = ".source-extractor-"
-# With the machine that it was made on: stages of this kind have a lock, or somebody is about to make or to remove one.
+# Includes the machine that made it: such stages have a lock, or are just being made or removed.
 LOCKED = re.compile(re.escape(PREFIX) + r"[a-z0-9_]{8}-([0-9a-f]{8})")
 LOCK = ".lock"
-# The locks of other machines may not be seen: their runs are surely over after this time only.
+# The locks of other machines may not be visible: their runs count as over only after this time.
 SECONDS_OF_NO_RUN = 7 * 24 * 3600
 ATTEMPTS = 100
 
@@ -35,19 +35,19 @@ ATTEMPTS = 100
 def staged(
     output_dir: Path, names: Sequence[str], inputs: Mapping[Path, str], others: Iterable[str] = ()
 ) -> Iterator[Path]:
-    """A folder to write the products of these names to; they move to `output_dir` when the block ends well.
+    """A folder to write the products of these names to; they move to `output_dir` if the block succeeds.
 
-    After a failure everything is as before: products of an earlier run stay, and neither a product nor a folder that
-    was made for it is left. Raises InputError where the folder cannot be written, and where a product would take the
-    place of one of the `inputs`, of which messages speak by the names given; so would the `others`, which are written
-    into folders of `output_dir` in the block. What is written in the block is wrapped in `writing_to`.
+    After a failure everything is as before: products of an earlier run stay, and no product, nor any folder made for
+    one, is left. Raises InputError if the folder cannot be written, or if a product would overwrite one of the `inputs`
+    (given with their names for messages); the same holds for the `others`, which the block writes into folders of
+    `output_dir`. Code that writes in the block is wrapped in `writing_to`.
     """
     made: list[Path] = []
     stage = None
     try:
         with writing_to(output_dir), undisturbed():
             stage = _make_stage(output_dir, made)
-        # Not before: what a killed run had moved is in its place again.
+        # Only now: the files that a killed run had moved are back in their places.
         _refuse_to_overwrite(output_dir, chain(names, others), inputs)
         yield stage.path
         with writing_to(output_dir), undisturbed(), alone_in(output_dir):
@@ -64,10 +64,10 @@ def staged(
 
 @contextmanager
 def staged_folder(place: Path, stage: Path, names: Sequence[str], inputs: Mapping[Path, str]) -> Iterator[Path]:
-    """A folder to write the products of these names to, which becomes the folder `place` when the block ends well.
+    """A folder to write the products of these names to, which becomes the folder `place` if the block succeeds.
 
-    `stage` is what `staged` gave for the folder that `place` is to be in. Where `place` is there already, the products
-    move into it as those of `staged` do. Raises as that does.
+    `stage` is what `staged` gave for the parent folder of `place`. If `place` exists already, the products move into it
+    as in `staged`. Raises the same errors.
     """
     if place.is_dir():
         with staged(place, names, inputs) as folder:
@@ -81,12 +81,12 @@ def staged_folder(place: Path, stage: Path, names: Sequence[str], inputs: Mappin
         with writing_to(place):
             draft.rename(place)
     finally:
-        # What failed would take room until the end of all others.
+        # A failed draft would otherwise take up space until all others are done.
         shutil.rmtree(draft, ignore_errors=True)
 
 
 def settle(output_dir: Path) -> None:
-    """Undo what runs have left half moved in a folder that were killed."""
+    """Undo the half-finished moves of killed runs in a folder."""
     if _locked_stages(output_dir):
         with writing_to(output_dir), undisturbed(), alone_in(output_dir):
             _clear_remains(output_dir)
@@ -94,7 +94,7 @@ def settle(output_dir: Path) -> None:
 
 @contextmanager
 def writing_to(output_dir: Path) -> Iterator[None]:
-    """Raises OutputError where something cannot be written, the disk being full included."""
+    """Raises OutputError if a write fails, for example because the disk is full."""
     try:
         yield
     except OSError as problem:
@@ -123,29 +123,30 @@ class _Stage:
 
     @classmethod
     def left_in(cls, output_dir: Path) -> Iterator[_Stage]:
-        """Those that are surely nobody's."""
+        """The stages that certainly belong to no running process."""
         for path in _locked_stages(output_dir):
             with suppress(OSError):
                 try:
                     lock = take_over(path / LOCK)
                 except FileNotFoundError:
-                    # Killed before it was locked, or after all in it was removed. If it was not, another is made.
+                    # Its run was killed before locking it, or after emptying it. If not, that run makes another.
                     path.rmdir()
                     continue
                 if lock is not None:
                     yield cls(path, lock)
 
     def remove(self) -> None:
-        """Remove it, the lock last: whatever is left, the next run knows whose it was.
+        """Remove the stage, the lock last: if anything is left, the next run can tell whose it was.
 
-        With a manifest it stays: products could not be put back, and are in it.
+        A stage with a manifest stays: it holds products that could not be put back.
         """
         if not (self.path / MANIFEST).exists():
             with suppress(OSError):
                 for path in self.path.iterdir():
                     if path.name != LOCK:
                         _remove(path)
-                # In this order: who waits for the lock must not find it, and NFS keeps a file that is open.
+                # In this order: a run that waits for the lock must not find the file, and NFS keeps a file that is
+                # open.
                 (self.path / LOCK).unlink(missing_ok=True)
                 self._release()
                 self.path.rmdir()
@@ -158,7 +159,7 @@ class _Stage:
 
 
 def _make_stage(output_dir: Path, made: list[Path]) -> _Stage:
-    """A stage in a folder, which is made where missing; the folders that this takes are added to `made`."""
+    """A stage in a folder, which is created if missing; the folders created are added to `made`."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
             missing = [folder for folder in (output_dir, *output_dir.parents) if not folder.exists()]
@@ -168,14 +169,14 @@ def _make_stage(output_dir: Path, made: list[Path]) -> _Stage:
                 _clear_remains(output_dir)
                 return _Stage.made_in(output_dir)
         except (FileNotFoundError, FileExistsError):
-            # Another run made the folder, failed, and removes it.
+            # Another run made the folder, failed, and is removing it.
             if attempt == ATTEMPTS:
                 raise
     raise AssertionError
 
 
 def _clear_remains(output_dir: Path) -> None:
-    """Undo what runs have left half moved that were killed, and remove their stages."""
+    """Undo the half-finished moves of killed runs, and remove their stages."""
     for stage in _Stage.left_in(output_dir):
         try:
             put_back(stage.path, output_dir)
@@ -184,7 +185,7 @@ def _clear_remains(output_dir: Path) -> None:
 
 
 def _locked_stages(output_dir: Path) -> list[Path]:
-    """Hidden folders of this user that have a lock, made on this machine or long ago."""
+    """This user's hidden folders with a lock, made on this machine or long ago."""
     if sys.platform == "win32":
         return []
     found = []
@@ -200,7 +201,7 @@ def _locked_stages(output_dir: Path) -> list[Path]:
 
 
 def _refuse_to_overwrite(output_dir: Path, names: Iterable[str], inputs: Mapping[Path, str]) -> None:
-    """Raises InputError where a product would take the place of an input, by whatever name or link it was given."""
+    """Raises InputError if a product would overwrite an input, by whatever name or link it was given."""
     called_by: dict[tuple[int, int], str] = {}
     for path, called in inputs.items():
         with suppress(OSError, ValueError):
@@ -226,7 +227,7 @@ def _remove(path: Path) -> None:
 
 
 def _remove_empty(made: list[Path]) -> None:
-    """Remove folders of this run, where they are empty."""
+    """Remove folders of this run if they are empty."""
     for folder in sorted(made, key=lambda folder: len(folder.parts), reverse=True):
         try:
             folder.rmdir()

@@ -53,15 +53,15 @@ def summarize(
     warnings: list[str],
     seconds: dict[str, float],
 ) -> dict[str, Any]:
-    """What was run, on what, and what came out; a number that is not finite is None. Fluxes are in the image's units.
+    """The run's settings, image and results; numbers that are not finite are None. Fluxes are in the image's units.
 
-    `noise_factors` are those of the errors by the diameter of an aperture in pixels, `negated` is the number of
-    detections on the negated image, None where that says nothing. `psf` and the `stars` that it was made of,
-    `completeness` and `advice` are None where they were not asked for; so is a PSF that the image does not show.
+    `noise_factors` are the errors' noise factors by aperture diameter in pixels, `negated` is the number of detections
+    on the negated image, None if it is not informative. `psf` and the `stars` that it was made from, `completeness` and
+    `advice` are None if not requested; so is a PSF that the image does not show.
     """
     flags = catalog["flag_phot"]
     facts = {
-        # What a report shows of it without scrolling.
+        # First, so that a report shows it without scrolling.
         "advice": None if advice is None else [asdict(each) for each in advice],
         "advice_followed": {name: settings.parameters()[name] for name in settings.followed},
         "warnings": list(warnings),
@@ -111,12 +111,12 @@ def summarize(
 
 
 def _facts_of(psf: Psf, stars: StarsOfPsf | None) -> dict[str, Any]:
-    """The FWHM of a PSF in the middle of the image (pixels), of how many stars it is, and whether it varies."""
+    """The FWHM of a PSF in the middle of the image (pixels), its number of stars, and whether it varies."""
     return {"fwhm": psf.fwhm, "stars": None if stars is None else len(stars.label), "varies": psf.varies}
 
 
 def _limits(completeness: Completeness, negated: int | None) -> dict[str, Any]:
-    """The limits of a completeness, and how many sources are false: those of the negated image."""
+    """The limits of the completeness, and the number of false sources, from the negated image."""
     facts: dict[str, Any] = {}
     for quantity in ("flux", "mag"):
         for level, limit in completeness.limits.items():
@@ -126,7 +126,7 @@ def _limits(completeness: Completeness, negated: int | None) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """The same in what JSON knows: no numpy numbers, no NaN."""
+    """The value in JSON's types: no numpy numbers, no NaN."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -24,7 +24,7 @@ COPIED_AT_A_TIME = 2**20  # bytes
 
 
 class Text:
-    """Text that is made in parts, before the file that it belongs into has its place."""
+    """Text built in parts, before its destination file exists."""
 
     def __init__(self, room: Room) -> None:
         self._room = room
@@ -32,30 +32,30 @@ class Text:
             self._file = room.file()
 
     def add(self, part: str) -> None:
-        """Put a part behind the others. Raises OutputError where there is no room for it."""
+        """Append a part. Raises OutputError if there is no space for it."""
         with self._room.failures_are_said():
             self._file.write(part.encode("utf-8"))
-            # Nothing is left that a process which is forked would write once more.
+            # Leave nothing in the buffer that a forked process would write again.
             self._file.flush()
 
     def write_to(self, path: Path) -> None:
-        """Write all of it as a file."""
+        """Write all of it to a file."""
         self._file.seek(0)
         with whole(path) as file:
             shutil.copyfileobj(self._file, file, COPIED_AT_A_TIME)
 
 
 def tsv_header(catalog: Catalog) -> str:
-    """The line of the columns' names."""
+    """The header line with the columns' names."""
     return "\t".join(catalog.values) + "\n"
 
 
 def tsv_rows(catalog: Catalog) -> str:
     """A line per source.
 
-    Floats have 9 digits, which is every digit of SEP's float32, and as many as it takes to read back the same float64
-    where the column is `exact`. They always have a decimal point or an exponent, for programs that learn the type of a
-    column from its first lines.
+    Floats have 9 digits, which is every digit of SEP's float32, or for `exact` columns as many as it takes to read back
+    the same float64. They always have a decimal point or an exponent, for programs that infer the type of a column from
+    its first lines.
     """
     return "".join(table_rows(catalog, "", "\t", "\n", as_cell))
 
@@ -63,7 +63,7 @@ def tsv_rows(catalog: Catalog) -> str:
 def table_rows(
     catalog: Catalog, beginning: str, between: str, end: str, spelled: Callable[[str], str]
 ) -> Iterator[str]:
-    """A line per source, with `spelled` names and numbers as catalog.tsv has them, in whatever stands around them."""
+    """A line per source, with names from `spelled` and numbers as in catalog.tsv, in any surrounding text."""
     columns = [(catalog[column.name], column.exact) for column in catalog.columns]
     formats, cells = zip(*_as_text(columns, spelled), strict=True)
     return _rows(beginning + between.join(formats) + end, cells)
@@ -74,7 +74,7 @@ def _as_text(
 ) -> Iterator[tuple[str, np.ndarray]]:
     """The format of each column, and its values for it: as numbers where that is enough, which is fast.
 
-    Of each there are its values, and whether floats are to have every digit.
+    Each column is given as its values, and whether its floats need every digit.
     """
     plain = iter(_are_plain([(values, exact) for values, exact in columns if values.dtype.kind == "f"]))
     for values, exact in columns:
@@ -89,9 +89,9 @@ def _as_text(
 
 
 def _are_plain(columns: Sequence[tuple[np.ndarray, bool]]) -> np.ndarray:
-    """Whether all values of a column are finite, and none seems whole where 9 digits show no fraction (N).
+    """Whether a column has only finite values, none of which looks whole at 9 digits (N).
 
-    Of all columns at once: one by one they would take as long as to write the rows of a small catalog.
+    All columns at once: one by one they would take as long as writing the rows of a small catalog.
     """
     if not columns:
         return np.zeros(0, dtype=bool)
@@ -103,20 +103,20 @@ def _are_plain(columns: Sequence[tuple[np.ndarray, bool]]) -> np.ndarray:
 
 
 def _as_floats(values: np.ndarray, exact: bool) -> list[str]:
-    """The texts of numbers as no program mistakes them for integers or words."""
+    """Numbers as texts that no program mistakes for integers or words."""
     texts = ("%r " if exact else "%.9g ") * len(values) % tuple(values.tolist())
     return [_as_float(text) for text in texts.split()]
 
 
 def _as_float(text: str) -> str:
-    """The text of a number as no program mistakes it for an integer or a word."""
+    """A number's text in a form that no program mistakes for an integer or a word."""
     if text == "nan":
         return NOT_A_NUMBER
     return text + ".0" if text.lstrip("-").isdecimal() else text
 
 
 def write_points(path: Path, detections: Detections) -> None:
-    """Write label, pos_x and pos_y (pixels from 0), as Galaxy's tools for points take them."""
+    """Write label, pos_x and pos_y (pixels from 0), in the format of Galaxy's tools for points."""
     rows = _rows("%d\t%r\t%r\n", (detections.labels, detections.sources["x"], detections.sources["y"]))
     write_lines(path, ["label\tpos_x\tpos_y\n", *rows])
 
@@ -124,8 +124,9 @@ def write_points(path: Path, detections: Detections) -> None:
 def write_regions(path: Path, catalog: Catalog, wcs: WCS | None) -> None:
     """Write the Kron ellipses as DS9 regions: on the sky, by the image's `wcs`, where the catalog has coordinates.
 
-    Else in pixels from 1. Sources whose ellipse is not known are left out. Decimals do for pixels of a microarcsecond.
-    DS9 counts the angle of an ellipse on the sky from west towards north, 90 degrees ahead of a position angle.
+    Otherwise in pixels from 1. Sources without a known ellipse are left out. The decimals are enough for pixels of a
+    microarcsecond. DS9 counts the angle of an ellipse on the sky from west towards north, 90 degrees ahead of a
+    position angle.
     """
     x, y, theta = (catalog[name] for name in ("x", "y", "theta"))
     a, b = (catalog["kron_radius"] * catalog[axis] for axis in "ab")
@@ -142,13 +143,13 @@ def write_regions(path: Path, catalog: Catalog, wcs: WCS | None) -> None:
 
 
 def write_columns(path: Path, columns: Mapping[str, np.ndarray]) -> None:
-    """Write columns of numbers under their names, spelled as those of catalog.tsv."""
+    """Write columns of numbers with their names, formatted as in catalog.tsv."""
     formats, cells = zip(*_as_text([(values, False) for values in columns.values()], as_cell), strict=True)
     write_lines(path, ["\t".join(columns) + "\n", *_rows("\t".join(formats) + "\n", cells)])
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write text as it is, on every system."""
+    """Write text unchanged, on every system."""
     with whole_text(path) as file:
         file.writelines(lines)
 

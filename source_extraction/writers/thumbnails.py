@@ -1,4 +1,4 @@
-"""Large arrays -> arrays of the pixels that a picture has."""
+"""Large arrays -> arrays at a picture's resolution."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ ROWS_AT_A_TIME = 64  # of the picture
 
 
 def average(pixels: np.ndarray | Map, masked: np.ndarray | None = None) -> np.ndarray:
-    """The image (float32), averaged over square blocks where it has more pixels than the picture.
+    """The image (float32), averaged over square blocks if it has more pixels than the picture.
 
-    What is `masked` or not finite is left out; NaN where nothing is left.
+    Pixels that are `masked` or not finite are left out; blocks without any other are NaN.
     """
     image = pixels if isinstance(pixels, Map) else Map.showing(pixels)
     blocks = _Blocks.of(image.shape)
@@ -46,7 +46,7 @@ def downsample_labels(labels: np.ndarray) -> np.ndarray:
 
 
 def covered(shape: tuple[int, int]) -> tuple[int, int]:
-    """Height and width, in pixels of an image of that shape, of what its picture shows: whole blocks."""
+    """Height and width, in pixels, of the part of an image of that shape that its picture shows: whole blocks."""
     (rows, columns), (height, width) = _Blocks.of(shape)
     return rows * height, columns * width
 
@@ -59,14 +59,14 @@ class _Blocks(NamedTuple):
 
     @classmethod
     def of(cls, shape: tuple[int, ...]) -> _Blocks:
-        """Those of an image of this shape; an axis shorter than a block is one block."""
+        """The blocks of an image of this shape; an axis shorter than a block is one block."""
         side = max(1, -(-max(shape) // LONGEST_SIDE_IN_PIXELS))
         height, width = shape
         number = max(1, height // side), max(1, width // side)
         return cls(number, (min(side, height), min(side, width)))
 
     def parts(self) -> Iterator[tuple[slice, Window]]:
-        """Some rows of the picture at a time, and what of the image they show."""
+        """Some rows of the picture at a time, and the part of the image that they show."""
         (rows, columns), (height, width) = self
         for first in range(0, rows, ROWS_AT_A_TIME):
             last = min(first + ROWS_AT_A_TIME, rows)

@@ -1,4 +1,4 @@
-"""Files that are whole or an error: what was written is counted, and compared with what the disk has of it."""
+"""Files that are complete or raise an error: the bytes written are counted and compared with those on disk."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class CountedFile(io.BufferedIOBase):
-    """A binary file to write, which knows how long it should be and forgets no error.
+    """A binary file for writing that tracks its expected length and remembers every error.
 
-    It has no file descriptor: with one, numpy's `tofile` would write through a stream of C of its own, and ignore that
-    its last bytes do not fit on the disk.
+    It has no file descriptor: with one, numpy's `tofile` would write through a C stream of its own, and ignore that its
+    last bytes do not fit on the disk.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -31,7 +31,7 @@ class CountedFile(io.BufferedIOBase):
             number = self._file.write(data)
             self.size = max(self.size, self._file.tell())
         except OSError as problem:
-            # Libraries try other ways to write, and some go on without a word.
+            # Libraries try other ways to write, and some continue silently.
             self.problem = self.problem or problem
             raise
         return number
@@ -43,7 +43,7 @@ class CountedFile(io.BufferedIOBase):
         return self._file.tell()
 
     def flush(self) -> None:
-        """What is left is written at the end, where an error is an error."""
+        """The buffer is written at the end, where an error is not lost."""
 
     def writable(self) -> bool:
         return True
@@ -54,19 +54,19 @@ class CountedFile(io.BufferedIOBase):
 
 @contextmanager
 def whole(path: Path) -> Iterator[BinaryIO]:
-    """A new file to write bytes to, whole when the block has ended.
+    """A new binary file, complete when the block has ended.
 
-    Raises OSError where anything of it could not be written. It is not synced to the disk: local file systems find room
-    for bytes when they take them, and network file systems and quotas tell of errors at the latest when a file is
-    closed. Syncing takes as long again on a fast disk, and seconds for a large map on a slow one, and would help
-    against a loss of power only.
+    Raises OSError if any of it could not be written. It is not synced to the disk: local file systems reserve space
+    when they accept bytes, and network file systems and quotas report errors when a file is closed at the latest.
+    Syncing takes as long again on a fast disk, and seconds for a large map on a slow one, and would only protect
+    against a power failure.
     """
     with path.open("wb") as file:
         counted = CountedFile(file)
         try:
             yield cast(BinaryIO, counted)
         except Exception:
-            # astropy, which would say how much room there is, stumbles over a file without a name.
+            # astropy, in computing the free space for its message, fails on a file without a name.
             if counted.problem is not None:
                 raise counted.problem from None
             raise
@@ -79,14 +79,14 @@ def whole(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def whole_text(path: Path) -> Iterator[TextIO]:
-    """The same for text, which is written as it is, on every system."""
+    """The same for text, which is written unchanged, on every system."""
     with whole(path) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         try:
             yield text
             text.flush()
         except BaseException:
-            # What it still holds is not worth another error, when Python finds that nobody uses it any more.
+            # Discard the buffer: closing later, on garbage collection, would raise another error.
             file.close()
             raise
         text.detach()
