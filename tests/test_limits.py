@@ -233,5 +233,6 @@ def test_sep_s_buffer_grows_for_a_source_of_many_pixels(monkeypatch: pytest.Monk
     found = SepCall(pixels, 20.0, None, options).run()
     np.testing.assert_array_equal(found.sources, expected)
     np.testing.assert_array_equal(found.segmentation, segmentation)
-    assert buffers == [6000, PIXEL_BUFFER]
+    # Small at first, then as large as the image, and a row: all that SEP can have to keep.
+    assert buffers == [6000, 200 * 300 + 300 + 10]
     assert sep.get_extract_pixstack() == PIXEL_BUFFER
