@@ -34,7 +34,7 @@ The map of the house, from the bottom up; what is below knows nothing of what is
         catalog        all these -> the catalog
         depth          how faint a source could be
         completeness   how many of the point sources are found, by their flux: artificial_stars are looked for again,
-                       each in a window of star_windows
+                       each in a window of star_windows, many windows on a contact_sheet
         evidence       what a run shows of its image
         judging        that -> advice: what is wrong, and which options cure it
         bright_mask    the segmentation map -> a mask of the brightest sources

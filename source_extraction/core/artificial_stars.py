@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..settings import DetectionOptions
+from .contact_sheet import ContactSheet
 from .detection import WindowExtractor, find_sources, star_windows
 from .processes import Workers
 from .sky import Sky
@@ -30,8 +31,10 @@ FAINTEST = 0.01
 # The largest window searched for a single star (pixels).
 LARGEST_WINDOW = 2**20
 # The cost of a star searched for alone, and of each source, in pixels; a star's window comes on top.
-WORK_OF_STAR, WORK_OF_SOURCE = 8000, 2000
-STAMPS_AT_A_TIME, STARS_OF_PART = 256, 60
+WORK_OF_STAR, WORK_OF_SOURCE = 10_000, 5000
+STAMPS_AT_A_TIME = 256
+# The stars that share a sheet: at most so many, and so many pixels in their windows.
+STARS_OF_SHEET, PIXELS_OF_SHEET = 60, 2**17
 # Only as many stars at a time as change a field little: this share of its sources, or this number if that is more ...
 MOST_SHARE, LEAST_AT_A_TIME = 0.04, 20
 # ... but each has a square of at least this many FWHM to itself, so that they do not hide each other.
@@ -117,7 +120,7 @@ class StarSearch:
         """
         x, y = np.array([next(self._places) for _ in fluxes]).T
         lights, there = self._added(x, y, fluxes)
-        windows = [self.windows.around(light.window) for light in lights]
+        windows = self.windows.around([light.window for light in lights])
         together = self._together(np.array([window.size for window in windows]), at_a_time)
         visible = there < fluxes
         found = np.zeros(len(fluxes), bool)
@@ -165,20 +168,31 @@ class StarSearch:
         windows: list[Window],
         found: np.ndarray,
     ) -> None:
-        """Search for each of some stars in a window of its own."""
+        """Search for each of some stars in a window of its own, many windows at a time."""
 
-        def look_for(star: int) -> tuple[bool, int]:
-            with_star = self._sky_of(_Added(self.sky.pixels, lights[star]))
-            extract = WindowExtractor(with_star, self.kernel, self.threshold, self.options)
-            sources = extract(windows[star]).sources
-            near = np.hypot(sources["x"] - x[star], sources["y"] - y[star]) <= MATCH
-            return bool(near.any()), WORK_OF_STAR + work_of(windows[star].size, len(sources))
+        def look_for(some: np.ndarray) -> tuple[np.ndarray, int]:
+            sheet, sources = self._searched(some, lights, windows)
+            near = is_near(*sheet.positions(x[some], y[some]), sources["x"], sources["y"])
+            return near, WORK_OF_STAR * len(some) + work_of(sheet.size, len(sources))
 
-        parts = np.array_split(stars, math.ceil(len(stars) / STARS_OF_PART) or 1)
-        answers = self.workers.map(lambda part: [look_for(star) for star in part.tolist()], parts)
-        for part, answer in zip(parts, answers, strict=True):
-            found[part] = [is_found for is_found, _ in answer]
-            self._note(len(part), sum(work for _, work in answer))
+        # SEP's matched filter takes pixels beyond the image otherwise than masked ones.
+        at_a_time = 1 if self.threshold.matched else STARS_OF_SHEET
+        parts = list(_sheets(stars, windows, at_a_time))
+        for part, (are_found, work) in zip(parts, self.workers.map(look_for, parts), strict=True):
+            found[part] = are_found
+            self._note(len(part), work)
+
+    def _searched(
+        self, stars: np.ndarray, lights: list[Light], windows: list[Window]
+    ) -> tuple[ContactSheet, np.ndarray]:
+        """The windows of some stars on a sheet, and the sources there, with positions on the sheet."""
+        of_stars = [windows[star] for star in stars.tolist()]
+        sheet = ContactSheet(of_stars, self.windows.apart(of_stars))
+        pixels = sheet.of(lambda window: window.of(self.sky.pixels), 0, np.float32)
+        for number, star in enumerate(stars.tolist()):
+            sheet.moved(number, lights[star].window).of(pixels)[:] += lights[star].values
+        extract = WindowExtractor(self.sky, self.kernel, self.threshold, self.options)
+        return sheet, extract.on(sheet, pixels).sources
 
     def _look_for_all(
         self,
@@ -219,17 +233,19 @@ class StarSearch:
         return changed
 
 
-class _Added:
-    """The pixels of an image with a star added; any part that is read must hold the star's window."""
-
-    def __init__(self, pixels: np.ndarray, light: Light) -> None:
-        self._pixels, self._light, self.shape, self.size = pixels, light, pixels.shape, pixels.size
-
-    def __getitem__(self, part: tuple[slice, slice]) -> np.ndarray:
-        pixels = np.array(self._pixels[part])
-        rows, columns = part
-        self._light.window.moved(-rows.start, -columns.start).of(pixels)[:] += self._light.values
-        return pixels
+def _sheets(stars: np.ndarray, windows: Sequence[Window], at_a_time: int) -> Iterator[np.ndarray]:
+    """Divide stars into those whose windows, of about the same size, share a sheet: at most `at_a_time`."""
+    longest = np.array([windows[star].longest for star in stars.tolist()], dtype=int)
+    part: list[int] = []
+    pixels = 0
+    for star in stars[np.argsort(longest, kind="stable")].tolist():
+        if part and (pixels + windows[star].size > PIXELS_OF_SHEET or len(part) == at_a_time):
+            yield np.array(part)
+            part, pixels = [], 0
+        part.append(star)
+        pixels += windows[star].size
+    if part:
+        yield np.array(part)
 
 
 def work_of(pixels: int, sources: int) -> int:
@@ -282,13 +298,11 @@ def is_near(x: np.ndarray, y: np.ndarray, of_x: np.ndarray, of_y: np.ndarray) ->
     order = np.argsort(of_y)
     of_x, of_y = of_x[order], of_y[order]
     first, end = np.searchsorted(of_y, y - MATCH), np.searchsorted(of_y, y + MATCH, "right")
-    return np.array(
-        [
-            bool((np.hypot(of_x[a:b] - one_x, of_y[a:b] - one_y) <= MATCH).any())
-            for one_x, one_y, a, b in zip(x, y, first, end, strict=True)
-        ],
-        dtype=bool,
-    )
+    near = [
+        bool((np.hypot(of_x[a:b] - one_x, of_y[a:b] - one_y) <= MATCH).any()) if a < b else False
+        for one_x, one_y, a, b in zip(x.tolist(), y.tolist(), first.tolist(), end.tolist(), strict=True)
+    ]
+    return np.array(near, dtype=bool)
 
 
 def evenly_spread(shape: tuple[int, int], masked: np.ndarray | None) -> Iterator[tuple[float, float]]:

@@ -239,11 +239,10 @@ class Losses:
         """The magnitude at which this share of the stars is found."""
         bright, faint = self.middle - 50.0, self.middle + 50.0
         while faint - bright > 1e-6:
-            between = (bright + faint) / 2
-            if self.completeness(np.array([between]))[0] > level:
-                bright = between
-            else:
-                faint = between
+            between = np.linspace(bright, faint, 64)
+            # The share falls with the magnitude.
+            more = int(np.count_nonzero(self.completeness(between[1:-1]) > level))
+            bright, faint = between[more : more + 2].tolist()
         return (bright + faint) / 2
 
     def error_at(self, magnitude: float) -> float:

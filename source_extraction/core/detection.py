@@ -10,6 +10,7 @@ import numpy as np
 
 from ..settings import DetectionOptions
 from .columns import DETECTION_COLUMNS, in_image_unit
+from .contact_sheet import ContactSheet
 from .detections import Detections
 from .parents import REACH
 from .processes import Workers
@@ -161,13 +162,32 @@ class WindowExtractor:
         """
         pixels = np.ascontiguousarray(window.of(self.sky.pixels))
         threshold, sigma = self.threshold.for_sep(self.sky, window)
-        left_out = self._left_out(window, without)
-        detections = SepCall(pixels, threshold, sigma, self._options(parents), left_out, parents).run()
-        if self.sky.least_peak and not parents:
-            detections = detections.only(detections.sources["peak"] >= self.sky.least_peak)
+        detections = self._found(pixels, threshold, sigma, self._left_out(window, without), parents)
         for axis, first in (("y", window.top), ("x", window.left)):
             for name in POSITION_FIELDS:
                 detections.sources[axis + name] += first
+        return detections
+
+    def on(self, sheet: ContactSheet, pixels: np.ndarray) -> Detections:
+        """Extract the sources of windows side by side on a sheet of these pixels, with positions on the sheet."""
+        threshold, sigma = self.threshold.for_sep(self.sky, sheet.windows[0])
+        if isinstance(sigma, np.ndarray):
+            sigma = sheet.of(lambda window: self.threshold.for_sep(self.sky, window)[1], 1, np.float32)
+        masked = self.sky.masked
+        left_out = sheet.of(lambda window: False if masked is None else window.of(masked), True, bool)
+        return self._found(pixels, threshold, sigma, left_out if left_out.any() else None)
+
+    def _found(
+        self,
+        pixels: np.ndarray,
+        threshold: float,
+        sigma: float | np.ndarray | None,
+        left_out: np.ndarray | None,
+        parents: bool = False,
+    ) -> Detections:
+        detections = SepCall(pixels, threshold, sigma, self._options(parents), left_out, parents).run()
+        if self.sky.least_peak and not parents:
+            return detections.only(detections.sources["peak"] >= self.sky.least_peak)
         return detections
 
     def _options(self, parents: bool) -> dict[str, object]:

@@ -8,7 +8,9 @@ clean them, gives the same result as the whole image.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import starmap
 
 import numpy as np
 
@@ -20,6 +22,8 @@ from .windows import Window
 # farther.
 WINGS, AROUND = 0.5, 8
 WINGS_IF_MATCHED, AROUND_IF_MATCHED = 2.0, 32
+STARS_AT_A_TIME = 100
+OUTWARDS = np.array((-1, 1, -1, 1))  # of top, bottom, left, right
 
 
 class StarWindows:
@@ -33,28 +37,50 @@ class StarWindows:
         self, boxes: Sequence[Window], shape: tuple[int, int], least: int, margin: int, *, matched: bool
     ) -> None:
         self._shape, self._least, self._margin = shape, least, margin
-        wings, self._around = (WINGS_IF_MATCHED, AROUND_IF_MATCHED) if matched else (WINGS, AROUND)
+        self._wings, self._surround = (WINGS_IF_MATCHED, AROUND_IF_MATCHED) if matched else (WINGS, AROUND)
         found = np.array(boxes, dtype=int).reshape(-1, len(Window._fields))
         self._boxes = found[np.argsort(found[:, 0], kind="stable")]
         top, bottom, left, right = self._boxes.T
-        reach = np.ceil(wings * np.maximum(bottom - top, right - left)).astype(int)
+        reach = np.ceil(self._wings * np.maximum(bottom - top, right - left)).astype(int)
         self._reached = self._boxes + np.column_stack((-reach, reach, -reach, reach))
-        # The boxes are sorted by their tops: those that begin far above have ended.
         self._tallest = int((self._reached[:, 1] - top).max(initial=0))
         self._farthest = int(reach.max(initial=0))
 
-    def around(self, light: Window) -> Window:
-        """The window to search for a star whose light is in the window `light`."""
-        changed = light.grown(self._margin, self._shape)
-        first, end = np.searchsorted(
-            self._boxes[:, 0], (changed.top - self._tallest, changed.bottom + self._farthest), "left"
-        )
-        top, bottom, left, right = self._reached[first:end].T
-        near = (top < changed.bottom) & (bottom > changed.top) & (left < changed.right) & (right > changed.left)
+    def around(self, lights: Sequence[Window]) -> list[Window]:
+        """The windows to search for stars whose light is in these windows, each star alone in the image."""
+        around = []
+        for first in range(0, len(lights), STARS_AT_A_TIME):
+            around += self._around_some(np.array(lights[first : first + STARS_AT_A_TIME]))
+        return around
+
+    def _around_some(self, lights: np.ndarray) -> list[Window]:
+        changed = self._grown(lights, self._margin)
+        star, box = self._touched(changed)
         # Even a parent too small for a source may merge with the star.
-        window = changed.grown(self._least - 1, self._shape)
-        boxes = self._boxes[first:end][near]
-        if len(boxes):
-            (top, _, left, _), (_, bottom, _, right) = boxes.min(axis=0).tolist(), boxes.max(axis=0).tolist()
-            window = window.with_all([Window(top, bottom, left, right)])
-        return window.grown(self._margin + self._around, self._shape)
+        windows = self._grown(changed, self._least - 1)
+        for side, merged in enumerate((np.minimum, np.maximum, np.minimum, np.maximum)):
+            merged.at(windows[:, side], star, self._boxes[box, side])
+        return list(starmap(Window, self._grown(windows, self._margin + self._surround).tolist()))
+
+    def _touched(self, changed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The pairs of a changed part and a parent that reaches into it: their numbers."""
+        # The boxes are sorted by their tops: those that begin far above a part have ended.
+        tops = self._boxes[:, 0]
+        first = np.searchsorted(tops, changed[:, 0] - self._tallest)
+        many = np.searchsorted(tops, changed[:, 1] + self._farthest) - first
+        part = np.repeat(np.arange(len(changed)), many)
+        box = np.arange(len(part)) + np.repeat(first - (np.cumsum(many) - many), many)
+        (top, bottom, left, right), of_box = changed[part].T, self._reached[box]
+        near = (of_box[:, 0] < bottom) & (of_box[:, 1] > top) & (of_box[:, 2] < right) & (of_box[:, 3] > left)
+        return part[near], box[near]
+
+    def _grown(self, windows: np.ndarray, pixels: int) -> np.ndarray:
+        """Windows with a margin of that many pixels, cut at the edges of the image."""
+        height, width = self._shape
+        return np.clip(windows + pixels * OUTWARDS, 0, (height, height, width, width))
+
+    def apart(self, windows: Sequence[Window]) -> int:
+        """How many pixels have to be between these windows, side by side, so that none changes what another shows."""
+        longest = max(window.longest for window in windows)
+        # What a star changes is as far inside its window as sources of any size clean.
+        return max(self._margin, math.ceil(self._wings * longest) - self._surround)

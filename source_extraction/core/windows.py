@@ -26,6 +26,11 @@ class Window(NamedTuple):
         """Its number of pixels."""
         return (self.bottom - self.top) * (self.right - self.left)
 
+    @property
+    def longest(self) -> int:
+        """The length of its longer side, in pixels."""
+        return max(self.bottom - self.top, self.right - self.left)
+
     def of(self, image: np.ndarray) -> np.ndarray:
         """The part of an image inside the window."""
         return image[self.top : self.bottom, self.left : self.right]
