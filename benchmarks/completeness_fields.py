@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 import source_extraction as se
-from source_extraction.core.detection import detect
 from tests.simulated_sky import simulate
 from tests.true_completeness import TrueCompleteness, true_completeness
 
@@ -51,7 +50,7 @@ def compared(
     steps = result._steps
     _ = steps.psf
     took = seconds_of(lambda: steps.completeness)
-    plain = seconds_of(lambda: detect(steps.sky, steps.kernel, steps.threshold, steps.settings.detection))
+    plain = seconds_of(steps.detector.detect)
     columns, limits = steps.completeness.columns, steps.completeness.limits
     inside = (columns["flux_low"] >= fluxes[0]) & (columns["flux_high"] <= fluxes[1])
     low, high, share = (columns[name][inside] for name in ("flux_low", "flux_high", "completeness"))

@@ -30,10 +30,7 @@ TABLE, FIGURE, SUMMARY = "completeness.tsv", "completeness.png", "summary.json"
 
 def search_of(result: Result, fwhm: float = 3.5, gain: float | None = 1.0) -> StarSearch:
     """A search for stars of a known PSF in the image of a result."""
-    steps = result._steps
-    return StarSearch(
-        steps.sky, MoffatPsf(fwhm), steps.kernel, steps.threshold, steps.settings.detection, steps.workers, gain
-    )
+    return StarSearch(result._steps.detector, MoffatPsf(fwhm), gain)
 
 
 def table_of(result: Result, folder: Path) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import pytest
 from astropy.io import fits
 
 from source_extraction.core.columns import DETECTION_COLUMNS, PhotometryFlag
-from source_extraction.core.detection import detect
+from source_extraction.core.detection import Detector
 from source_extraction.core.filters import DEFAULT_KERNEL
 from source_extraction.core.photometry import Measurable, measure
 from source_extraction.core.sky import estimate_background
@@ -318,7 +318,7 @@ def test_one_bad_object_ends_no_run() -> None:
     """SEP refuses all sources if one has an invalid ellipse, such as one turned a hair beyond a right angle."""
     settings = Settings.of(SKY)
     sky = estimate_background(read_image(SKY), None, settings.background)
-    detections = detect(sky, DEFAULT_KERNEL, Threshold.of(sky, settings.detection), settings.detection)
+    detections = Detector(sky, DEFAULT_KERNEL, Threshold.of(sky, settings.detection), settings.detection).detect()
     sources, labels = detections.sources, detections.labels
     images = Measurable(sky), Measurable(sky)
     good = measure(sources, labels, detections.segmentation, *images, settings.photometry)

@@ -11,7 +11,6 @@ from source_extraction.core import artificial_stars
 from source_extraction.core.artificial_stars import StarSearch, _sheets
 from source_extraction.core.completeness import MOST_DETECTIONS, measure_completeness
 from source_extraction.core.contact_sheet import ContactSheet
-from source_extraction.core.detection import find_sources
 from source_extraction.core.star_windows import StarWindows
 from source_extraction.core.windows import Window
 from tests.simulated_sky import simulate
@@ -46,12 +45,12 @@ def test_as_in_the_whole_image(field: str) -> None:
     lights, _ = search._added(x, y, fluxes)
     windows = search.windows.around([light.window for light in lights])
     seen, alone = 0, 0
-    for some in _sheets(np.arange(STARS), windows, 1 if search.threshold.matched else STARS):
+    for some in _sheets(np.arange(STARS), windows, 1 if search.detector.threshold.matched else STARS):
         sheet, on_sheet = search._searched(some, lights, windows)
         for star, sheet_x, sheet_y in zip(some, *sheet.positions(x[some], y[some]), strict=True):
             pixels = search.sky.pixels.copy()
             lights[star].window.of(pixels)[:] += lights[star].values
-            whole = find_sources(search._sky_of(pixels), search.kernel, search.threshold, search.options)
+            whole = search.detector.with_pixels(pixels).sources()
             near, expected = _near(on_sheet, sheet_x, sheet_y), _near(whole, x[star], y[star])
             assert len(near) == len(expected)
             for values, left, top in ((near, sheet_x, sheet_y), (expected, x[star], y[star])):

@@ -18,7 +18,7 @@ from source_extraction import InputError, Result
 from source_extraction.core import tiles
 from source_extraction.core.bright_mask import dilate_disc
 from source_extraction.core.columns import DETECTION_COLUMNS
-from source_extraction.core.detection import detect
+from source_extraction.core.detection import Detector
 from source_extraction.core.processes import Workers, default_number
 from source_extraction.core.room import shared_array
 from source_extraction.core.sky import estimate_background
@@ -276,7 +276,7 @@ def test_labels_are_dealt_out_side_by_side(monkeypatch: pytest.MonkeyPatch) -> N
     sky = estimate_background(image, None, settings.background)
     threshold = Threshold.of(sky, settings.detection)
     expected, *others = (
-        detect(sky, None, threshold, settings.detection, Workers(number)) for number in (1, *5 * (2, 5))
+        Detector(sky, None, threshold, settings.detection, Workers(number)).detect() for number in (1, *5 * (2, 5))
     )
     assert len(expected) == 7 * 255
     assert len(np.unique(expected.segmentation)) == 1 + len(expected)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..settings import DetectionOptions
 from .contact_sheet import ContactSheet
-from .detection import WindowExtractor, find_sources, star_windows
+from .detection import Detector
 from .processes import Workers
 from .sky import Sky
 from .star_windows import StarWindows
-from .threshold import Threshold
 from .tiles import is_tiled
 from .windows import Window
 
@@ -83,12 +80,8 @@ class StarSearch:
     Where that is much of the image, because a very large source is there, several stars share one image.
     """
 
-    sky: Sky
+    detector: Detector
     psf: Psf
-    kernel: np.ndarray | None
-    threshold: Threshold
-    options: DetectionOptions
-    workers: Workers
     gain: float | None = None
     progress: Callable[[int], object] = lambda _: None
 
@@ -98,10 +91,15 @@ class StarSearch:
         self._places = evenly_spread(self.sky.pixels.shape, self.sky.masked)
         self._random = np.random.default_rng(SEED)
 
+    @property
+    def sky(self) -> Sky:
+        """The sky that the stars are added to."""
+        return self.detector.sky
+
     @cached_property
     def windows(self) -> StarWindows:
         """The windows to search, wherever a star is put."""
-        return star_windows(self.sky, self.kernel, self.threshold, self.options, self.workers)
+        return self.detector.star_windows()
 
     def at_a_time(self, sources: int) -> int:
         """How many stars to put into one image that has `sources` sources."""
@@ -176,9 +174,9 @@ class StarSearch:
             return near, WORK_OF_STAR * len(some) + work_of(sheet.size, len(sources))
 
         # SEP's matched filter takes pixels beyond the image otherwise than masked ones.
-        at_a_time = 1 if self.threshold.matched else STARS_OF_SHEET
+        at_a_time = 1 if self.detector.threshold.matched else STARS_OF_SHEET
         parts = list(_sheets(stars, windows, at_a_time))
-        for part, (are_found, work) in zip(parts, self.workers.map(look_for, parts), strict=True):
+        for part, (are_found, work) in zip(parts, self.detector.workers.map(look_for, parts), strict=True):
             found[part] = are_found
             self._note(len(part), work)
 
@@ -191,8 +189,7 @@ class StarSearch:
         pixels = sheet.of(lambda window: window.of(self.sky.pixels), 0, np.float32)
         for number, star in enumerate(stars.tolist()):
             sheet.moved(number, lights[star].window).of(pixels)[:] += lights[star].values
-        extract = WindowExtractor(self.sky, self.kernel, self.threshold, self.options)
-        return sheet, extract.on(sheet, pixels).sources
+        return sheet, self.detector.extract.on(sheet, pixels).sources
 
     def _look_for_all(
         self,
@@ -206,15 +203,15 @@ class StarSearch:
         """Search for some stars in as few images as possible."""
         # A large image is shared out in tiles: an image for each process would take too much memory.
         tiled = is_tiled(self.sky.pixels.shape)
-        alone = Workers(1, self.workers.room)
-        inner, outer = (self.workers, alone) if tiled else (alone, self.workers)
+        alone = Workers(1, self.detector.workers.room)
+        inner, outer = (self.detector.workers, alone) if tiled else (alone, self.detector.workers)
 
         def look_for(some: np.ndarray) -> tuple[np.ndarray, int]:
-            pixels = self.workers.room.empty(self.sky.pixels.shape, self.sky.pixels.dtype)
+            pixels = self.detector.workers.room.empty(self.sky.pixels.shape, self.sky.pixels.dtype)
             pixels[:] = self.sky.pixels
             for star in some.tolist():
                 lights[star].window.of(pixels)[:] += lights[star].values
-            sources = find_sources(self._sky_of(pixels), self.kernel, self.threshold, self.options, inner)
+            sources = replace(self.detector.with_pixels(pixels), workers=inner).sources()
             return is_near(x[some], y[some], sources["x"], sources["y"]), work_of(pixels.size, len(sources))
 
         parts = np.array_split(stars, math.ceil(len(stars) / at_a_time)) if len(stars) else []
@@ -226,11 +223,6 @@ class StarSearch:
         self.stars += stars
         self.work += work
         self.progress(self.stars)
-
-    def _sky_of(self, pixels: Any) -> Sky:
-        changed = copy.copy(self.sky)
-        changed.pixels = pixels
-        return changed
 
 
 def _sheets(stars: np.ndarray, windows: Sequence[Window], at_a_time: int) -> Iterator[np.ndarray]:
@@ -267,11 +259,13 @@ def faintest_flux(search: StarSearch) -> float:
 
     Without any noise, just as many of its filtered pixels as a source needs are then above the threshold.
     """
-    height, width = search.sky.pixels.shape
+    detector = search.detector
+    height, width = detector.sky.pixels.shape
     stamp = search.psf.stamps(np.array([(width - 1) / 2]), np.array([(height - 1) / 2]))[0]
-    filtered = stamp if search.kernel is None else _filtered(stamp, search.kernel, matched=search.threshold.matched)
-    least = np.sort(filtered, axis=None)[::-1][min(search.options.minarea, filtered.size) - 1]
-    return search.threshold.median / float(least) if least > 0 < search.threshold.median else 0.0
+    kernel, threshold = detector.kernel, detector.threshold
+    filtered = stamp if kernel is None else _filtered(stamp, kernel, matched=threshold.matched)
+    least = np.sort(filtered, axis=None)[::-1][min(detector.options.minarea, filtered.size) - 1]
+    return threshold.median / float(least) if least > 0 < threshold.median else 0.0
 
 
 def _filtered(stamp: np.ndarray, kernel: np.ndarray, *, matched: bool) -> np.ndarray:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
+import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -30,56 +31,72 @@ POSITION_FIELDS = ("", "min", "max", "peak", "cpeak")
 LARGE_IMAGE, PARTS, PART = 6_000_000, 128, 128
 
 
-def detect(
-    sky: Sky,
-    kernel: np.ndarray | None,
-    threshold: Threshold,
-    options: DetectionOptions,
-    workers: Workers | None = None,
-    alongside: Sequence[Callable[[], object]] = (),
-) -> Detections:
-    """Extract the sources of a sky with SEP, in the image's units.
+@dataclass(frozen=True)
+class Detector:
+    """How SEP finds the sources of a sky; `kernel` None: no filter."""
 
-    `kernel` None: no filter. `alongside` is work for this process while others extract tiles; see `Tiling.extract`.
-    """
-    found = _tiling(sky, kernel, threshold, options, workers or Workers(1)).extract(alongside)
-    for name in ERROR_FIELDS if options.err_option == "none" else ():
-        found.sources[name] = 0
-    for name in in_image_unit(DETECTION_COLUMNS, found.sources.dtype.names or ()):
-        found.sources[name] *= sky.unit
-    return found
+    sky: Sky
+    kernel: np.ndarray | None
+    threshold: Threshold
+    options: DetectionOptions
+    workers: Workers = field(default_factory=lambda: Workers(1))
 
+    @property
+    def extract(self) -> WindowExtractor:
+        """Extracts a window of the sky."""
+        return WindowExtractor(self.sky, self.kernel, self.threshold, self.options)
 
-def count(
-    sky: Sky,
-    kernel: np.ndarray | None,
-    threshold: Threshold,
-    options: DetectionOptions,
-    workers: Workers | None = None,
-) -> int:
-    """How many sources `detect` finds; in a large image estimated from a part of it, scaled by area."""
-    windows = _parts(sky.pixels.shape)
-    if windows is None:
-        return _tiling(sky, kernel, threshold, options, workers or Workers(1)).count()
-    extract = WindowExtractor(sky, kernel, threshold, options)
-    found = sum((workers or Workers(1)).map(lambda window: len(extract(window)), windows))
-    looked_at = sum(window.size for window in windows)
-    return round(found * sky.pixels.size / looked_at)
+    def detect(self, alongside: Sequence[Callable[[], object]] = ()) -> Detections:
+        """Extract the sources, in the image's units.
 
+        `alongside` is work for this process while others extract tiles; see `Tiling.extract`.
+        """
+        found = self._tiling().extract(alongside)
+        for name in ERROR_FIELDS if self.options.err_option == "none" else ():
+            found.sources[name] = 0
+        for name in in_image_unit(DETECTION_COLUMNS, found.sources.dtype.names or ()):
+            found.sources[name] *= self.sky.unit
+        return found
 
-def count_negated(
-    sky: Sky,
-    kernel: np.ndarray | None,
-    threshold: Threshold,
-    options: DetectionOptions,
-    workers: Workers | None = None,
-) -> int:
-    """How many sources the same extraction finds in the image times -1, which has none.
+    def sources(self) -> np.ndarray:
+        """The sources as `detect` finds them, SEP's structured array in working units, without a map of them."""
+        return self._tiling().sources()
 
-    Noise is symmetric, so about as many sources of the image itself are noise.
-    """
-    negated = dataclasses.replace(sky, pixels=_Negated(sky.pixels))  # type: ignore[arg-type]
-    return count(negated, kernel, threshold, options, workers)
+    def count(self) -> int:
+        """How many sources `detect` finds; in a large image estimated from a part of it, scaled by area."""
+        shape = self.sky.pixels.shape
+        windows = _parts(shape)
+        if windows is None:
+            return len(self.sources())
+        extract = self.extract
+        found = sum(self.workers.map(lambda window: len(extract(window)), windows))
+        return round(found * shape[0] * shape[1] / sum(window.size for window in windows))
+
+    def count_negated(self) -> int:
+        """How many sources the same extraction finds in the image times -1, which has none.
+
+        Noise is symmetric, so about as many sources of the image itself are noise.
+        """
+        return self.with_pixels(_Negated(self.sky.pixels)).count()
+
+    def with_pixels(self, pixels: Any) -> Detector:
+        """The same for a sky of other pixels."""
+        changed = copy.copy(self.sky)
+        changed.pixels = pixels
+        return replace(self, sky=changed)
+
+    def star_windows(self) -> StarWindows:
+        """The windows to search when a star is added to the sky, to find what `detect` finds there."""
+        tiling = self._tiling()
+        boxes, least = tiling.boxes_of_parents(), least_of_parents(self.options)
+        return StarWindows(boxes, self.sky.pixels.shape, least, tiling.edge.margin, matched=self.threshold.matched)
+
+    def _tiling(self) -> Tiling:
+        # Within the kernel's reach of a window's end, the filter gives other values than in the image. A parent that
+        # stays one pixel clear of these is seen whole.
+        margin = (0 if self.kernel is None else max(self.kernel.shape) // 2) + 1
+        edge = Edge(margin, most_pixels_to_deblend(self.options.deblend_nthresh))
+        return Tiling(self.extract, self.sky.pixels.shape, edge, self.workers)
 
 
 class _Negated:
@@ -106,43 +123,9 @@ def _parts(shape: tuple[int, int]) -> list[Window] | None:
     return chosen[:PARTS] if len(chosen) >= PARTS else None
 
 
-def find_sources(
-    sky: Sky,
-    kernel: np.ndarray | None,
-    threshold: Threshold,
-    options: DetectionOptions,
-    workers: Workers | None = None,
-) -> np.ndarray:
-    """The sources of a sky as `detect` finds them, SEP's structured array in working units, without a map of them."""
-    return _tiling(sky, kernel, threshold, options, workers or Workers(1)).sources()
-
-
-def star_windows(
-    sky: Sky,
-    kernel: np.ndarray | None,
-    threshold: Threshold,
-    options: DetectionOptions,
-    workers: Workers | None = None,
-) -> StarWindows:
-    """The windows to search when a star is added to a sky, to find what `detect` finds there."""
-    tiling = _tiling(sky, kernel, threshold, options, workers or Workers(1))
-    boxes, least = tiling.boxes_of_parents(), least_of_parents(options)
-    return StarWindows(boxes, sky.pixels.shape, least, tiling.edge.margin, matched=threshold.matched)
-
-
 def least_of_parents(options: DetectionOptions) -> int:
     """The least number of pixels of a parent that is found as one."""
     return min(options.minarea, REACH)
-
-
-def _tiling(
-    sky: Sky, kernel: np.ndarray | None, threshold: Threshold, options: DetectionOptions, workers: Workers
-) -> Tiling:
-    # Within the kernel's reach of a window's end, the filter gives other values than in the image. A parent that stays
-    # one pixel clear of these is seen whole.
-    margin = (0 if kernel is None else max(kernel.shape) // 2) + 1
-    edge = Edge(margin, most_pixels_to_deblend(options.deblend_nthresh))
-    return Tiling(WindowExtractor(sky, kernel, threshold, options), sky.pixels.shape, edge, workers)
 
 
 @dataclass

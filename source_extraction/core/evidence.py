@@ -198,9 +198,9 @@ def photons_like(sky: Sky, options: BackgroundOptions) -> Sky:
 class Evidence:
     """What was measured of a run, and what follows from it.
 
-    `negated` is the number of detections on the negated image, None if it is not informative. `recounted` counts, for
-    another threshold and another kernel, the detections on the image and on the negated one; `of_photons` counts those
-    on an image of only the photons of the background.
+    `negated` is the number of detections on the negated image, None if it is not informative. For another threshold,
+    and another kernel if one is given, `recounted` counts the detections on the image, and `negated_recounted` those on
+    the negated one; `of_photons` counts those on an image of only the photons of the background.
     """
 
     settings: Settings
@@ -209,7 +209,8 @@ class Evidence:
     sky: Sky
     detections: Detections
     negated: int | None
-    recounted: Callable[..., tuple[int, int]]
+    recounted: Callable[..., int]
+    negated_recounted: Callable[..., int]
     of_photons: Callable[[float], int]
 
     @property

@@ -188,11 +188,13 @@ def _noise_in_catalog(seen: Evidence) -> Advice | None:
     number, negated = len(seen.sources), seen.negated
     if negated is None or negated < max(FEWEST_FALSE, MUCH_NOISE * number):
         return _noise_without_a_mirror_image(seen)
-    thresh = _threshold_without_noise(seen, seen.recounted, negated)
+    thresh = _threshold_without_noise(
+        seen, lambda thresh: (seen.recounted(thresh), seen.negated_recounted(thresh)), negated
+    )
     evidence = {"detections_on_the_negated_image": negated, "sources": number}
     if thresh is None or thresh > FAR * seen.option("thresh"):
         return _holes(seen, evidence)
-    if number - seen.recounted(thresh)[0] < TAKEN_AWAY * negated:
+    if number - seen.recounted(thresh) < TAKEN_AWAY * negated:
         return _holes(seen, evidence)
     few_levels = seen.step is not None
     return Advice(
@@ -230,10 +232,10 @@ def _noise_without_a_mirror_image(seen: Evidence) -> Advice | None:
     if seen.negated is not None and seen.negated < HARDLY_ANY * number:
         return None
     for step, most in ((0, LEFT_ONE_STEP), (3, LEFT_FOUR_STEPS)):
-        left, _ = seen.recounted(HIGHER_THRESHOLDS[step] * seen.option("thresh"))
+        left = seen.recounted(HIGHER_THRESHOLDS[step] * seen.option("thresh"))
         if left > most * number:
             return None
-    thresh = _threshold_without_noise(seen, lambda thresh: (0, seen.recounted(thresh)[0]), number)
+    thresh = _threshold_without_noise(seen, lambda thresh: (0, seen.recounted(thresh)), number)
     if thresh is None:
         return None
     return Advice(
@@ -321,8 +323,8 @@ def _seeing(seen: Evidence) -> Advice | None:
     kernel = gaussian_kernel(fwhm)
     left = noise_after(kernel, seen.correlation) / noise_after(DEFAULT_KERNEL, seen.correlation)
     thresh = _rounded(seen.option("thresh") * left, 2)
-    found, false = seen.recounted(thresh, kernel)
-    if found - false < MORE_FOUND * (len(seen.sources) - (seen.negated or 0)):
+    found = seen.recounted(thresh, kernel)
+    if found - seen.negated_recounted(thresh, kernel) < MORE_FOUND * (len(seen.sources) - (seen.negated or 0)):
         return None
     return Advice(
         "seeing",

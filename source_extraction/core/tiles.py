@@ -112,10 +112,6 @@ class Tiling:
         whole = [label + offset for part, offset in zip(parts, offsets, strict=False) for label in part.not_deblended]
         return Detections(np.concatenate([part.sources for part in parts]), segmentation, whole, offsets[:-1])
 
-    def count(self) -> int:
-        """The number of sources, found without a map of them."""
-        return len(self.sources())
-
     def sources(self) -> np.ndarray:
         """The sources, found without a map of them."""
         tiles = self.grid.tiles

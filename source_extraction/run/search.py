@@ -16,6 +16,7 @@ from .inputs import Inputs
 
 if TYPE_CHECKING:
     from ..core.advice import Advice
+    from ..core.detection import Detector
     from ..core.detections import Detections
     from ..core.sky import NoiseMap, Sky
     from ..core.threshold import Threshold
@@ -58,16 +59,21 @@ class Search(Inputs):
         self.log.say(f"Threshold: {threshold.describe()}")
         return threshold
 
+    @property
+    def detector(self) -> Detector:
+        """How the sources of the image are found."""
+        from ..core.detection import Detector
+
+        return Detector(self.sky, self.kernel, self.threshold, self.settings.detection, self.workers)
+
     @cached_property
     def detections(self) -> Detections:
         """The sources and the segmentation map."""
-        from ..core.detection import detect
-
-        sky, threshold = self.sky, self.threshold
+        detector = self.detector
         # Slow work that is often not needed before the sources are found.
         alongside: list[Callable[[], object]] = [partial(each, self) for each in self._meanwhile]
         with self.log.step("Extracting the sources") as said:
-            found = detect(sky, self.kernel, threshold, self.settings.detection, self.workers, alongside)
+            found = detector.detect(alongside)
             nothing = "" if len(found) else ": nothing exceeds the threshold in enough connected pixels"
             said.append(f"Sources: {len(found)}{nothing}")
         if found.not_deblended:
@@ -117,13 +123,13 @@ class Search(Inputs):
         """
         if not self.settings.detection.advice:
             return None
-        from ..core.detection import count_negated, is_counted_in_part
+        from ..core.detection import is_counted_in_part
         from ..core.evidence import is_symmetric, noise_of
 
         if not is_symmetric(noise_of(self.sky, self.detections.segmentation)):
             return None
         with self.log.step("Extracting from the negated image") as said:
-            number = count_negated(self.sky, self.kernel, self.threshold, self.settings.detection, self.workers)
+            number = self.detector.count_negated()
             about = " about" if is_counted_in_part(self.sky.pixels.shape) else ""
             of_part = " (counted in a part of it)" if about else ""
             # There is less noise among the sources if cleaning removes it beside bright sources, which the negated
@@ -149,7 +155,8 @@ class Search(Inputs):
             given = advise(
                 Evidence(
                     self.settings, self.image, self.glimpse, self.sky, self.detections, self.negated,
-                    self._recounted, self._of_photons,
+                    lambda *how: self._otherwise(*how).count(), lambda *how: self._otherwise(*how).count_negated(),
+                    self._of_photons,
                 )
             )  # fmt: skip
             said.append("Judged the run")
@@ -157,24 +164,23 @@ class Search(Inputs):
             self.log.say(f"Advice: {advice}")
         return given
 
-    def _recounted(self, thresh: float, kernel: np.ndarray | None = None) -> tuple[int, int]:
-        """The numbers of detections on the image and the negated one at another threshold, or with another kernel."""
-        from ..core.detection import count, count_negated
-        from ..core.threshold import Threshold
-
-        options = replace(self.settings.detection, thresh=thresh)
-        kernel = self.kernel if kernel is None else kernel
-        how = (kernel, Threshold.of(self.sky, options), options, self.workers)
-        return count(self.sky, *how), count_negated(self.sky, *how)
+    def _otherwise(self, thresh: float, kernel: np.ndarray | None = None) -> Detector:
+        """How the sources are found at another threshold, or with another kernel as well."""
+        detector = self._detector_of(self.sky, replace(self.settings.detection, thresh=thresh))
+        return detector if kernel is None else replace(detector, kernel=kernel)
 
     def _of_photons(self, thresh: float) -> int:
         """The number of detections at a threshold in an image of only the photons of the background."""
-        from ..core.detection import count
+        photons = self._photons
+        number = self._detector_of(photons, replace(self.settings.detection, thresh=thresh)).count()
+        return round(number * self.sky.pixels.size / photons.pixels.size)
+
+    def _detector_of(self, sky: Sky, options: DetectionOptions) -> Detector:
+        """How the sources of another sky are found, or those of the same with other options."""
+        from ..core.detection import Detector
         from ..core.threshold import Threshold
 
-        options, photons = replace(self.settings.detection, thresh=thresh), self._photons
-        number = count(photons, self.kernel, Threshold.of(photons, options), options, self.workers)
-        return round(number * self.sky.pixels.size / photons.pixels.size)
+        return Detector(sky, self.kernel, Threshold.of(sky, options), options, self.workers)
 
     @cached_property
     def _photons(self) -> Sky:
@@ -232,17 +238,16 @@ class Search(Inputs):
 
     def _around_sources(self, sky: Sky, image: Image) -> np.ndarray | None:
         """The pixels left out of the second background estimate; None if one pass must do."""
-        from ..core.detection import detect
         from ..core.mesh import cell_of
         from ..core.source_mask import around_sources
-        from ..core.threshold import UNITS, Threshold
+        from ..core.threshold import UNITS
 
         options = self.settings.detection
         if image is not self.image and not UNITS[options.err_option].from_image:
             # Neither an absolute threshold nor the noise map applies to this image.
             options = replace(options, err_option="array_rms", thresh=DetectionOptions.thresh)
         with self.log.step("Extracting the sources above the first background") as said:
-            found = detect(sky, self.kernel, Threshold.of(sky, options), options, self.workers)
+            found = self._detector_of(sky, options).detect()
             said.append(f"Sources above the first background: {len(found)}")
         left_out = around_sources(found, sky.masked, cell_of(sky.pixels.shape, self.settings.background), self.room)
         if left_out is None:

@@ -152,7 +152,7 @@ class Stars(Apertures):
             return Completeness.unknown()
         with self.log.step("Looking for artificial stars") as said:
             search = StarSearch(
-                self.sky, psf, self.kernel, self.threshold, self.settings.detection, self.workers, calibration.gain,
+                self.detector, psf, calibration.gain,
                 lambda number: self.log.show(f"Looking for artificial stars ({number} so far)"),
             )  # fmt: skip
             found = measure_completeness(search, len(self.detections), calibration.zeropoint)
