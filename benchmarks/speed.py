@@ -68,6 +68,7 @@ background.subfrom(data)
 sources, labels = sep.extract(data, 1.5, err=background.globalrms, segmentation_map=True)
 np.savetxt(sys.argv[2] + "/plain.txt", sources)
 """
+OLD = "products-of-earlier-runs-"
 SEXTRACTOR_COLUMNS = """NUMBER X_IMAGE Y_IMAGE XWIN_IMAGE YWIN_IMAGE ALPHA_J2000 DELTA_J2000 FLUX_ISO FLUXERR_ISO
 FLUX_AUTO FLUXERR_AUTO KRON_RADIUS FLUX_APER(2) FLUXERR_APER(2) FLUX_RADIUS X2_IMAGE Y2_IMAGE XY_IMAGE ERRX2_IMAGE
 ERRY2_IMAGE ERRXY_IMAGE A_IMAGE B_IMAGE THETA_IMAGE THETA_J2000 CXX_IMAGE CYY_IMAGE CXY_IMAGE XMIN_IMAGE XMAX_IMAGE
@@ -98,6 +99,22 @@ def main() -> None:
             many(arguments.folder, arguments.repeat)
         else:
             compare(name, arguments.folder, arguments.repeat)
+    for old in arguments.folder.glob(f"{OLD}*"):
+        shutil.rmtree(old)
+
+
+def new_folder(out: Path) -> None:
+    """An empty folder for the products, as a job's: there is nothing to overwrite.
+
+    The files of the run before are emptied and moved away: file systems such as ext4 avoid the inodes of files deleted
+    in the last minutes, and take longer to create files the more there are of these.
+    """
+    if out.exists():
+        for file in out.rglob("*"):
+            if file.is_file():
+                os.truncate(file, 0)
+        out.rename(Path(tempfile.mkdtemp(dir=out.parent, prefix=OLD)) / out.name)
+    out.mkdir()
 
 
 def compare(name: str, folder: Path, repeat: int) -> None:
@@ -121,9 +138,7 @@ def compare(name: str, folder: Path, repeat: int) -> None:
     seconds = {what: [] for what in commands}
     for _ in range(repeat):
         for what, command in commands.items():
-            # As in a job's folder, there is nothing to overwrite.
-            shutil.rmtree(out, ignore_errors=True)
-            out.mkdir()
+            new_folder(out)
             seconds[what].append(seconds_of(command))
             if what == "all nine":
                 sources = number_of_sources(out)
@@ -171,8 +186,7 @@ def many(folder: Path, repeat: int) -> None:
     seconds = {what: [] for what in commands}
     for _ in range(repeat):
         for what, command in commands.items():
-            shutil.rmtree(out, ignore_errors=True)
-            out.mkdir()
+            new_folder(out)
             seconds[what].append(seconds_of(command))
     medians = {what: statistics.median(times) for what, times in seconds.items()}
     for what, median in medians.items():

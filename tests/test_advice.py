@@ -242,6 +242,30 @@ def test_a_mesh_is_of_use_where_it_is_subtracted() -> None:
     assert scored(second, known).completeness > 0.5
 
 
+@pytest.mark.parametrize(
+    "chosen",
+    [{"bw": 400, "bh": 400}, {"err_option": "none", "thresh": 230.0, "subtract_background": False, "minarea": 50}],
+    ids=["mesh", "levels"],
+)
+def test_whoever_wants_large_sources_whole_is_not_told_to_cut_them_up(chosen: dict[str, Any]) -> None:
+    """Neither by a small mesh nor by deblending; without these options the first is what is advised."""
+    known = skies.spots_on_structure()
+    assert [advice.id for advice in extract(known.pixels).advice] == ["spots_on_structure"]
+    result = extract(known.pixels, **chosen)
+    assert result.to_table()["npix"].max() > 500
+    assert [advice.id for advice in result.advice] == []
+
+
+def test_a_warning_does_not_contradict_the_advice() -> None:
+    """Where the mesh follows sources a larger one avoids it, but not where a smaller one is advised or chosen."""
+    remedy = "a larger one (--bw, --bh)"
+    known = skies.cut_off_sky()
+    for options, said in (({}, True), ({"bw": 32, "bh": 32}, False)):
+        warnings = " ".join(extract(known.pixels, **options).warnings)
+        assert "RMS map fell to zero" in warnings
+        assert (remedy in warnings) is said
+
+
 @pytest.mark.skipif(not REAL_IMAGES, reason="SOURCE_EXTRACTOR_IMAGES names no folder of real images")
 @pytest.mark.parametrize(
     ("name", "ids"),
@@ -401,6 +425,21 @@ def test_the_line_on_the_negated_image(tmp_path: Path) -> None:
     assert "Detections on the negated" not in said
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["counts"]["detections_on_the_negated_image"] is None
+
+
+def test_more_detections_on_the_negated_image_than_sources(tmp_path: Path) -> None:
+    """Dark spots are none of the noise among the sources."""
+    pixels = np.random.default_rng(5).normal(100, 1, (900, 900)).astype(np.float32)
+    y, x = np.indices((9, 9)) - 4
+    spot = 10 * np.exp(-(x**2 + y**2) / 4)
+    for number, (row, column) in enumerate((r, c) for r in range(50, 850, 180) for c in range(50, 850, 180)):
+        pixels[row : row + 9, column : column + 9] += spot if number < 3 else -spot
+    fits.writeto(tmp_path / "dark.fits", pixels)
+    said = succeed(tmp_path / "dark.fits", "--outputs", "catalog.tsv,report.html", folder=tmp_path)
+    dark = "more than there are sources, so they are dark parts of the image rather than noise"
+    assert "Sources: 3 (" in said
+    assert f"Detections on the negated image: 22; {dark}" in said
+    assert f"The negated image has 22 detections: {dark}." in (tmp_path / "report.html").read_text()
 
 
 def test_a_large_image_is_counted_in_parts() -> None:

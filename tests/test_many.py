@@ -556,22 +556,25 @@ def test_what_a_list_has_too_much(tmp_path: Path, capsys: pytest.CaptureFixture)
     assert list(table(tmp_path / "out")["image"]) == ["name"]
 
 
-def test_the_warnings_of_images_are_said(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+def test_advice_and_warnings_of_images_are_said(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     """As in a run of their own, under their images, and once more where they were done before."""
     wide = cut(tmp_path / "wide.fits", 1)
-    fits.writeto(tmp_path / "flat.fits", np.full((90, 90), 7.0))
+    flat = np.full((90, 90), 7.0)
+    flat[40:45, 40:45] = 90
+    fits.writeto(tmp_path / "flat.fits", flat)
     own = []
     for image in (wide, tmp_path / "flat.fits"):
         assert run(image, "--missing", 3, *CATALOG, "--output_dir", tmp_path / "single") == 0
-        said = re.findall("(?m)^Warning: (.*)$", capfd.readouterr().out)
-        own += [f"Warning: {image.stem}: {warning}" for warning in said]
-    assert len(own) >= 3
+        said = re.findall("(?m)^(Warning|Advice): (.*)$", capfd.readouterr().out)
+        own += [f"{kind}: {image.stem}: {text}" for kind, text in sorted(said)]
+    assert len(own) >= 4
+    assert {line.partition(":")[0] for line in own} == {"Warning", "Advice"}
     for seconds in (r" \(\d+\.\d\d s\)", r" \(done before\)"):
         arguments = (wide, tmp_path / "flat.fits", "--missing", 3, *CATALOG, "--resume")
         assert run(*arguments, "--output_dir", tmp_path / "out") == 0
         said = capfd.readouterr().out
-        assert re.findall("(?m)^Warning: .*$", said) == own
-        assert re.search(rf"(?m)^flat: 0 sources{seconds}$", said)
+        assert re.findall("(?m)^(?:Warning|Advice): .*$", said) == own
+        assert re.search(rf"(?m)^flat: 1 source{seconds}$", said)
         assert re.search(rf"(?m)^wide: \d+ sources{seconds}$", said)
 
 

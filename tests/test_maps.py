@@ -82,3 +82,13 @@ def test_without_usable_coordinates(tmp_path: Path, cards: dict) -> None:
     fits.writeto(tmp_path / "image.fits", fits.getdata(TEST_DATA / "sky.fits"), fits.Header(cards))
     succeed(tmp_path / "image.fits", "--outputs", "background.fits,image.png", folder=tmp_path)
     assert "CTYPE1" not in fits.getheader(tmp_path / "background.fits")
+
+
+@pytest.mark.parametrize("product", ["segmentation_map.fits", "background.fits", "background_rms.fits"])
+def test_a_map_is_no_image(tmp_path: Path, product: str) -> None:
+    """Galaxy's form offers the newest dataset of the history, which after a run is one of its maps."""
+    succeed(TEST_DATA / "sky.fits", "--outputs", f"{product},background_subtracted.fits", folder=tmp_path)
+    said = succeed(tmp_path / product, "--outputs", "catalog.tsv", folder=tmp_path / "again")
+    assert f"Warning: {tmp_path / product} is no image but a map that this program made of one: {product}" in said
+    said = succeed(tmp_path / "background_subtracted.fits", "--outputs", "catalog.tsv", folder=tmp_path / "again")
+    assert "is no image" not in said

@@ -176,7 +176,7 @@ def test_commands_of_the_form(tmp_path: Path) -> None:
         tool = f"python() {{ printf '%s\\0' \"$@\" > arguments; {catalog}}}; "
         run = subprocess.run(["bash", "-c", tool + line], cwd=job, check=False, capture_output=True, text=True)
         assert (run.returncode, run.stderr) == (0, ""), ascii(name)
-        made = ["arguments", "galaxy.json", "image", "kernel", "mask", "measure", "noise", "products", "psf"]
+        made = ["arguments", "galaxy.json", "image", "kernel", "log", "mask", "measure", "noise", "products", "psf"]
         assert sorted(os.listdir(job)) == made
         metadata = json.loads((job / "galaxy.json").read_text())["catalog"]["metadata"]
         assert metadata == {"column_names": ["label", "x"]}

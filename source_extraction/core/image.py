@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from astropy.io import fits
     from astropy.wcs import WCS
 
+# By these cards of their headers this program knows its own maps.
+PROGRAM, MAP = "source-extraction", "MAP"
+
 
 @dataclass(frozen=True)
 class MapProjection:
@@ -142,6 +145,12 @@ class Image:
     def keyword(self, name: str) -> Any:
         """The value of a FITS keyword, in the image's own header or the primary HDU's; None without."""
         return next((header[name] for header in self.headers if name in header), None)
+
+    @property
+    def map_of(self) -> str | None:
+        """Which of this program's maps it is, such as "background.fits"; None if it is another image."""
+        made_here = str(self.keyword("CREATOR")).startswith(f"{PROGRAM} ")
+        return str(self.keyword(MAP)) if made_here and self.keyword(MAP) else None
 
     def describe_others(self) -> str:
         """The other contents of the file, and the options that use some of them."""

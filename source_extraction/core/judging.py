@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..settings import BackgroundOptions
 from .advice import Advice
 from .evidence import Evidence
 from .filters import DEFAULT_KERNEL, gaussian_kernel, noise_after
@@ -125,8 +126,7 @@ def _photon_counts(seen: Evidence) -> Advice | None:
 
 def _spots_on_structure(seen: Evidence) -> Advice | None:
     """Spots on the light of cells: the mesh must follow that light."""
-    peaks = seen.many_peaks
-    if peaks is None or peaks.around < AROUND_SPOTS or peaks.number < SHARE_OF_SPOTS * len(seen.sources):
+    if not _stand_on_structure(seen) or _keeps_large_sources(seen):
         return None
     return Advice(
         "spots_on_structure",
@@ -136,9 +136,24 @@ def _spots_on_structure(seen: Evidence) -> Advice | None:
     )
 
 
+def _stand_on_structure(seen: Evidence) -> bool:
+    """Whether there are many peaks in large sources, on light of their own."""
+    peaks = seen.many_peaks
+    return peaks is not None and peaks.around >= AROUND_SPOTS and peaks.number >= SHARE_OF_SPOTS * len(seen.sources)
+
+
+def _keeps_large_sources(seen: Evidence) -> bool:
+    """Whether the options were chosen to keep large sources whole, as other advice does: one does not undo that."""
+    largest_cell = max(seen.option("bw"), seen.option("bh"))
+    levels_are_given = seen.option("err_option") == "none" and not seen.option("subtract_background")
+    # A level below the sky makes one source of the whole image.
+    above_the_sky = levels_are_given and seen.largest < min(seen.image.shape)
+    return bool(largest_cell > max(BackgroundOptions.bw, BackgroundOptions.bh) or above_the_sky)
+
+
 def _crowded(seen: Evidence) -> Advice | None:
     """Stars so close that the least contrast of deblending is more than the share of light that one of them has."""
-    if seen.many_peaks is None:
+    if seen.many_peaks is None or _stand_on_structure(seen):
         return None
     return Advice(
         "crowded",
@@ -252,7 +267,7 @@ def _holes(seen: Evidence, evidence: dict[str, Any]) -> Advice | None:
     With SEP's matched filter they cannot be told from noise. A low threshold lets in so much that its groups merge, and
     there are fewer than at a higher one; and bright sources, of which the negated image has none, clean it away.
     """
-    if is_matched(seen.settings.detection):
+    if is_matched(seen.settings.detection) or _keeps_large_sources(seen):
         return None
     if seen.background_range < RANGE_OF_HOLES or np.median(seen.extents) > SMALL_SOURCES * seen.cell:
         return None

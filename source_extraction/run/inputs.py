@@ -76,6 +76,8 @@ class Inputs:
         self._say_where()
         if image.others:
             self.log.say(f"Also there: {image.describe_others()}")
+        if image.map_of:
+            self.log.warn(f"{image.source} is no image but a map that this program made of one: {image.map_of}")
         if self._take(image) == 0:
             self.log.warn(f"no pixel of {image.source} is exactly {files.missing:g}: --missing leaves out nothing")
         if files.unit is not None:

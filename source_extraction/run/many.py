@@ -86,12 +86,12 @@ class Job(NamedTuple):
 class Outcome(NamedTuple):
     """The result for an image: its row of the table by column, and the reason if it failed.
 
-    The reason is a sentence rather than an exception, since some exceptions do not survive the transfer between
-    processes.
+    `remarks` are its advice and warnings, as lines of the log. The reason is a sentence rather than an exception, since
+    some exceptions do not survive the transfer between processes.
     """
 
     cells: dict[str, str]
-    warnings: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     wrong: str = ""
     resumed: bool = False
 
@@ -348,8 +348,10 @@ class _Batch:
                 with writing_to(place):
                     make_products(folder, self._chosen, steps)
                     cells["seconds"] = f"{time.perf_counter() - started:.3f}"
-                    _write_record(folder / RECORD, record, names[:-1], cells, log.warnings)
-            return Outcome(cells, tuple(log.warnings))
+                    remarks = [f"Advice: {advice}" for advice in steps.advice or ()]
+                    remarks += [f"Warning: {warning}" for warning in log.warnings]
+                    _write_record(folder / RECORD, record, names[:-1], cells, remarks)
+            return Outcome(cells, tuple(remarks))
         except OutputError:
             raise
         except Exception as problem:
@@ -378,8 +380,8 @@ class _Batch:
             there = products <= set(found["products"]) and all((place / name).is_file() for name in products)
             cells = {name: str(found["table"][name]) for name in COLUMNS}
             int(cells["sources"])
-            warnings = tuple(str(warning) for warning in found["warnings"])
-            return Outcome(cells, warnings, resumed=True) if same and there else None
+            remarks = tuple(str(remark) for remark in found["remarks"])
+            return Outcome(cells, remarks, resumed=True) if same and there else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -393,8 +395,9 @@ class _Batch:
         image = f"{job.given.name or job.folder}{plane}"
         line = f"{image}: {counted(int(outcome.cells['sources']), 'source', 'sources')}{done}"
         self._log.tell("Searching the images", line, None if outcome.resumed else float(outcome.cells["seconds"]))
-        for warning in outcome.warnings:
-            self._log.say(f"Warning: {image}: {warning}")
+        for remark in outcome.remarks:
+            kind, _, text = remark.partition(": ")
+            self._log.say(f"{kind}: {image}: {text}")
 
 
 def is_large(image: Path, planes: int = 1) -> bool:
@@ -422,9 +425,9 @@ def _record_of(settings: Settings) -> dict[str, Any]:
 
 
 def _write_record(
-    path: Path, record: dict[str, Any], products: list[str], cells: dict[str, str], warnings: list[str]
+    path: Path, record: dict[str, Any], products: list[str], cells: dict[str, str], remarks: list[str]
 ) -> None:
-    known = {"made_of": record, "products": products, "table": cells, "warnings": warnings}
+    known = {"made_of": record, "products": products, "table": cells, "remarks": remarks}
     with whole_text(path) as file:
         file.write(json.dumps(known, indent=1) + "\n")
 

@@ -22,7 +22,7 @@ from .steps import Steps
 # one is rejected at once.
 ORDER = (
     "image", "thumbnail", "greys", "kernel", "given_psf", "masked", "measured_image", "calibration", "saturated",
-    "glimpse", "sky", "measured_sky", "threshold", "detections", "floored", "negated", "advice", "noise_factors",
+    "glimpse", "sky", "measured_sky", "threshold", "detections", "negated", "advice", "floored", "noise_factors",
     "psf", "fitted", "model", "measured", "text", "completeness",
     "sky_thumbnail", "background_thumbnail", "rms_thumbnail",
 )  # fmt: skip

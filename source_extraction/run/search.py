@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core.image import Image
 from ..errors import counted
-from ..settings import DetectionOptions, as_number, as_options
+from ..settings import BackgroundOptions, DetectionOptions, as_number, as_options
 from .inputs import Inputs
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Search(Inputs):
                     typed = as_options({"missing": value})
                     cause = f"the image is exactly {as_number(value)} there: {typed}, or a mask, leaves it out"
                 elif own:
-                    cause = "the mesh follows sources there: a larger one (--bw, --bh) or a mask avoids it"
+                    cause = "the mesh follows sources there" + self._if_it_may_be_larger
                 else:
                     cause = (
                         "that of the image to measure on: --missing or a mask leaves out what has no value there, and "
@@ -114,6 +114,14 @@ class Search(Inputs):
                     f"{cause}"
                 )
         return numbers
+
+    @property
+    def _if_it_may_be_larger(self) -> str:
+        """What avoids a mesh that follows sources, unless the advice is on the mesh or it was made small on purpose."""
+        changed = {name for advice in self.advice or () for name in advice.change}
+        options = self.settings.background
+        small = min(options.bw, options.bh) < min(BackgroundOptions.bw, BackgroundOptions.bh)
+        return "" if small or "bw" in changed else ": a larger one (--bw, --bh) or a mask avoids it"
 
     @cached_property
     def negated(self) -> int | None:
@@ -135,9 +143,10 @@ class Search(Inputs):
             # There is less noise among the sources if cleaning removes it beside bright sources, which the negated
             # image lacks: a matched filter admits much of such noise.
             share = "at most" if self.threshold.matched else "about"
-            said.append(
-                f"Detections on the negated image:{about} {number}{of_part}; {share} as many of the sources are noise"
-            )
+            means = f"{share} as many of the sources are noise"
+            if number > len(self.detections):
+                means = "more than there are sources, so they are dark parts of the image rather than noise"
+            said.append(f"Detections on the negated image:{about} {number}{of_part}; {means}")
         return number
 
     @cached_property

@@ -13,7 +13,7 @@ import sep
 from astropy.io import fits
 
 from .. import __version__
-from ..core.image import Image
+from ..core.image import MAP, PROGRAM, Image
 from ..core.windows import Map, strips
 from ..settings import Settings, as_typed
 from .header_cards import cards_of_the_image
@@ -22,7 +22,6 @@ from .whole import whole
 FITS_BLOCK = 2880  # bytes; every part of a file is a multiple of it (FITS standard 4.0, 3.1)
 CARD = 80
 STRUCTURE = ("SIMPLE", "BITPIX", "NAXIS", "EXTEND")
-PROGRAM = "source-extraction"
 
 
 def write_map(
@@ -46,7 +45,8 @@ def write_map(
         header = _header_of_the_image(pixels, image, of_the_sky, provenance(settings, unit))
     else:
         parts = (_structure(pixels.shape, pixels.dtype.str), _coordinates(of_the_sky))
-        made_by = (_written(tuple(_made_of(settings, unit))), _written(tuple(_made_with(settings))))
+        which = (MAP, path.name, "which map of the program this is")
+        made_by = (_written((*_made_of(settings, unit), which)), _written(tuple(_made_with(settings))))
         header = _ended("".join((*parts, *made_by)))
     with whole(path) as file:
         file.write(header.encode("ascii"))

@@ -32,6 +32,8 @@ def test_one_catalog(server: GalaxyInstance, tmp_path: Path, monkeypatch: pytest
     }
     started = server.tools.run_tool(history, "source_extractor", inputs)
     assert wait_for_job(server, started["jobs"][0]["id"]) == "ok"
+    # What the history shows of a dataset begins with what was found.
+    assert server.datasets.show_dataset(started["outputs"][0]["id"])["misc_info"].startswith("Sources: ")
     of_galaxy = server.datasets.download_dataset(started["outputs"][0]["id"])
 
     # As Galaxy starts its jobs: the last digits of windowed positions are those of numpy's linear algebra, which these
