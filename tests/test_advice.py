@@ -313,7 +313,10 @@ def test_what_is_said_written_and_followed(tmp_path: Path) -> None:
 
     again = succeed(tmp_path / "camera.fits", *chosen, "--filter_case=none", "--thresh=2.5", folder=tmp_path / "again")
     assert "Advice" not in again
-    said = succeed(tmp_path / "camera.fits", *chosen, "--follow_advice", folder=tmp_path / "followed")
+    outputs = f"{chosen[1]},report.html"
+    said = succeed(tmp_path / "camera.fits", "--outputs", outputs, "--follow_advice", folder=tmp_path / "followed")
+    page = (tmp_path / "followed" / "report.html").read_text()
+    assert "a second run, which followed the advice on the first: filter_case = none, thresh = 2.5." in page
     assert "Following the advice, once more with --filter_case none --thresh 2.5\n" in said
     assert read_catalog(tmp_path / "followed").equals(read_catalog(tmp_path / "again"))
     summary = json.loads((tmp_path / "followed" / "summary.json").read_text())
