@@ -7,7 +7,7 @@ import pytest
 import sep
 
 from source_extraction import extract
-from source_extraction.core import artificial_stars
+from source_extraction.core import artificial_stars, star_windows
 from source_extraction.core.artificial_stars import StarSearch, _sheets
 from source_extraction.core.completeness import MOST_DETECTIONS, measure_completeness
 from source_extraction.core.contact_sheet import ContactSheet
@@ -73,8 +73,10 @@ def _near(sources: np.ndarray, x: float, y: float) -> np.ndarray:
     return np.sort(sources[np.hypot(sources["x"] - x, sources["y"] - y) < 3], order="y")
 
 
-def test_what_a_window_holds() -> None:
+@pytest.mark.parametrize("pairs", [1_000_000, 1])
+def test_what_a_window_holds(monkeypatch: pytest.MonkeyPatch, pairs: int) -> None:
     """Whole parents that the light touches, or that reach it half as far again; not those farther away."""
+    monkeypatch.setattr(star_windows, "PAIRS_AT_A_TIME", pairs)
     boxes = [Window(40, 60, 40, 60), Window(46, 48, 120, 122), Window(20, 40, 80, 140), Window(90, 95, 90, 95)]
     windows = StarWindows(boxes, (200, 200), 5, 2, matched=False)
     around = 2 + 8

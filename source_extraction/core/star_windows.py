@@ -22,7 +22,7 @@ from .windows import Window
 # farther.
 WINGS, AROUND = 0.5, 8
 WINGS_IF_MATCHED, AROUND_IF_MATCHED = 2.0, 32
-STARS_AT_A_TIME = 100
+PAIRS_AT_A_TIME = 1_000_000  # of stars and parents
 OUTWARDS = np.array((-1, 1, -1, 1))  # of top, bottom, left, right
 
 
@@ -48,9 +48,9 @@ class StarWindows:
 
     def around(self, lights: Sequence[Window]) -> list[Window]:
         """The windows to search for stars whose light is in these windows, each star alone in the image."""
-        around = []
-        for first in range(0, len(lights), STARS_AT_A_TIME):
-            around += self._around_some(np.array(lights[first : first + STARS_AT_A_TIME]))
+        around, at_a_time = list[Window](), max(1, PAIRS_AT_A_TIME // max(1, len(self._boxes)))
+        for first in range(0, len(lights), at_a_time):
+            around += self._around_some(np.array(lights[first : first + at_a_time]))
         return around
 
     def _around_some(self, lights: np.ndarray) -> list[Window]:
