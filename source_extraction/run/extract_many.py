@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -83,7 +83,8 @@ def extract_many(
     if "mask" in options:
         raise TypeError("there is no option 'mask'; the nearest is 'masks', that of each image")
     require_usable(threads, options)
-    return _results(_pairs(images, masks), on_error, threads, options)
+    found = _Search(threads, options).of(_pairs(images, masks))
+    return _raised(found) if on_error == "raise" else found
 
 
 def _pairs(images: Iterable[Any], masks: Iterable[Any] | None) -> Iterator[_One]:
@@ -100,46 +101,57 @@ def _pairs(images: Iterable[Any], masks: Iterable[Any] | None) -> Iterator[_One]
     return together()
 
 
-def _results(
-    pairs: Iterator[_One], on_error: str, threads: int, options: dict[str, Any]
-) -> Iterator[Result | InputError]:
-    workers = Workers(threads)
+def _raised(found: Generator[Result | InputError]) -> Iterator[Result | InputError]:
+    """The results up to the first error, which is raised."""
+    with closing(found):
+        for result in found:
+            if isinstance(result, InputError):
+                raise result
+            yield result
 
-    memory = OPTIONS["memory"].check(options.get("memory"))
-    of_each = options if memory is None else options | {"memory": max(memory // workers.number, 1)}
 
-    def search(one: _One, own: int, how: dict[str, Any] = options) -> Result | InputError:
+class _Search:
+    """The same search of image after image."""
+
+    def __init__(self, threads: int, options: dict[str, Any]) -> None:
+        self._workers = Workers(threads)
+        self._threads, self._options = threads, options
+        memory = OPTIONS["memory"].check(options.get("memory"))
+        self._options_of_each = options
+        if memory is not None:
+            self._options_of_each = options | {"memory": max(memory // self._workers.number, 1)}
+
+    def of(self, pairs: Iterator[_One]) -> Generator[Result | InputError]:
+        """The results, in order."""
+        if self._workers.number == 1:
+            yield from (self._here(one, 1, self._options) for one in pairs)
+            return
+        while group := list(islice(pairs, GROUP * self._workers.number)):
+            with closing(self._workers.map_each(self._elsewhere, group, pickle.dumps, ahead=1)) as found:
+                for one, pickled in zip(group, found, strict=True):
+                    if pickled is None:
+                        yield self._here(one, self._threads, self._options)
+                    else:
+                        yield _unpickled(pickled)
+
+    def _here(self, one: _One, threads: int, options: dict[str, Any]) -> Result | InputError:
         try:
-            return extract(one.image, mask=one.mask, threads=own, **how)
+            return extract(one.image, mask=one.mask, threads=threads, **options)
         except InputError as problem:
             return problem
 
-    def search_elsewhere(one: _One) -> bytes | None:
-        """The pickled result; None if it must be computed in this process."""
-        if not one.is_file or "wcs" in options:
+    def _elsewhere(self, one: _One) -> bytes | None:
+        """The pickled result; None if it must be computed in the process that asks for it."""
+        if not one.is_file or "wcs" in self._options:
             return None
         # The result of a large image is as large, and would be in memory twice. A stack is large, but its planes are
         # not.
-        if options.get("plane") is None and is_large(Path(one.image)):
+        if self._options.get("plane") is None and is_large(Path(one.image)):
             return None
         try:
-            return pickle.dumps(search(one, 1, of_each))
+            return pickle.dumps(self._here(one, 1, self._options_of_each))
         except (pickle.PicklingError, AttributeError, TypeError):
             return None
-
-    def given(found: Result | InputError) -> Result | InputError:
-        if isinstance(found, InputError) and on_error == "raise":
-            raise found
-        return found
-
-    if workers.number == 1:
-        for one in pairs:
-            yield given(search(one, 1))
-        return
-    while group := list(islice(pairs, GROUP * workers.number)):
-        with closing(workers.map_each(search_elsewhere, group, pickle.dumps, ahead=1)) as found:
-            for one, pickled in zip(group, found, strict=True):
-                yield given(search(one, threads) if pickled is None else _unpickled(pickled))
 
 
 def _unpickled(pickled: bytes) -> Result | InputError:
