@@ -18,7 +18,7 @@ BIN = 0.5
 # Least number of stars per bin, and largest number in all bins.
 STARS, MOST_STARS = 60, 3600
 # The stars may take about as long as this many detections of the image, or the larger number while there are few stars.
-DETECTIONS, MOST_DETECTIONS, ENOUGH_STARS = 10, 15, 360
+DETECTIONS, MOST_DETECTIONS, ENOUGH_STARS = 12, 15, 360
 # The bins to begin with: bin 0 holds the faintest star that the threshold lets through, higher ones are fainter.
 FIRST_BINS = (0, -1, 1)
 # Bins are added until the outermost ones are nearly empty and nearly complete.
