@@ -55,11 +55,13 @@ def serve(folder: Path, port: int, lock: TextIO) -> int:
     for other in sorted(path for path in folder.iterdir() if path.is_dir() and path != home and not home.exists()):
         print(f"Galaxy {version} begins with an empty history. That of Galaxy {other.name} stays in {other}")
     print(f"Starting Galaxy ... (its log: {log})", flush=True)
-    # A closed window ends it as Ctrl-C does. Ctrl-C itself must not reach the server, which is asked to end once; and
-    # while it is alive, with or without this process, it holds the lock.
+    # A closed window ends it as Ctrl-C does, if not started by nohup. Ctrl-C itself must not reach the server, which is
+    # asked to end once; and while it is alive, with or without this process, it holds the lock.
     for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, signal.default_int_handler)
+        if signal.getsignal(ending) is not signal.SIG_IGN:
+            signal.signal(ending, signal.default_int_handler)
     server = start(home, port, log, "own", start_new_session=True, pass_fds=[lock.fileno()])
+    print(f" (process {server.pid})", end="", file=lock, flush=True)
     ready = False
     try:
         while server.poll() is None:

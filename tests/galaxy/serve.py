@@ -4,8 +4,8 @@
 
 Runs in Galaxy's own environment (requirements.txt beside this file). FOLDER takes the configuration, the
 database and the datasets, and may have those of an earlier start; TOOL_ENVIRONMENT is the virtual environment
-that every requirement of the tools resolves to, under exactly the name and version that they ask for. A server
-of one's `own` asks nobody to log in, and shows the tool's pages.
+that every requirement of the tools resolves to, under exactly the name and version that they ask for. On a server of
+one's `own` everybody is its administrator, without a question.
 """
 
 import os
@@ -32,6 +32,7 @@ galaxy:
   tool_config_file: {folder}/tool_conf.xml
   admin_users: {email}
   bootstrap_admin_api_key: {key}
+  sanitize_allowlist_file: {folder}/allowlist.txt
   enable_celery_tasks: true
   metadata_strategy: directory_celery
   job_handler_monitor_sleep: 0.2
@@ -63,11 +64,10 @@ galaxy:
     - {{type: galaxy_packages, base_path: {folder}/dependencies}}
 """
 
+# Whoever opens a page is logged in.
 OWN = """
   single_user: {email}
-  sanitize_allowlist_file: {folder}/allowlist
 """
-ALLOWLIST = "source_extractor\n"
 
 TOOLS = """
 <toolbox tool_path="{repository}">
@@ -92,8 +92,7 @@ def configure(folder: Path, tool_environment: Path, own: bool) -> None:
     configuration = CONFIGURATION + OWN if own else CONFIGURATION
     (folder / "galaxy.yml").write_text(configuration.format(folder=folder, email=ADMIN_EMAIL, key=ADMIN_KEY))
     (folder / "tool_conf.xml").write_text(TOOLS.format(repository=REPOSITORY))
-    if not (folder / "allowlist").exists():
-        (folder / "allowlist").write_text(ALLOWLIST)
+    (folder / "allowlist.txt").write_text("source_extractor\n")
     shutil.rmtree(folder / "dependencies", ignore_errors=True)
     for name, version in set().union(*map(requirements, FORMS)):
         package = folder / "dependencies" / name / version
