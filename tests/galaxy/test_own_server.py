@@ -16,9 +16,10 @@ from tests.galaxy.own_server import claimed, galaxy_version
 from tests.galaxy.serve import ADMIN_EMAIL, configure, requirements
 from tests.galaxy.server import answers, free_port, stop
 
-# It keeps what it has been given, says something, and answers whatever it is asked.
+# It counts its starts, says something, and answers whatever it is asked; nobody need end it where a test fails.
 READY = """
-import http.server, pathlib, sys
+import http.server, pathlib, signal, sys
+signal.alarm(300)
 _, folder, port, _, own = sys.argv[1:]
 pathlib.Path(folder, "database").mkdir(parents=True, exist_ok=True)
 with pathlib.Path(folder, "database", own).open("a") as starts:
