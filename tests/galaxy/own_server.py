@@ -52,7 +52,8 @@ def serve(folder: Path, port: int, lock: TextIO) -> int:
     """Serve from a folder that is claimed, until Ctrl-C; the exit code."""
     version = galaxy_version()
     home, log = folder / version, folder / "galaxy.log"
-    for other in sorted(path for path in folder.iterdir() if path.is_dir() and path != home and not home.exists()):
+    for earlier in sorted(folder.glob("*/database") if not home.exists() else ()):
+        other = earlier.parent
         print(f"Galaxy {version} begins with an empty history. That of Galaxy {other.name} stays in {other}")
     print(f"Starting Galaxy ... (its log: {log})", flush=True)
     # A closed window ends it as Ctrl-C does, if not started by nohup. Ctrl-C itself must not reach the server, which is
@@ -61,9 +62,9 @@ def serve(folder: Path, port: int, lock: TextIO) -> int:
         if signal.getsignal(ending) is not signal.SIG_IGN:
             signal.signal(ending, signal.default_int_handler)
     server = start(home, port, log, "own", start_new_session=True, pass_fds=[lock.fileno()])
-    print(f" (process {server.pid})", end="", file=lock, flush=True)
     ready = False
     try:
+        print(f" (process {server.pid})", end="", file=lock, flush=True)
         while server.poll() is None:
             if not ready and (ready := answers(address(port))):
                 print(f"Ready: {address(port)}/?tool_id=source_extractor (Ctrl-C ends it)", flush=True)
@@ -74,7 +75,8 @@ def serve(folder: Path, port: int, lock: TextIO) -> int:
     finally:
         stop(server)
     print(*log.read_text(errors="replace").splitlines()[-LAST_LINES:], sep="\n")
-    sys.exit(f"error: Galaxy ended with {server.returncode}; its whole log is {log}")
+    anew = f"without {home}, which has its histories, it begins anew"
+    sys.exit(f"error: Galaxy ended with {server.returncode}; its whole log is {log}; {anew}")
 
 
 def galaxy_version() -> str:
