@@ -3,7 +3,7 @@
 
 python3 run.py demo                 the tool on a shipped image
 python3 run.py test [-- ARGS]       tidiness, tests, and a real Galaxy server (ARGS go to pytest)
-python3 run.py form                 a Galaxy server with the tool, to look at
+python3 run.py form [PORT]          Galaxy with the tool on this machine (at port 8080 if none is named)
 python3 run.py tables [--check]     the tables of documents and form, written from the code
 """
 
@@ -48,14 +48,29 @@ def main() -> int:
         sys.exit("error: Python 3.11 or newer is needed; this is " + sys.version.split()[0])
     task, *rest = sys.argv[1:] or ["help"]
     tasks = {"demo": demo, "test": test, "form": form, "tables": tables}
-    if task not in tasks:
+    # What stands behind -- is for others.
+    ours = rest[: rest.index("--")] if "--" in rest else rest
+    if {"help", "-h", "--help"} & {task, *ours}:
         print(__doc__)
-        return 0 if task in ("help", "-h", "--help") else 2
-    return tasks[task]([argument for argument in rest if argument != "--"])
+        return 0
+    if task not in tasks:
+        return refused(f"there is no task {task!r}")
+    try:
+        return tasks[task]([argument for argument in rest if argument != "--"])
+    except KeyboardInterrupt:
+        return 130
 
 
-def demo(_: list[str]) -> int:
+def refused(why: str) -> int:
+    """Say why a command is not run, and what can be; the exit code."""
+    print(f"error: {why}\n\n{__doc__}", file=sys.stderr)
+    return 2
+
+
+def demo(arguments: list[str]) -> int:
     """Run the tool on the shipped sky, and say where the page is that shows the run."""
+    if arguments:
+        return refused(f"demo takes no {arguments[0]!r}")
     from source_extraction.run.products import DEFAULT_PRODUCTS
 
     pictures = REPOSITORY / "pictures"
@@ -82,14 +97,19 @@ def test(arguments: list[str]) -> int:
     return run(programs / "python", "-m", "pytest", *arguments)
 
 
-def form(_: list[str]) -> int:
-    """Serve the form until it is interrupted."""
-    programs = environment("galaxy")
-    environment("tool")
+def form(arguments: list[str]) -> int:
+    """Serve Galaxy with the tool until it is interrupted."""
+    from tests.galaxy.own_server import claimed, serve
+
+    port, *more = arguments or ["8080"]
+    if more or not port.isascii() or not port.isdecimal() or not 0 < int(port) < 65536:
+        return refused(f"form takes the number of a port, from 1 to 65535, and not {' '.join(arguments)!r}")
     folder = ENVIRONMENTS / "form"
-    print("The form: http://127.0.0.1:8080/?tool_id=source_extractor (in half a minute; Ctrl-C ends it)")
-    run("rm", "-rf", folder)
-    return run(programs / "python", "tests/galaxy/serve.py", folder, "8080", ENVIRONMENTS / "tool")
+    # Before the environments, which the server that runs may be using.
+    with claimed(folder, int(port)) as lock:
+        environment("galaxy")
+        environment("tool")
+        return serve(folder, int(port), lock)
 
 
 def tables(arguments: list[str]) -> int:

@@ -1,13 +1,15 @@
 """Serve the tools from a real Galaxy: web, job handler and Celery in one process.
 
-    python serve.py FOLDER PORT TOOL_ENVIRONMENT
+    python serve.py FOLDER PORT TOOL_ENVIRONMENT [own]
 
 Runs in Galaxy's own environment (requirements.txt beside this file). FOLDER takes the configuration, the
-database and the datasets; TOOL_ENVIRONMENT is the virtual environment that every requirement of the
-tools resolves to, under exactly the name and version that they ask for.
+database and the datasets, and may have those of an earlier start; TOOL_ENVIRONMENT is the virtual environment
+that every requirement of the tools resolves to, under exactly the name and version that they ask for. On a server of
+one's `own` everybody is its administrator, without a question.
 """
 
 import os
+import shutil
 import sys
 import threading
 from pathlib import Path
@@ -30,6 +32,7 @@ galaxy:
   tool_config_file: {folder}/tool_conf.xml
   admin_users: {email}
   bootstrap_admin_api_key: {key}
+  sanitize_allowlist_file: {folder}/allowlist.txt
   enable_celery_tasks: true
   metadata_strategy: directory_celery
   job_handler_monitor_sleep: 0.2
@@ -61,6 +64,11 @@ galaxy:
     - {{type: galaxy_packages, base_path: {folder}/dependencies}}
 """
 
+# Whoever opens a page is logged in.
+OWN = """
+  single_user: {email}
+"""
+
 TOOLS = """
 <toolbox tool_path="{repository}">
   <section id="astronomy" name="Astronomy">
@@ -78,11 +86,14 @@ TOOLS = """
 """
 
 
-def configure(folder: Path, tool_environment: Path) -> None:
+def configure(folder: Path, tool_environment: Path, own: bool) -> None:
     """Write the configuration and the folder in which the tools' requirements are looked up."""
-    (folder / "database").mkdir(parents=True)
-    (folder / "galaxy.yml").write_text(CONFIGURATION.format(folder=folder, email=ADMIN_EMAIL, key=ADMIN_KEY))
+    (folder / "database").mkdir(parents=True, exist_ok=True)
+    configuration = CONFIGURATION + OWN if own else CONFIGURATION
+    (folder / "galaxy.yml").write_text(configuration.format(folder=folder, email=ADMIN_EMAIL, key=ADMIN_KEY))
     (folder / "tool_conf.xml").write_text(TOOLS.format(repository=REPOSITORY))
+    (folder / "allowlist.txt").write_text("source_extractor\n")
+    shutil.rmtree(folder / "dependencies", ignore_errors=True)
     for name, version in set().union(*map(requirements, FORMS)):
         package = folder / "dependencies" / name / version
         package.parent.mkdir(parents=True)
@@ -128,7 +139,7 @@ def start_celery() -> None:
 
 def main() -> None:
     folder, port, tool_environment = Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
-    configure(folder, tool_environment)
+    configure(folder, tool_environment, own=sys.argv[4:] == ["own"])
     os.environ["GALAXY_CONFIG_FILE"] = str(folder / "galaxy.yml")
     # Job scripts enter this environment again for Galaxy's own steps.
     os.environ["VIRTUAL_ENV"] = sys.prefix

@@ -7,6 +7,7 @@ import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.galaxy.serve import REPOSITORY
 from tests.galaxy.waiting import SECONDS_WITHOUT_PROGRESS, wait_until
@@ -25,18 +26,25 @@ def running_server(folder: Path) -> Iterator[str]:
     """
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    serve = [ENVIRONMENTS / "galaxy/bin/python", Path(__file__).with_name("serve.py")]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(NOT_INHERITED)}
-    environment["SLURM_CONF"] = str(folder / "slurm" / "slurm.conf")
     log = folder / "server.log"
-    with log.open("w") as output:
-        command = [*serve, folder / "server", str(port), ENVIRONMENTS / "tool"]
-        server = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
+    server = start(folder / "server", port, log, variables={"SLURM_CONF": str(folder / "slurm" / "slurm.conf")})
     try:
-        wait_for_start(lambda: _answers(url), "Galaxy server", lambda: log.stat().st_size, [server], folder)
+        wait_for_start(lambda: answers(url), "Galaxy server", lambda: log.stat().st_size, [server], folder)
         yield url
     finally:
         stop(server)
+
+
+def start(
+    folder: Path, port: int, log: Path, *options: str, variables: dict[str, str] | None = None, **process: Any
+) -> subprocess.Popen:
+    """Start serve.py with its options; what it says goes to `log`. `process` are further arguments of Popen."""
+    program = [ENVIRONMENTS / "galaxy/bin/python", Path(__file__).with_name("serve.py")]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(NOT_INHERITED)}
+    environment |= variables or {}
+    command = [*program, folder, str(port), ENVIRONMENTS / "tool", *options]
+    with log.open("w") as output:
+        return subprocess.Popen(command, stdout=output, stderr=output, env=environment, **process)
 
 
 def free_port() -> int:
@@ -46,11 +54,13 @@ def free_port() -> int:
 
 
 def stop(process: subprocess.Popen) -> None:
-    """Ask a process to end, and end it where it does not."""
+    """Ask a process to end, and end it where it does not, or where somebody cannot wait (Ctrl-C)."""
     process.terminate()
     try:
         process.wait(30)
     except subprocess.TimeoutExpired:
+        pass
+    finally:
         process.kill()
         process.wait()
 
@@ -80,7 +90,8 @@ def wait_for_start(
         raise RuntimeError(f"{problem}\n{said}") from problem
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Whether a server is ready."""
     try:
         with urllib.request.urlopen(f"{url}/api/version", timeout=SECONDS_WITHOUT_PROGRESS):
             return True

@@ -168,3 +168,10 @@ def test_the_report_of_a_workflow_says_the_advice(visitor: Visitor, screenshots:
     said = visitor.page.locator("#center").inner_text()
     assert '"id": "noise_in_catalog"' in said
     assert '"thresh"' in said
+
+    # The server allows the page of the run, as docs/administration.md describes: it is more than its source.
+    visitor.page.locator(".content-item", has_text="page of the run").first.locator(".display-btn").first.click()
+    shown = visitor.page.frame_locator("iframe[name=frame]").get_by_text("What was found").first
+    shown.wait_for()
+    visitor.page.screenshot(path=screenshots / "page.png")
+    assert shown.evaluate("element => element.ownerDocument.contentType") == "text/html"

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from time import monotonic, sleep
+from typing import TYPE_CHECKING
 
-from bioblend.galaxy import GalaxyInstance
-from bioblend.galaxy.jobs import JOB_TERMINAL_STATES
+if TYPE_CHECKING:
+    from bioblend.galaxy import GalaxyInstance
 
 # It ends a wait for what will never come, and measures nothing: no step takes more than a fraction of it, even where
 # many other processes want the processors.
@@ -29,17 +30,19 @@ def wait_until(
         sleep(interval)
 
 
-def wait_for_job(server: GalaxyInstance, job: str) -> str:
+def wait_for_job(server: "GalaxyInstance", job: str) -> str:
     """Wait until a job of Galaxy has ended, for as long as any of its user's jobs gets on; its last state."""
     wait_until(lambda: has_ended(server, job), f"end of job {job}", lambda: states_of_jobs(server))
     return server.jobs.show_job(job)["state"]
 
 
-def has_ended(server: GalaxyInstance, job: str) -> bool:
+def has_ended(server: "GalaxyInstance", job: str) -> bool:
+    from bioblend.galaxy.jobs import JOB_TERMINAL_STATES
+
     return server.jobs.show_job(job)["state"] in JOB_TERMINAL_STATES
 
 
-def states_of_jobs(server: GalaxyInstance) -> dict[str, str]:
+def states_of_jobs(server: "GalaxyInstance") -> dict[str, str]:
     """The jobs that changed last, which is progress enough to tell: a job whose state changes is among them.
 
     They are the user's, and everybody's for an administrator.
