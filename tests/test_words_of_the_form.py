@@ -79,6 +79,14 @@ def test_steps_of_the_lesson() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_what_an_output_is_called(form: str) -> None:
+    """In the history the name of the dataset ends with what is in it."""
+    labels = [output.get("label") for output in expanded(form).find("outputs")]
+    assert labels
+    assert all(re.search(r" on \$\{on_string\}: \w", label) for label in labels)
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_what_a_help_names(form: str) -> None:
     """The help of a parameter quotes choices and outputs as they are shown."""
     helps = [param.get("help") or "" for param in expanded(form).find("inputs").iter("param")]
