@@ -9,7 +9,9 @@ import pytest
 from astropy.io import fits
 
 from source_extraction import extract
+from source_extraction.core.threshold import filter_hint
 from source_extraction.faces.source_extractor import parse
+from source_extraction.settings import DetectionOptions
 from tests import advised_skies
 from tests.advised_skies import Known, score
 from tests.conftest import REPOSITORY, read_catalog, succeed
@@ -92,3 +94,18 @@ def test_options_for_crowded_fields() -> None:
             got = score(np.asarray(table["x"]), np.asarray(table["y"]), known)
             told = [float(share) / 100 for share in re.findall(r"[\d.]+", cell)]
             assert got == pytest.approx(told, abs=0.025), (choice, cell)
+
+
+def test_the_threshold_without_a_filter() -> None:
+    """What form and log name leaves a handful of false sources in a million pixels of noise, instead of hundreds."""
+    form = (REPOSITORY / "form.xml").read_text()
+    said = re.findall(r"[Ww]ithout a filter, use (?:a threshold of )?([\d.]+) or more", form)
+    said += re.findall(r"threshold of ([\d.]+)", filter_hint(DetectionOptions(filter_case="none")) or "")
+    assert len(said) == 3
+    noise = np.random.default_rng(0).normal(100, 5, (SIDE, SIDE))
+    false = {
+        thresh: len(extract(noise, filter_case="none", thresh=thresh, advice=False).to_table())
+        for thresh in {1.5, *map(float, said)}
+    }
+    assert false.pop(1.5) > 300
+    assert [number < 15 for number in false.values()] == [True], false
