@@ -31,6 +31,7 @@ from source_extraction.core.columns import (  # noqa: E402
 )
 from source_extraction.run.products import DEFAULT_PRODUCTS, PRODUCTS  # noqa: E402
 from source_extraction.settings import OPTIONS, SECTIONS, Bounds, Option, as_typed  # noqa: E402
+from tests.galaxy.forms import expanded  # noqa: E402
 
 COMMAND = "python3 run.py tables"
 DOCS = REPOSITORY / "docs"
@@ -90,7 +91,7 @@ def document(path: Path, text: str) -> str:
 
 def tokens() -> str:
     """The file with the tokens of the form."""
-    tables = {"products": products(PRODUCTS), **columns(), "flags": flags()}
+    tables = {"places": places(), "products": products(PRODUCTS), **columns(), "flags": flags()}
     values = {f"@{name.replace(' ', '_').upper()}@": table for name, table in tables.items()}
     always = names({Given.ALWAYS})
     # Regular expressions for the header of catalog.tsv: what is always there, then what images and options add.
@@ -103,6 +104,18 @@ def tokens() -> str:
     values["@TFIELDS@"] = str(len(names({Given.ALWAYS, Given.SKY} | APERTURE | MAGNITUDES)) + 1)
     lines = "".join(f'    <token name="{name}">{escape(value)}</token>\n' for name, value in values.items())
     return f"<macros>\n    <!-- Written by {COMMAND}, from the code. -->\n{lines}</macros>\n"
+
+
+def places() -> str:
+    """The options that the form shows in a section, or with a choice, by what to open there."""
+    rows = []
+    for place in expanded("source_extractor.xml").find("inputs"):
+        if place.tag in ("section", "conditional"):
+            title = place.get("title") or place.find("param").get("label")
+            # A parameter may come with several choices.
+            arguments = dict.fromkeys(param.get("argument") for param in place.iter("param"))
+            rows.append((title, ", ".join(f"`{argument}`" for argument in arguments)))
+    return table(("Section, or list", "Options in it"), rows)
 
 
 def workflow_test(text: str) -> str:

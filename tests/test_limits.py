@@ -206,7 +206,7 @@ def test_what_lets_noise_in_is_said(tmp_path: Path) -> None:
     chosen = ("--outputs", "catalog.tsv")
     assert "Filter" not in succeed(tmp_path / "image.fits", *chosen, folder=tmp_path)
     said = succeed(tmp_path / "image.fits", *chosen, "--filter_case", "none", folder=tmp_path)
-    assert "Filter: none. Below a threshold of 3 much noise counts as sources\n" in said
+    assert "Filter: none. Below a threshold of 2 much noise counts as sources\n" in said
     brightness = ("--err_option", "none", "--filter_case", "none")
     assert "Filter: none\n" in succeed(tmp_path / "image.fits", *chosen, *brightness, folder=tmp_path)
     said = succeed(tmp_path / "image.fits", *chosen, "--err_option", "array_rms", folder=tmp_path)

@@ -1,11 +1,20 @@
 """What is put into a sky comes back, and little else."""
 
+import re
+import shlex
 from pathlib import Path
 
 import numpy as np
+import pytest
 from astropy.io import fits
 
-from tests.conftest import read_catalog, succeed
+from source_extraction import extract
+from source_extraction.core.threshold import filter_hint
+from source_extraction.faces.source_extractor import parse
+from source_extraction.settings import DetectionOptions
+from tests import advised_skies
+from tests.advised_skies import Known, score
+from tests.conftest import REPOSITORY, read_catalog, succeed
 from tests.simulated_sky import simulate
 
 SIDE = 1024
@@ -64,3 +73,39 @@ def test_windowed_positions_of_blends(tmp_path: Path) -> None:
     assert np.median(away["_win"]) < 0.85 * np.median(away[""])
     assert np.percentile(away["_win"], 90) < np.percentile(away[""], 90)
     assert (blends["flag_phot"] & 2 == 0).mean() > 0.98
+
+
+def field_of_stars(number: int) -> Known:
+    sky = simulate((512, 512), number, seed=0, galaxies=0, faintest=400)
+    return Known(sky.pixels, np.column_stack((sky.truth["x"], sky.truth["y"])))
+
+
+def test_options_for_crowded_fields() -> None:
+    """What a page says that they make of stars close together is true: the shares found, and of stars among sources."""
+    page = (REPOSITORY / "docs" / "choosing.md").read_text()
+    rows = re.findall(r"^\| (defaults|`--[^`]*`) \| (.* %, .* %) \|$", page, re.MULTILINE)
+    fields = advised_skies.crowded(), field_of_stars(1640), field_of_stars(316)
+    assert len(rows) == 6
+    for choice, cells in rows:
+        settings, _ = parse(["image", *shlex.split(choice.strip("`").removeprefix("defaults"))])
+        options = {name: getattr(settings.detection, name) for name in ("deblend_cont", "filter_case", "thresh")}
+        for known, cell in zip(fields, cells.split("|"), strict=True):
+            table = extract(known.pixels, advice=False, **options).to_table()
+            got = score(np.asarray(table["x"]), np.asarray(table["y"]), known)
+            told = [float(share) / 100 for share in re.findall(r"[\d.]+", cell)]
+            assert got == pytest.approx(told, abs=0.025), (choice, cell)
+
+
+def test_the_threshold_without_a_filter() -> None:
+    """What form and log name leaves a handful of false sources in a million pixels of noise, instead of hundreds."""
+    form = (REPOSITORY / "form.xml").read_text()
+    said = re.findall(r"[Ww]ithout a filter, use (?:a threshold of )?([\d.]+) or more", form)
+    said += re.findall(r"threshold of ([\d.]+)", filter_hint(DetectionOptions(filter_case="none")) or "")
+    assert len(said) == 3
+    noise = np.random.default_rng(0).normal(100, 5, (SIDE, SIDE))
+    false = {
+        thresh: len(extract(noise, filter_case="none", thresh=thresh, advice=False).to_table())
+        for thresh in {1.5, *map(float, said)}
+    }
+    assert false.pop(1.5) > 300
+    assert [number < 15 for number in false.values()] == [True], false

@@ -1,6 +1,7 @@
 """What the documents call a parameter, a section, a choice or an output is what Galaxy shows."""
 
 import re
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -13,7 +14,8 @@ LESSON = "training/astronomy-source-extractor/tutorial.md"
 PAGES = ("docs/tutorial.md", "docs/from-the-old-tool.md", LESSON)
 # Of Galaxy, of its other tools, and of the figures of the diagnostics.
 OF_OTHERS = {
-    "Choose local file", "Start", "Collection", "Paste/Fetch data", "DESI Legacy Surveys", "Catalog",
+    "Choose local file", "Start", "Collection", "Build", "Name", "Create list", "Upload file", "Remove",
+    "Tool Standard Output", "Paste/Fetch data", "DESI Legacy Surveys", "Catalog",
     "Source file", "Binary image", "Mode", "Label map", "Available features", "Input image (label map)",
     "Type of the overlay", "Intensity image", "With following condition", "Number of header lines to skip",
     "Insert Database Table", "Tabular Dataset for Table", "Table Options", "Use first line as column names",
@@ -75,3 +77,31 @@ def test_steps_of_the_lesson() -> None:
                 assert set(given) <= products
             else:
                 assert [value for value in given if not TYPED.fullmatch(value) and not is_shown(value, words)] == []
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_an_output_is_called(form: str) -> None:
+    """In the history the name of the dataset ends with what is in it."""
+    labels = [output.get("label") for output in expanded(form).find("outputs")]
+    assert labels
+    assert all(re.search(r" on \$\{on_string\}: \w", label) for label in labels)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_a_help_names(form: str) -> None:
+    """The help of a parameter quotes choices and outputs as they are shown."""
+    helps = [param.get("help") or "" for param in expanded(form).find("inputs").iter("param")]
+    for words in re.findall(r'"([^"]+)"', " ".join(helps)):
+        assert is_shown(words, WORDS[form]), words
+
+
+def test_where_an_option_is() -> None:
+    """The help says it of every option that is not in sight when the form opens, and of no other."""
+    form = expanded("source_extractor.xml")
+    tokens = ElementTree.parse(REPOSITORY / "tables.xml").iter("token")
+    (places,) = (token.text for token in tokens if token.get("name") == "@PLACES@")
+    assert "@PLACES@" in form.find("help").text
+    assert places.count("--plane`") == 1
+    in_sight = {param.get("argument") for param in form.iterfind("inputs/param")}
+    options = {param.get("argument") for param in form.find("inputs").iter("param")} - {None}
+    assert set(re.findall(r"--\w+", places)) == options - in_sight

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -28,13 +29,18 @@ def steps(workflow: dict) -> dict[str, dict]:
     return {name: step for name, step in workflow["steps"].items() if step.get("tool_id")}
 
 
+def connected_to(step: dict) -> Iterator[str]:
+    """What a step takes: inputs of the workflow, and STEP/OUTPUT."""
+    for connected in step.get("in", {}).values():
+        source = connected.get("source", []) if isinstance(connected, dict) else connected
+        yield from source if isinstance(source, list) else [source]
+
+
 def sources(workflow: dict) -> Iterator[tuple[str, str]]:
     """The step and the output at the start of every connection from a step."""
     connections = [output["outputSource"] for output in workflow["outputs"].values()]
     for step in workflow["steps"].values():
-        for connected in step.get("in", {}).values():
-            source = connected.get("source", []) if isinstance(connected, dict) else connected
-            connections += source if isinstance(source, list) else [source]
+        connections += connected_to(step)
     for connection in connections:
         if connection not in workflow["inputs"]:
             step, output = connection.split("/")
@@ -116,3 +122,42 @@ def test_the_report_shows_what_there_is(path: Path) -> None:
     assert shown["output"] <= set(workflow["outputs"])
     assert shown["input"] <= set(workflow["inputs"])
     assert shown["step"] <= set(workflow["steps"])
+    # Galaxy leaves the commas out of the words that open what is collapsed.
+    assert not re.findall(r'collapse="[^"]*,[^"]*"', report)
+    # Open, it is a small box of JSON.
+    assert all("collapse=" in arguments for arguments in re.findall(r"history_dataset_embedded\((.*)\)", report))
+    # The first line of a table has the names of its columns already.
+    tables = re.findall(r"history_dataset_as_table\((.*)\)", report)
+    assert all("show_column_headers=false" in arguments for arguments in tables)
+
+
+@each_workflow
+def test_the_graph_can_be_read(path: Path) -> None:
+    """Data go from left to right, and no step lies on another (Galaxy puts those without a position on one pile)."""
+    workflow = yaml.safe_load(path.read_text())
+    nodes = workflow["inputs"] | workflow["steps"]
+    places = {name: (node["position"]["left"], node["position"]["top"]) for name, node in nodes.items()}
+    for one, other in combinations(places, 2):
+        across, down = (abs(a - b) for a, b in zip(places[one], places[other], strict=True))
+        assert across >= 200 or down >= 100, (one, other)
+    for name, step in workflow["steps"].items():
+        for source in connected_to(step):
+            assert places[name][0] > places[source.partition("/")[0]][0], (source, name)
+
+
+@each_workflow
+def test_the_history_shows_the_outputs_and_no_others(path: Path) -> None:
+    """What only passes from step to step is hidden."""
+    workflow = yaml.safe_load(path.read_text())
+    shown = {output["outputSource"] for output in workflow["outputs"].values()}
+    made = {f"{step}/{output}" for step, output in sources(workflow)}
+    for name, step in steps(workflow).items():
+        chosen = step.get("state", {}).get("outputs", [])
+        made |= {f"{name}/{output}" for output, product in OUTPUTS.items() if product in chosen}
+    hidden = {
+        f"{name}/{output}"
+        for name, step in steps(workflow).items()
+        for output, change in step.get("out", {}).items()
+        if change.get("hide")
+    }
+    assert hidden == made - shown

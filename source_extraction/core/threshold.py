@@ -102,7 +102,7 @@ class Threshold:
 def filter_hint(options: DetectionOptions) -> str | None:
     """A warning if the filter admits more noise at the threshold than expected; else None."""
     if options.filter_case == "none":
-        noise = "" if options.err_option == "none" else ". Below a threshold of 3 much noise counts as sources"
+        noise = "" if options.err_option == "none" else ". Below a threshold of 2 much noise counts as sources"
         return f"Filter: none{noise}"
     if is_matched(options):
         return (

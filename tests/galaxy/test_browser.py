@@ -160,6 +160,7 @@ def test_the_report_of_a_workflow_says_the_advice(visitor: Visitor, screenshots:
     workflow = yaml.safe_load((REPOSITORY / "workflows" / "one_image.gxwf.yml").read_text())
     invocation = visitor.run_workflow(workflow, image=1, threshold=0.6)
     visitor.page.goto(f"/workflows/invocations/{invocation}/report")
+    visitor.page.get_by_text("Advice and warnings").click()
     numbers = visitor.page.locator("pre, .embedded-dataset, .galaxy-embedded", has_text='"advice"').first
     numbers.wait_for()
     picture = visitor.page.locator("img[src*='display']").first
