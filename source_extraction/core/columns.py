@@ -323,4 +323,4 @@ def resolved(columns: tuple[Column, ...], apertures: tuple[float, ...], unit: st
     repeated = [
         template.for_aperture(diameter) for diameter in apertures for template in columns if template.is_template
     ]
-    return [dataclasses.replace(c, unit=unit if c.unit == IMAGE_UNIT else c.unit) for c in plain + repeated]
+    return [dataclasses.replace(c, unit=unit) if c.unit == IMAGE_UNIT else c for c in plain + repeated]

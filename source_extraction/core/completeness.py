@@ -16,7 +16,7 @@ from .artificial_stars import SEED, Stars, StarSearch, faintest_flux, work_of
 # Width of a bin, in magnitudes.
 BIN = 0.5
 # Least number of stars per bin, and largest number in all bins.
-STARS, MOST_STARS = 60, 3600
+STARS, MOST_STARS = 60, 4800
 # The stars may take about as long as this many detections of the image, or the larger number while there are few stars.
 DETECTIONS, MOST_DETECTIONS, ENOUGH_STARS = 12, 15, 360
 # The bins to begin with: bin 0 holds the faintest star that the threshold lets through, higher ones are fainter.
