@@ -45,7 +45,10 @@ def test_as_in_the_whole_image(field: str) -> None:
     lights, _ = search._added(x, y, fluxes)
     windows = search.windows.around([light.window for light in lights])
     seen, alone = 0, 0
-    for some in _sheets(np.arange(STARS), windows, 1 if search.detector.threshold.matched else STARS):
+    together = list(_sheets(np.arange(STARS), windows))
+    if search.detector.threshold.matched:
+        together = np.array_split(np.arange(STARS), STARS)
+    for some in together:
         sheet, on_sheet = search._searched(some, lights, windows)
         for star, sheet_x, sheet_y in zip(some, *sheet.positions(x[some], y[some]), strict=True):
             pixels = search.sky.pixels.copy()
@@ -125,6 +128,23 @@ def test_light_is_cut_where_it_is_nothing() -> None:
         outside[half - reach : half + reach + 1, half - reach : half + reach + 1] = False
         assert stamp[outside].max(initial=0) <= least
         assert max(stamp[half - reach].max(), stamp[:, half + reach].max(), stamp[half + reach].max()) > least
+
+
+@pytest.mark.parametrize("matched", [False, True])
+def test_stars_share_sheets_unless_the_filter_is_matched(monkeypatch: pytest.MonkeyPatch, matched: bool) -> None:
+    numbers: list[int] = []
+
+    def counted(self: StarSearch, stars: np.ndarray, *others: Any) -> tuple[ContactSheet, np.ndarray]:
+        numbers.append(len(stars))
+        return searched(self, stars, *others)
+
+    searched = StarSearch._searched
+    monkeypatch.setattr(StarSearch, "_searched", counted)
+    options = {"err_option": "array_rms", "thresh": 4} if matched else {}
+    search = search_of(extract(simulate((700, 700), 300, 3).pixels, **options))
+    search.look_for(np.full(40, 2000.0), 20)
+    assert sum(numbers) > 30
+    assert max(numbers) == 1 if matched else max(numbers) > 10
 
 
 def test_how_far_apart_windows_are() -> None:

@@ -168,14 +168,19 @@ class StarSearch:
     ) -> None:
         """Search for each of some stars in a window of its own, many windows at a time."""
 
-        def look_for(some: np.ndarray) -> tuple[np.ndarray, int]:
+        def look_for_together(some: np.ndarray) -> tuple[np.ndarray, int]:
             sheet, sources = self._searched(some, lights, windows)
             near = is_near(*sheet.positions(x[some], y[some]), sources["x"], sources["y"])
             return near, WORK_OF_STAR * len(some) + work_of(sheet.size, len(sources))
 
-        # SEP's matched filter takes pixels beyond the image otherwise than masked ones.
-        at_a_time = 1 if self.detector.threshold.matched else STARS_OF_SHEET
-        parts = list(_sheets(stars, windows, at_a_time))
+        def look_for(some: np.ndarray) -> tuple[np.ndarray, int]:
+            if not self.detector.threshold.matched:
+                return look_for_together(some)
+            # SEP's matched filter takes pixels beyond the image otherwise than masked ones.
+            near, work = zip(*map(look_for_together, np.array_split(some, len(some))), strict=True)
+            return np.concatenate(near), sum(work)
+
+        parts = list(_sheets(stars, windows))
         for part, (are_found, work) in zip(parts, self.detector.workers.map(look_for, parts), strict=True):
             found[part] = are_found
             self._note(len(part), work)
@@ -225,13 +230,13 @@ class StarSearch:
         self.progress(self.stars)
 
 
-def _sheets(stars: np.ndarray, windows: Sequence[Window], at_a_time: int) -> Iterator[np.ndarray]:
-    """Divide stars into those whose windows, of about the same size, share a sheet: at most `at_a_time`."""
+def _sheets(stars: np.ndarray, windows: Sequence[Window]) -> Iterator[np.ndarray]:
+    """Divide stars into those whose windows, of about the same size, can share a sheet."""
     longest = np.array([windows[star].longest for star in stars.tolist()], dtype=int)
     part: list[int] = []
     pixels = 0
     for star in stars[np.argsort(longest, kind="stable")].tolist():
-        if part and (pixels + windows[star].size > PIXELS_OF_SHEET or len(part) == at_a_time):
+        if part and (pixels + windows[star].size > PIXELS_OF_SHEET or len(part) == STARS_OF_SHEET):
             yield np.array(part)
             part, pixels = [], 0
         part.append(star)
