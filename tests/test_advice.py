@@ -242,18 +242,38 @@ def test_a_mesh_is_of_use_where_it_is_subtracted() -> None:
     assert scored(second, known).completeness > 0.5
 
 
-@pytest.mark.parametrize(
-    "chosen",
-    [{"bw": 400, "bh": 400}, {"err_option": "none", "thresh": 230.0, "subtract_background": False, "minarea": 50}],
-    ids=["mesh", "levels"],
-)
-def test_whoever_wants_large_sources_whole_is_not_told_to_cut_them_up(chosen: dict[str, Any]) -> None:
-    """Neither by a small mesh nor by deblending; without these options the first is what is advised."""
+def test_whoever_wants_large_sources_whole_is_not_told_to_cut_them_up() -> None:
+    """Neither by a small mesh nor by deblending; with the default mesh the first is what is advised."""
     known = skies.spots_on_structure()
     assert [advice.id for advice in extract(known.pixels).advice] == ["spots_on_structure"]
-    result = extract(known.pixels, **chosen)
+    result = extract(known.pixels, bw=200, bh=200)
     assert result.to_table()["npix"].max() > 500
     assert [advice.id for advice in result.advice] == []
+
+
+@pytest.mark.skipif(not REAL_IMAGES, reason="SOURCE_EXTRACTOR_IMAGES names no folder of real images")
+@pytest.mark.parametrize(
+    ("name", "chosen", "ids"),
+    [
+        ("legacysurvey_g_360.fits", {"bw": 360, "bh": 360}, []),
+        (
+            "BBBC033_C2_z28-lzw.tiff",
+            {
+                "err_option": "none",
+                "thresh": 40.0,
+                "minarea": 200,
+                "filter_case": "none",
+                "subtract_background": False,
+                "deblend_cont": 0.01,
+            },
+            ["saturated"],
+        ),
+    ],
+    ids=["mesh", "levels"],
+)
+def test_nor_with_a_real_image(name: str, chosen: dict[str, Any], ids: list[str]) -> None:
+    """The mesh that is advised for a galaxy, and the tutorial's levels for nuclei."""
+    assert [advice.id for advice in extract(Path(REAL_IMAGES) / name, **chosen).advice] == ids
 
 
 def test_a_warning_does_not_contradict_the_advice() -> None:
