@@ -34,7 +34,7 @@ def tables(sources: int, head: Callable[..., None], row: Callable[..., None]) ->
         for seed in range(SEEDS):
             pixels = round(side * math.sqrt(sources / 10_000))
             sky = simulate((pixels, pixels), sources, seed, **drawn)
-            truth = true_completeness(sky, fwhm=drawn.get("fwhm", 3.5), fluxes=fluxes, images=400, at_a_time=100)
+            truth = true_completeness(sky, fwhm=drawn.get("fwhm", 3.5), fluxes=fluxes, images=400, across=16)
             away, *others = compared(truth, sky.pixels, fluxes)
             row(f"{name}, seed {seed}", *away, *others)
             pairs = zip(MOST.items(), away, strict=True)

@@ -21,3 +21,8 @@ class MoffatPsf:
         dx, dy = ((away - (place - np.rint(place))[:, None]) for place in (x, y))
         light = (1 + (dx[:, None, :] ** 2 + dy[:, :, None] ** 2) / core**2) ** -MOFFAT_BETA
         return (light / light.sum(axis=(1, 2), keepdims=True)).astype(np.float32)
+
+    def middles(self, x: np.ndarray, y: np.ndarray, half: int) -> np.ndarray:
+        """As core.psf.Psf has them."""
+        cut = max(0, self.size // 2 - half)
+        return self.stamps(x, y)[:, cut : self.size - cut, cut : self.size - cut]

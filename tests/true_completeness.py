@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import isotonic_regression
+from numpy.polynomial import Polynomial
+from scipy.special import logit
 
 from . import sep_directly
 from .simulated_sky import MOFFAT_BETA, RECORD, Sky, add_source
@@ -12,6 +13,8 @@ from .simulated_sky import MOFFAT_BETA, RECORD, Sky, add_source
 MATCH = 1.5
 # ... if nothing brighter was drawn within this number.
 HIDES = 2.0
+# Limits are read off a polynomial of this degree through bins of this many magnitudes.
+DEGREE, BIN = 7, 0.1
 
 
 @dataclass
@@ -27,27 +30,30 @@ class TrueCompleteness:
         return float(self.found[(flux >= faint) & (flux < bright)].mean())
 
     def limit(self, level: float) -> float:
-        """The magnitude where the share found falls to a level: of the falling curve that fits best, without a form."""
-        order = np.argsort(self.magnitude)
-        falling = isotonic_regression(self.found[order].astype(float), increasing=False)
-        groups = np.array_split(np.arange(len(order)), max(1, len(order) // 50))
-        magnitude, share = (
-            np.array([values[group].mean() for group in groups]) for values in (self.magnitude[order], falling.x)
-        )
-        return float(np.interp(-level, -share, magnitude))
+        """The magnitude where the share found falls to a level: of a polynomial through the logits of narrow bins."""
+        edges = np.arange(self.magnitude.min(), self.magnitude.max(), BIN)
+        number, found = (np.histogram(stars, edges)[0] for stars in (self.magnitude, self.magnitude[self.found]))
+        share = (found + 0.5) / (number + 1)
+        curve = Polynomial.fit(edges[:-1] + BIN / 2, logit(share), DEGREE, w=np.sqrt(number * share * (1 - share)))
+        roots = (curve - logit(level)).roots()
+        return float(roots[np.isreal(roots) & (edges[0] < roots.real) & (roots.real < edges[-1])].real.max())
 
 
 def true_completeness(
-    sky: Sky, *, fwhm: float, fluxes: tuple[float, float], images: int, at_a_time: int, background: float = 200.0
+    sky: Sky, *, fwhm: float, fluxes: tuple[float, float], images: int, across: int, background: float = 200.0
 ) -> TrueCompleteness:
-    """Stars of random fluxes between two, drawn a few at a time into the light of a sky as `simulate` draws it."""
+    """Stars of random fluxes between two, drawn into the light of a sky as `simulate` draws it.
+
+    Each image has a grid of `across` x `across` stars somewhere, so that none of them hides another.
+    """
     random = np.random.default_rng(99)
     light = np.full(sky.pixels.shape, background)
     for source in sky.truth:
         add_source(light, source, fwhm)
-    stars = np.zeros(images * at_a_time, dtype=RECORD)
-    for axis, side in (("y", light.shape[0]), ("x", light.shape[1])):
-        stars[axis] = random.uniform(-0.5, side - 0.5, len(stars))
+    stars = np.zeros(images * across**2, dtype=RECORD)
+    for axis, side, step in zip("yx", light.shape, np.indices((across, across)), strict=True):
+        first = random.uniform(size=(images, 1))
+        stars[axis] = ((step.ravel() + first) / across * side - 0.5).ravel()
     stars["flux"] = np.exp(random.uniform(*np.log(fluxes), len(stars)))
     stars["radius"] = fwhm / 2 * np.sqrt((2 ** (1 / (MOFFAT_BETA - 1)) - 1) / (2 ** (1 / MOFFAT_BETA) - 1))
     stars["ratio"] = 1

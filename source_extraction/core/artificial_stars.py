@@ -16,7 +16,7 @@ from .processes import Workers
 from .sky import Sky
 from .star_windows import StarWindows
 from .tiles import is_tiled
-from .windows import Window
+from .windows import Window, cut_out
 
 if TYPE_CHECKING:
     from .psf import Psf
@@ -41,6 +41,7 @@ MOST_PHOTONS = 1e18  # per pixel: the limit of the random numbers; the noise is 
 # The steps whose multiples fill a square most evenly: 1 / g and 1 / g^2, where g^3 = g + 1 (M. Roberts 2018, "The
 # unreasonable effectiveness of quasirandom sequences"). No two of n successive points are nearer than 0.5 / sqrt(n).
 EVENLY = np.array([0.7548776662466927, 0.5698402909980532])
+GOLDEN = (math.sqrt(5) - 1) / 2  # the same for an interval
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class StarSearch:
     def __post_init__(self) -> None:
         # Stars searched for so far, and the work that took, in pixels.
         self.stars, self.work = 0, 0
-        self._places = evenly_spread(self.sky.pixels.shape, self.sky.masked)
+        self._places = Places(self.sky.pixels.shape, self.sky.masked)
         self._random = np.random.default_rng(SEED)
 
     @property
@@ -111,13 +112,18 @@ class StarSearch:
     def look_for(self, fluxes: np.ndarray, at_a_time: int) -> Stars:
         """Put stars of these fluxes into images, at most `at_a_time` into one, and search for them.
 
+        Which star goes where is not left to chance: those of about the same flux get an even sample of the light that
+        is at the places already, since it decides where a star can be found.
+
         A source near a star counts as the star unless it was there before: the light already there, weighted by the
         PSF, must be less than the star's (the two together are then less than 0.75 magnitudes brighter than the star).
 
         The result depends on earlier searches, but not on the number of processes.
         """
-        x, y = np.array([next(self._places) for _ in fluxes]).T
-        lights, there = self._added(x, y, fluxes)
+        x, y = self._places.next(len(fluxes))
+        there = self._light_at(x, y)
+        fluxes = evenly_paired(fluxes, there)
+        lights = self._added(x, y, fluxes)
         windows = self.windows.around([light.window for light in lights])
         together = self._together(np.array([window.size for window in windows]), at_a_time)
         visible = there < fluxes
@@ -127,21 +133,49 @@ class StarSearch:
         self._look_for_all(np.flatnonzero(visible & together), x, y, lights, at_a_time, found)
         return Stars(x, y, fluxes, found)
 
-    def _added(self, x: np.ndarray, y: np.ndarray, fluxes: np.ndarray) -> tuple[list[Light], np.ndarray]:
-        """The light of stars, cut off where it is far below the noise, and the flux that was there before."""
-        unit, half = self.sky.unit, self.psf.size // 2
-        lights, there = [], []
+    def _light_at(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """The flux of the image at some places, weighted by the core of the PSF, in the image's unit."""
+        sky, light = self.sky, np.empty(len(x))
         for first in range(0, len(x), STAMPS_AT_A_TIME):
             some = slice(first, first + STAMPS_AT_A_TIME)
-            stamps = self.psf.stamps(x[some], y[some])
-            reaches = _reaches(stamps, FAINTEST * self.sky.rms / fluxes[some])
-            for column, row, flux, stamp, reach in zip(x[some], y[some], fluxes[some], stamps, reaches, strict=True):
-                middle = slice(half - reach, half + reach + 1)
-                window, own = overlap(column, row, stamp[middle, middle], self.sky)
-                before = (own * window.of(self.sky.pixels)).sum() / max((own**2).sum(), 1e-30)
-                there.append(before * unit)
-                lights.append(Light(window, self._light(own * np.float32(flux)) / np.float32(unit)))
-        return lights, np.array(there)
+            weights = self.psf.middles(x[some], y[some], math.ceil(self.psf.fwhm))
+            around = x[some], y[some], weights.shape[1] // 2
+            seen = cut_out(sky.pixels, *around, outside=np.nan)
+            bad = np.isnan(seen) if sky.masked is None else cut_out(sky.masked, *around, outside=True)
+            weights[bad] = seen[bad] = 0
+            light[some] = (weights * seen).sum(axis=(1, 2)) / np.maximum((weights**2).sum(axis=(1, 2)), 1e-30)
+        return light * sky.unit
+
+    def _added(self, x: np.ndarray, y: np.ndarray, fluxes: np.ndarray) -> list[Light]:
+        """The light of stars, cut off where it is far below the noise."""
+        lights: dict[int, Light] = {}
+        reaches = self._reaches(fluxes)
+        order = np.argsort(reaches, kind="stable")
+        for first in range(0, len(order), STAMPS_AT_A_TIME):
+            some = order[first : first + STAMPS_AT_A_TIME]
+            half = int(reaches[some[-1]])
+            stamps = self.psf.middles(x[some], y[some], half)
+            stamps *= fluxes[some].astype(np.float32)[:, np.newaxis, np.newaxis]
+            for star, stamp in zip(some.tolist(), stamps, strict=True):
+                middle = slice(half - reaches[star], half + reaches[star] + 1)
+                window, own = overlap(x[star], y[star], stamp[middle, middle], self.sky)
+                lights[star] = Light(window, self._light(own) / np.float32(self.sky.unit))
+        return [lights[star] for star in range(len(order))]
+
+    def _reaches(self, fluxes: np.ndarray) -> np.ndarray:
+        """How many pixels from their middle one stars of these fluxes are drawn."""
+        brighter = self._profile[np.newaxis] * fluxes[:, np.newaxis] > FAINTEST * self.sky.rms
+        return np.where(brighter.any(axis=1), brighter.shape[1] - 1 - np.argmax(brighter[:, ::-1], axis=1), 0)
+
+    @cached_property
+    def _profile(self) -> np.ndarray:
+        """The brightest pixel of the PSF at each distance along rows or columns, wherever a star is."""
+        height, width = self.sky.pixels.shape
+        # Between pixels it is brightest farther out.
+        x, y = (np.floor([0, side / 2, side - 1]) + 0.5 for side in (width, height))
+        stamps = self.psf.stamps(*(each.ravel() for each in np.meshgrid(x, y))).max(axis=0)
+        along, half = np.maximum(stamps.max(axis=0), stamps.max(axis=1)), len(stamps) // 2
+        return np.maximum(along[half:], along[half::-1])
 
     def _light(self, light: np.ndarray) -> np.ndarray:
         """The light of a star in the image's unit, with its Poisson noise where the gain is known."""
@@ -250,13 +284,14 @@ def work_of(pixels: int, sources: int) -> int:
     return pixels + WORK_OF_SOURCE * sources
 
 
-def _reaches(stamps: np.ndarray, least: np.ndarray) -> np.ndarray:
-    """How many pixels from their middle stamps (n, side, side) stay above their `least` (n)."""
-    half = stamps.shape[1] // 2
-    along = np.maximum(stamps.max(axis=1), stamps.max(axis=2))
-    rings = np.maximum(along[:, half:], along[:, half::-1])
-    above = rings > least[:, np.newaxis]
-    return np.where(above.any(axis=1), half - np.argmax(above[:, ::-1], axis=1), 0)
+def evenly_paired(values: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """The values, one for each of `at`, so ordered that successive ones have an even sample of `at`, and vice versa."""
+    pairs = np.empty(len(values), int)
+    # Successive multiples of the golden section fill the interval 0 to 1 evenly.
+    pairs[np.argsort(np.arange(len(values)) * GOLDEN % 1, kind="stable")] = np.argsort(at, kind="stable")
+    paired = np.empty(len(values))
+    paired[pairs] = np.sort(values)
+    return paired
 
 
 def faintest_flux(search: StarSearch) -> float:
@@ -294,24 +329,30 @@ def overlap(x: float, y: float, stamp: np.ndarray, sky: Sky) -> tuple[Window, np
 
 def is_near(x: np.ndarray, y: np.ndarray, of_x: np.ndarray, of_y: np.ndarray) -> np.ndarray:
     """Whether each `x`, `y` is within `MATCH` pixels of one of the positions `of_x`, `of_y`."""
-    order = np.argsort(of_y)
-    of_x, of_y = of_x[order], of_y[order]
-    first, end = np.searchsorted(of_y, y - MATCH), np.searchsorted(of_y, y + MATCH, "right")
-    near = [
-        bool((np.hypot(of_x[a:b] - one_x, of_y[a:b] - one_y) <= MATCH).any()) if a < b else False
-        for one_x, one_y, a, b in zip(x.tolist(), y.tolist(), first.tolist(), end.tolist(), strict=True)
-    ]
-    return np.array(near, dtype=bool)
+    from scipy.spatial import KDTree
+
+    distance, _ = KDTree(np.column_stack((of_x, of_y))).query(np.column_stack((x, y)))
+    return np.asarray(distance <= MATCH)
 
 
-def evenly_spread(shape: tuple[int, int], masked: np.ndarray | None) -> Iterator[tuple[float, float]]:
-    """An endless sequence of positions x, y (pixels from 0) in unmasked pixels."""
-    height, width = shape
-    # The longer side of the image takes the step that is nearer to the golden section.
-    step = EVENLY if width >= height else EVENLY[::-1]
-    place = np.array([0.5, 0.5])
-    while True:
-        place = (place + step) % 1
-        x, y = place * (width, height) - 0.5
-        if masked is None or not masked[min(round(y), height - 1), min(round(x), width - 1)]:
-            yield float(x), float(y)
+class Places:
+    """An endless sequence of positions in unmasked pixels, evenly spread over an image of `shape` (height, width)."""
+
+    def __init__(self, shape: tuple[int, int], masked: np.ndarray | None) -> None:
+        height, width = shape
+        self._size, self._masked, self._number = np.array([width, height]), masked, 0
+        # The longer side of the image takes the step that is nearer to the golden section.
+        self._step = EVENLY if width >= height else EVENLY[::-1]
+
+    def next(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """The next ones: x and y in pixels from 0 (`number` each)."""
+        found = np.empty((0, 2))
+        while len(found) < number:
+            numbers = self._number + 1 + np.arange(number - len(found))
+            self._number += len(numbers)
+            places = (0.5 + numbers[:, np.newaxis] * self._step) % 1 * self._size - 0.5
+            if self._masked is not None:
+                columns, rows = np.minimum(np.rint(places).astype(int), self._size - 1).T
+                places = places[~self._masked[rows, columns]]
+            found = np.concatenate((found, places))
+        return found[:, 0], found[:, 1]

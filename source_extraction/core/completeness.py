@@ -16,7 +16,7 @@ from .artificial_stars import SEED, Stars, StarSearch, faintest_flux, work_of
 # Width of a bin, in magnitudes.
 BIN = 0.5
 # Least number of stars per bin, and largest number in all bins.
-STARS, MOST_STARS = 60, 4800
+STARS, MOST_STARS = 60, 6400
 # The stars may take about as long as this many detections of the image, or the larger number while there are few stars.
 DETECTIONS, MOST_DETECTIONS, ENOUGH_STARS = 12, 15, 360
 # The bins to begin with: bin 0 holds the faintest star that the threshold lets through, higher ones are fainter.
@@ -27,8 +27,6 @@ MOST_BINS = 16
 # Fewer additional stars per bin are not worth another round.
 STARS_WORTH_A_ROUND = 10
 LEVELS = (0.5, 0.9)
-# The stars within this many magnitudes of the half-completeness limit determine it.
-AROUND_HALF = 1.0
 
 
 @dataclass(frozen=True)
@@ -64,13 +62,10 @@ class Completeness:
         if not len(stars.flux):
             return cls(columns, {level: Limit() for level in LEVELS}, np.empty(0), np.empty(0))
         magnitude = magnitude_of(stars.flux)
-        of_all = Losses.fitted(magnitude, stars.found)
-        near = np.abs(magnitude - of_all.magnitude_at(0.5)) < AROUND_HALF
-        # The true curve is not quite of the fitted form, so stars far from the half level say little about it.
-        of_half = Losses.fitted(magnitude[near], stars.found[near]) if near.any() else of_all
-        limits = {level: _limit(of_half if level == 0.5 else of_all, level, magnitude, zeropoint) for level in LEVELS}
+        curve = Losses.fitted(magnitude, stars.found)
+        limits = {level: _limit(curve, level, magnitude, zeropoint) for level in LEVELS}
         along = np.linspace(magnitude.max(), magnitude.min(), 200)
-        return cls(columns, limits, flux_of(along), of_all.completeness(along))
+        return cls(columns, limits, flux_of(along), curve.completeness(along))
 
     @classmethod
     def unknown(cls) -> Completeness:
@@ -112,8 +107,7 @@ def measure_completeness(search: StarSearch, sources: int, zeropoint: float | No
     stars = []
     while numbers := plan.next(*_stars_left(search, sources)):
         fluxes = np.concatenate([plan.fluxes(number, many, random) for number, many in numbers.items()])
-        # Shuffled, so that each bin covers the whole image.
-        stars.append(search.look_for(random.permutation(fluxes), at_a_time))
+        stars.append(search.look_for(fluxes, at_a_time))
         plan.note(stars[-1])
     return Completeness.of(Stars.joined(stars), zeropoint)
 

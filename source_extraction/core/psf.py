@@ -122,19 +122,27 @@ class Psf:
         x, y, at_x, at_y = (np.asarray(each, dtype=np.float64) for each in (x, y, at_x, at_y))
         whole = self.size // 2
         half = whole if half is None else min(half, whole)
-        side, first_point = 2 * half + 1, self._margin + self.oversampling * (whole - half)
+        side = 2 * half + 1
+        # The middle of the coefficients, as much as is needed for a star anywhere in the middle pixel.
+        first_point = -(-self.oversampling // 2) + 2
+        cut = self._margin + self.oversampling * (whole - half) - first_point
+        terms = self._padded[:, cut : self._padded.shape[1] - cut, cut : self._padded.shape[2] - cut]
         drawn = [np.empty((len(x), side, side), np.float32) for _ in range(3 if slopes else 1)]
         along = partial(splines_along, count=side, stride=self.oversampling)
-        at_a_time = max(1, min(AT_A_TIME, MOST_AT_A_TIME // self._padded[0].size))
+        at_a_time = max(1, min(AT_A_TIME, MOST_AT_A_TIME // terms[0].size))
         for first in range(0, len(x), at_a_time):
             some = slice(first, first + at_a_time)
-            coefficients = self._coefficients(at_x[some], at_y[some])
+            weights = self._weights_of_terms(at_x[some], at_y[some])
+            coefficients = _combined(weights, terms)
             column, row = (first_point - self.oversampling * (each[some] - np.rint(each[some])) for each in (x, y))
             along_y = along(coefficients, row)
             stamps = along(along_y.swapaxes(1, 2), column).swapaxes(1, 2)
             # Over the whole stamp; a spline's sum is that of its coefficients, except for what is cut off at its sides.
-            summed = stamps if half == whole else coefficients / np.float32(self.oversampling**2)
-            total = summed.sum(axis=(1, 2), keepdims=True, dtype=np.float64).astype(np.float32)
+            if half == whole:
+                total = stamps.sum(axis=(1, 2), dtype=np.float64)
+            else:
+                total = weights @ self._padded.sum(axis=(1, 2), dtype=np.float64) / self.oversampling**2
+            total = total.astype(np.float32)[:, np.newaxis, np.newaxis]
             drawn[0][some] = stamps / total
             if slopes:
                 in_x = along(along_y.swapaxes(1, 2), column, slopes=True).swapaxes(1, 2)
@@ -154,15 +162,20 @@ class Psf:
         margin = (self._margin, self._margin)
         return np.pad(spline_coefficients(self.samples), ((0, 0), margin, margin)).astype(np.float32)
 
-    def _coefficients(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """The padded coefficients at positions in the image (n, padded side, padded side)."""
+    def _weights_of_terms(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """What each term is multiplied by at positions in the image (n, terms)."""
         u, v = (x - self.zero[0]) / self.scale[0], (y - self.zero[1]) / self.scale[1]
-        if not self.varies:
-            return np.broadcast_to(self._padded[0], (len(x), *self._padded.shape[1:]))
-        found = np.zeros((len(x), *self._padded.shape[1:]), np.float32)
-        for (i, j), term in zip(self.powers, self._padded, strict=True):
-            found += (u**i * v**j).astype(np.float32)[:, np.newaxis, np.newaxis] * term
-        return found
+        return np.array([u**i * v**j for i, j in self.powers]).T
+
+
+def _combined(weights: np.ndarray, terms: np.ndarray) -> np.ndarray:
+    """The sum of terms (terms, side, side), weighted (n, terms): (n, side, side), float32."""
+    if len(terms) == 1 and (weights == 1).all():
+        return np.broadcast_to(terms[0], (len(weights), *terms.shape[1:]))
+    found = np.zeros((len(weights), *terms.shape[1:]), np.float32)
+    for weight, term in zip(weights.T.astype(np.float32), terms, strict=True):
+        found += weight[:, np.newaxis, np.newaxis] * term
+    return found
 
 
 def spline_coefficients(samples: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from .psf import Psf
 from .psf_model import Stars, make_psf, reach_of
 from .psf_photometry import fit_sources, model_of, unusable_pixels
 from .psf_stars import FEWEST, LEAST_SNR
+from .windows import cut_out
 
 # More star pixels than this are not needed; the brightest stars supply them.
 MOST_PIXELS = 1_500_000
@@ -87,18 +88,6 @@ def psf_from_stars(
         return None, None
     light = np.where(stars.sigma > 0, left + psf.stamps(stars.x, stars.y), np.nan)
     return psf, StarsOfPsf(catalog["label"][rows], stars.x, stars.y, catalog["snr"][rows], light, left)
-
-
-def cut_out(image: np.ndarray, x: np.ndarray, y: np.ndarray, half: int) -> np.ndarray:
-    """The pixels within `half` pixels of those at round(x), round(y): (n, 2 half + 1, 2 half + 1), 0 outside."""
-    height, width = image.shape
-    found = np.zeros((len(x), 2 * half + 1, 2 * half + 1), image.dtype)
-    for stamp, column, row in zip(found, np.rint(x).astype(int), np.rint(y).astype(int), strict=True):
-        top, left = max(0, row - half), max(0, column - half)
-        part = image[top : max(top, min(height, row + half + 1)), left : max(left, min(width, column + half + 1))]
-        down, along = top - (row - half), left - (column - half)
-        stamp[down : down + part.shape[0], along : along + part.shape[1]] = part
-    return found
 
 
 def is_one(psf: Psf) -> bool:

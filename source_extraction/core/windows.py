@@ -119,3 +119,17 @@ def grown(marked: np.ndarray, pixels: int) -> np.ndarray:
             near[earlier] |= before[later]
             reached += step
     return near
+
+
+def cut_out(image: np.ndarray, x: np.ndarray, y: np.ndarray, half: int, outside: float = 0) -> np.ndarray:
+    """The pixels within `half` pixels of those at round(x), round(y): (n, 2 half + 1, 2 half + 1).
+
+    Those beyond the image are `outside`.
+    """
+    steps = np.arange(-half, half + 1)
+    rows, columns = (np.rint(at).astype(int)[:, np.newaxis] + steps for at in (y, x))
+    height, width = image.shape
+    stamps = image[np.clip(rows, 0, height - 1)[:, :, np.newaxis], np.clip(columns, 0, width - 1)[:, np.newaxis]]
+    above_or_below, beside = (rows < 0) | (rows >= height), (columns < 0) | (columns >= width)
+    stamps[above_or_below[:, :, np.newaxis] | beside[:, np.newaxis]] = outside
+    return stamps
