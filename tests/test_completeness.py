@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from source_extraction import Result, extract
-from source_extraction.core.artificial_stars import MATCH, Places, Stars, StarSearch, is_near, overlap
+from source_extraction.core.artificial_stars import MATCH, Places, Stars, StarSearch, evenly_paired, is_near, overlap
 from source_extraction.core.completeness import (
     NEARLY_EMPTY,
     STARS,
@@ -171,6 +171,44 @@ def test_places_are_all_over_the_image() -> None:
         assert np.count_nonzero(counts) == 5 * rows
         apart = np.hypot(x[:20, None] - x[:20], y[:20, None] - y[:20])
         assert apart[~np.eye(20, dtype=bool)].min() > 0.3 * np.sqrt(300 * 500 / 20)
+
+
+def test_evenly_paired() -> None:
+    """All values, each once; those of any range, and those at any range of the places, are spread evenly."""
+    random = np.random.default_rng(4)
+    for number in (1, 2, 7, 60, 1000):
+        values, at = random.normal(size=number), random.exponential(size=number)
+        paired = evenly_paired(values, at)
+        np.testing.assert_array_equal(np.sort(paired), np.sort(values))
+        for some, others in ((paired, at), (at, paired)):
+            ranks = np.argsort(np.argsort(others))[np.argsort(some)] / number
+            for first in range(0, number - 59, 20):
+                assert np.abs(np.histogram(ranks[first : first + 60], 6, (0, 1))[0] - 10).max() <= 3
+
+
+def test_stars_of_a_flux_have_an_even_sample_of_the_light() -> None:
+    """In a crowded field the mean rank of the light of 60 stars is 0.5; by chance it would be 0.04 away."""
+    sky = simulate((512, 512), 2500, 4, faintest=400, galaxies=0, fwhm=2.4)
+    search = search_of(extract(sky.pixels), 2.4)
+    stars = search.look_for(np.geomspace(100, 1e5, 600), 40)
+    ranks = np.argsort(np.argsort(search._light_at(stars.x, stars.y)))[np.argsort(stars.flux)] / len(stars.x)
+    assert np.abs(ranks.reshape(10, 60).mean(axis=1) - 0.5).max() < 0.02
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-9])
+def test_the_light_at_a_place(unit: float) -> None:
+    """Of a star there, its flux, also of what is left of one at an edge or a mask; 0 where there is nothing."""
+    x, y = np.array([70.3, 12.0, 0.2, 99.0]), np.array([59.6, 30.4, 20.0, 78.7])
+    flux = np.array([4000.0, 300.0, 7000.0, 2000.0]) * unit
+    pixels = np.random.default_rng(6).normal(0, 1, (80, 100)) * unit
+    search = search_of(extract(pixels, mask=np.tile(np.arange(100) == 71, (80, 1))))
+    search.sky.pixels = np.zeros((80, 100), np.float32)
+    for column, row, brightness in zip(x, y, flux, strict=True):
+        stamp = search.psf.stamps(np.array([column]), np.array([row]))[0]
+        window, own = overlap(column, row, stamp, search.sky)
+        window.of(search.sky.pixels)[:] += own * np.float32(brightness / search.sky.unit)
+    np.testing.assert_allclose(search._light_at(x, y), flux, rtol=0.02)
+    assert np.abs(search._light_at(np.array([45.0]), np.array([75.0]))).max() < 2 * unit
 
 
 def test_near() -> None:

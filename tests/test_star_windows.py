@@ -12,7 +12,7 @@ from source_extraction.core.artificial_stars import StarSearch, _sheets
 from source_extraction.core.completeness import MOST_DETECTIONS, measure_completeness
 from source_extraction.core.contact_sheet import ContactSheet
 from source_extraction.core.star_windows import StarWindows
-from source_extraction.core.windows import Window
+from source_extraction.core.windows import Window, cut_out
 from tests.simulated_sky import simulate
 from tests.test_completeness import search_of
 
@@ -168,3 +168,17 @@ def test_windows_side_by_side() -> None:
     assert sheet.moved(1, Window(6, 7, 11, 12)) == Window(1, 2, 6, 7)
     x, y = sheet.positions(np.array([1.5, 11.0]), np.array([0.5, 8.0]))
     assert (x.tolist(), y.tolist()) == ([1.5, 6.0], [0.5, 3.0])
+
+
+def test_cut_out() -> None:
+    """As from an image padded with what is outside, also far outside; the image itself stays as it is."""
+    image = np.arange(7 * 9).reshape(7, 9)
+    x, y = np.array([3.0, 0.4, 8.6, -2.0, 20.0]), np.array([2.0, 6.6, 0.0, 3.5, -15.0])
+    padded = np.pad(image, 30, constant_values=-1)
+    for half in (0, 2, 11):
+        found = cut_out(image, x, y, half, outside=-1)
+        for stamp, column, row in zip(found, np.rint(x).astype(int) + 30, np.rint(y).astype(int) + 30, strict=True):
+            expected = padded[row - half : row + half + 1, column - half : column + half + 1]
+            np.testing.assert_array_equal(stamp, expected)
+    found[:] = -5
+    assert image.min() == 0

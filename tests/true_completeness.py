@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.polynomial import Polynomial
-from scipy.special import logit
 
 from . import sep_directly
 from .simulated_sky import MOFFAT_BETA, RECORD, Sky, add_source
@@ -13,8 +12,8 @@ from .simulated_sky import MOFFAT_BETA, RECORD, Sky, add_source
 MATCH = 1.5
 # ... if nothing brighter was drawn within this number.
 HIDES = 2.0
-# Limits are read off a polynomial of this degree through bins of this many magnitudes.
-DEGREE, BIN = 7, 0.1
+# Limits are found from the stars within this many magnitudes.
+WITHIN = 0.3
 
 
 @dataclass
@@ -30,13 +29,15 @@ class TrueCompleteness:
         return float(self.found[(flux >= faint) & (flux < bright)].mean())
 
     def limit(self, level: float) -> float:
-        """The magnitude where the share found falls to a level: of a polynomial through the logits of narrow bins."""
-        edges = np.arange(self.magnitude.min(), self.magnitude.max(), BIN)
+        """The magnitude where the share found falls to a level: of a parabola through the stars around it."""
+        edges = np.arange(self.magnitude.min(), self.magnitude.max(), WITHIN)
         number, found = (np.histogram(stars, edges)[0] for stars in (self.magnitude, self.magnitude[self.found]))
-        share = (found + 0.5) / (number + 1)
-        curve = Polynomial.fit(edges[:-1] + BIN / 2, logit(share), DEGREE, w=np.sqrt(number * share * (1 - share)))
-        roots = (curve - logit(level)).roots()
-        return float(roots[np.isreal(roots) & (edges[0] < roots.real) & (roots.real < edges[-1])].real.max())
+        magnitude = edges[1:][found >= level * number][-1]
+        for _ in range(50):
+            near = np.abs(self.magnitude - magnitude) < WITHIN
+            curve = Polynomial.fit(self.magnitude[near] - magnitude, self.found[near], 2)
+            magnitude += np.clip((level - curve(0)) / curve.deriv()(0), -0.1, 0.1)
+        return float(magnitude)
 
 
 def true_completeness(
