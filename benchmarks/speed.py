@@ -4,7 +4,7 @@ python benchmarks/speed.py [--fields small,many,large,crowded,mosaic,growth,huge
 
 Prints a table: medians of the seconds of whole processes, which take turns; ratios to SExtractor (Debian's
 source-extractor, where it is installed); the seconds with the default options, and what they are times the first; the
-share of the processor's seconds in which one process alone is at work; and the peak memory of all processes, shared
+share of the processor's seconds in which one core alone is at work; and the peak memory of all processes, shared
 pages counted once. SExtractor computes and writes what this tool does but for the correlation of the noise and the
 advice, which are left out of the first seconds. The fields stay in the folder for the next time.
 """
@@ -24,7 +24,7 @@ from astropy.io import fits
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
-from benchmarks.watching import of_no_file, seconds_of, watch  # noqa: E402
+from benchmarks.watching import of_no_file, of_none, seconds_of, watch  # noqa: E402
 from source_extraction.run.products import DEFAULT_PRODUCTS  # noqa: E402
 from tests.simulated_sky import simulate  # noqa: E402
 
@@ -73,7 +73,7 @@ SEXTRACTOR_COLUMNS = """NUMBER X_IMAGE Y_IMAGE XWIN_IMAGE YWIN_IMAGE ALPHA_J2000
 FLUX_AUTO FLUXERR_AUTO KRON_RADIUS FLUX_APER(2) FLUXERR_APER(2) FLUX_RADIUS X2_IMAGE Y2_IMAGE XY_IMAGE ERRX2_IMAGE
 ERRY2_IMAGE ERRXY_IMAGE A_IMAGE B_IMAGE THETA_IMAGE THETA_J2000 CXX_IMAGE CYY_IMAGE CXY_IMAGE XMIN_IMAGE XMAX_IMAGE
 YMIN_IMAGE YMAX_IMAGE FWHM_IMAGE FWHM_WORLD ELLIPTICITY ELONGATION THRESHOLD FLUX_MAX XPEAK_IMAGE YPEAK_IMAGE
-ISOAREA_IMAGE FLAGS"""
+ISOAREA_IMAGE ISOAREAF_IMAGE ERRX2WIN_IMAGE ERRY2WIN_IMAGE ERRXYWIN_IMAGE FLAGS"""
 
 
 def main() -> None:
@@ -104,7 +104,7 @@ def main() -> None:
 
 
 def new_folder(out: Path) -> None:
-    """An empty folder for the products, as a job's: there is nothing to overwrite.
+    """An empty folder for the products, as a job's: there is nothing to overwrite, and the disk is not at work.
 
     The files of the run before are emptied and moved away: file systems such as ext4 avoid the inodes of files deleted
     in the last minutes, and take longer to create files the more there are of these.
@@ -115,6 +115,7 @@ def new_folder(out: Path) -> None:
                 os.truncate(file, 0)
         out.rename(Path(tempfile.mkdtemp(dir=out.parent, prefix=OLD)) / out.name)
     out.mkdir()
+    os.sync()
 
 
 def compare(name: str, folder: Path, repeat: int) -> None:
@@ -152,8 +153,9 @@ def compare(name: str, folder: Path, repeat: int) -> None:
         reference = f"imports: {what}" if f"imports: {what}" in commands else "SExtractor, catalog and maps"
         ratio = f"{medians[what] / medians[reference]:6.2f}" if reference in medians else "     -"
         defaults = in_defaults(medians[what], medians.get(f"{what}, defaults"))
-        seen = watch(with_defaults.get(f"{what}, defaults", command))
-        peak, alone = seen.peak_memory, f"{seen.alone / seen.processor_seconds:7.0%}"
+        watched = with_defaults.get(f"{what}, defaults", command)
+        peak, seen = watch(watched).peak_memory, watch(like_sextractor(command), of_none)
+        alone = f"{seen.alone / seen.processor_seconds:7.0%}"
         above = (peak - idle_memory(folder, what, out)) / pixels if what in ("catalog and maps", "all nine") else None
         shown = f"{above:11.1f}" if above is not None and name != "small" else f"{'':11}"
         row = f"{name:9} {sources:8}  {what:32} {medians[what]:8.2f} {ratio} {defaults} {alone} {peak / 1e6:8.0f}"

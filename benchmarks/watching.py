@@ -1,4 +1,4 @@
-"""A command is watched: how long it takes, how much memory all its processes have, and when one alone is at work."""
+"""A command is watched: its time, the memory of all its processes, and when one core alone is at work."""
 
 import resource
 import subprocess
@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 INTERVAL = 0.02  # seconds
-# A process is at work in an interval if it is on a processor for this share of the time of the one that is longest.
+# A thread is at work in an interval if it is on a processor for this share of the time of the one that is longest.
 AT_WORK = 0.1
 
 
 class Watched(NamedTuple):
-    """What was seen of a command: `alone` are those of its processor seconds in which one process alone was at work."""
+    """What was seen of a command: `alone` are those of its processor seconds in which one thread alone was at work."""
 
     seconds: float
     processor_seconds: float
@@ -30,16 +30,19 @@ def seconds_of(command: list) -> float:
 
 
 def watch(command: list, memory_of: Callable[[int], int] | None = None) -> Watched:
-    """Run a command and watch all its processes; their memory is that which `memory_of` (`shared_once`) sees."""
+    """Run a command and watch all its processes; their memory is that which `memory_of` (`shared_once`) sees.
+
+    To see the memory takes the command's time, too: for the other numbers, leave it out (`of_none`).
+    """
     before, started = _processor_seconds(), time.perf_counter()
     process = _start(command)
     peak, alone, latest = 0, 0.0, dict[int, float]()
     while process.poll() is None:
         pids = family(process.pid)
         peak = max(peak, sum(map(memory_of or shared_once, pids)))
-        used = {pid: _on_processor(pid) for pid in pids}
-        worked = [used[pid] - latest.get(pid, 0) for pid in pids]
-        at_work = [seconds for seconds in worked if seconds > AT_WORK * max(worked)]
+        used = {thread: _on_processor(pid, thread) for pid in pids for thread in _threads(pid)}
+        worked = [seconds - latest.get(thread, 0) for thread, seconds in used.items()]
+        at_work = [seconds for seconds in worked if seconds > AT_WORK * max(worked, default=0)]
         alone += at_work[0] if len(at_work) == 1 else 0
         latest = used
         time.sleep(INTERVAL)
@@ -73,6 +76,11 @@ def shared_once(pid: int) -> int:
     return _kilobytes(_read(pid, "smaps_rollup"), "Pss:")
 
 
+def of_none(pid: int) -> int:
+    """No memory is looked at."""
+    return 0 * pid
+
+
 def of_no_file(pid: int) -> int:
     """A process's memory that is of no file; what it has in common with its parent counts as its own, too."""
     return _kilobytes(_read(pid, "status"), "RssAnon:")
@@ -82,9 +90,17 @@ def _kilobytes(text: str, name: str) -> int:
     return sum(int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith(name))
 
 
-def _on_processor(pid: int) -> float:
-    """The seconds that a process has been on a processor."""
-    nanoseconds = _read(pid, "schedstat").split()[:1]
+def _threads(pid: int) -> list[int]:
+    """The numbers of a process's threads; none if it has ended."""
+    try:
+        return [int(thread.name) for thread in Path(f"/proc/{pid}/task").iterdir()]
+    except OSError:
+        return []
+
+
+def _on_processor(pid: int, thread: int) -> float:
+    """The seconds that a thread of a process has been on a processor."""
+    nanoseconds = _read(pid, f"task/{thread}/schedstat").split()[:1]
     return int(nanoseconds[0]) / 1e9 if nanoseconds else 0.0
 
 

@@ -1,5 +1,7 @@
 """Nothing half-written, nothing lost: products are whole or there is an error, and what was there before stays."""
 
+import errno
+import io
 import json
 import os
 import resource
@@ -9,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,7 @@ import source_extraction as se
 from source_extraction.run.products import PRODUCTS
 from source_extraction.writers import moves, staging
 from source_extraction.writers.staging import staged, writing_to
+from source_extraction.writers.whole import write_blocks
 from tests import kill
 from tests.conftest import REPOSITORY, SCRIPT, TEST_DATA, run_tool
 
@@ -86,6 +90,34 @@ def test_no_product_is_cut_in_silence(tmp_path: Path) -> None:
     answers = answers_of(UNDER_LIMITS, SKY, tmp_path)
     assert len(answers) == len(PRODUCTS) * 3
     assert {case: answer for case, answer in answers.items() if answer != [REFUSED, False]} == {}
+
+
+class FullDisk(io.BytesIO):
+    """Has room for two blocks."""
+
+    def write(self, block: bytes) -> int:
+        if self.tell() >= 2 * len(block):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(block)
+
+
+@pytest.mark.parametrize("alongside", [False, True])
+def test_blocks_are_written_in_order_or_there_is_an_error(alongside: bool) -> None:
+    """Also if a thread writes them; after an error, no more than the block in hand is made."""
+    file = io.BytesIO()
+    write_blocks(file, (bytes([number]) * 1000 for number in range(200)), alongside=alongside)
+    assert file.getvalue() == b"".join(bytes([number]) * 1000 for number in range(200))
+    made: list[int] = []
+
+    def blocks() -> Iterator[bytes]:
+        for number in range(200):
+            made.append(number)
+            yield bytes([number]) * 1000
+
+    with pytest.raises(OSError, match="No space left"):
+        write_blocks(FullDisk(), blocks(), alongside=alongside)
+    assert len(made) == (4 if alongside else 3)
+    write_blocks(file, (), alongside=alongside)
 
 
 def can_mount() -> bool:

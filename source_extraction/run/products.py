@@ -14,6 +14,10 @@ from typing import TYPE_CHECKING, BinaryIO
 from ..errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from ..core.image import Image
+    from ..core.windows import Map
     from .steps import Steps
 
 # Products of one lane are made one after the other, since each takes a map of the whole image into memory.
@@ -56,21 +60,24 @@ def _catalog_tsv(path: Path, steps: Steps) -> None:
 
 
 def _background_fits(path: Path, steps: Steps) -> None:
-    from ..writers.fits_maps import write_map
-
-    write_map(path, steps.sky.background_map, steps.image, steps.settings, unit=steps.image.unit)
+    _write_map(path, steps, steps.sky.background_map, steps.image, unit=steps.image.unit)
 
 
 def _background_rms_fits(path: Path, steps: Steps) -> None:
-    from ..writers.fits_maps import write_map
-
-    write_map(path, steps.sky.rms_map, steps.image, steps.settings, unit=steps.image.unit)
+    _write_map(path, steps, steps.sky.rms_map, steps.image, unit=steps.image.unit)
 
 
 def _segmentation_map_fits(path: Path, steps: Steps) -> None:
+    _write_map(path, steps, steps.detections.segmentation, steps.image)
+
+
+def _write_map(
+    path: Path, steps: Steps, data: np.ndarray | Map, image: Image, *, unit: str = "", still_the_image: bool = False
+) -> None:
     from ..writers.fits_maps import write_map
 
-    write_map(path, steps.detections.segmentation, steps.image, steps.settings)
+    alongside = steps.workers.number > 1
+    write_map(path, data, image, steps.settings, unit=unit, still_the_image=still_the_image, alongside=alongside)
 
 
 def _image_png(path: Path, steps: Steps) -> None:
@@ -122,10 +129,7 @@ def _catalog_vot(path: Path, steps: Steps) -> None:
 
 
 def _background_subtracted_fits(path: Path, steps: Steps) -> None:
-    from ..writers.fits_maps import write_map
-
-    image = steps.image
-    write_map(path, steps.sky.subtracted, image, steps.settings, unit=image.unit, still_the_image=True)
+    _write_map(path, steps, steps.sky.subtracted, steps.image, unit=steps.image.unit, still_the_image=True)
 
 
 def _segmentation_map_tiff(path: Path, steps: Steps) -> None:
@@ -159,11 +163,10 @@ def _seeds_tiff(path: Path, steps: Steps) -> None:
 
 def _bright_mask_fits(path: Path, steps: Steps) -> None:
     from ..core.bright_mask import bright_mask
-    from ..writers.fits_maps import write_map
 
     options = steps.settings.bright
     mask = bright_mask(steps.detections, options.bright_flux, options.bright_grow, steps.sky.masked, steps.room)
-    write_map(path, mask, steps.image, steps.settings)
+    _write_map(path, steps, mask, steps.image)
 
 
 def _tell_of_bright_sources(steps: Steps) -> None:
@@ -236,10 +239,8 @@ def _psf_png(path: Path, steps: Steps) -> None:
 
 
 def _residual_fits(path: Path, steps: Steps) -> None:
-    from ..writers.fits_maps import write_map
-
     image = steps.measured_image
-    write_map(path, steps.residual(), image, steps.settings, unit=image.unit, still_the_image=True)
+    _write_map(path, steps, steps.residual(), image, unit=image.unit, still_the_image=True)
 
 
 def _report_html(path: Path, steps: Steps) -> None:

@@ -17,7 +17,7 @@ from ..core.image import MAP, PROGRAM, Image
 from ..core.windows import Map, strips
 from ..settings import Settings, as_typed
 from .header_cards import cards_of_the_image
-from .whole import whole
+from .whole import whole, write_blocks
 
 FITS_BLOCK = 2880  # bytes; every part of a file is a multiple of it (FITS standard 4.0, 3.1)
 CARD = 80
@@ -32,11 +32,13 @@ def write_map(
     *,
     unit: str = "",
     still_the_image: bool = False,
+    alongside: bool = False,
 ) -> None:
     """Write `data` (height, width) as the primary HDU, with the celestial WCS of `image`.
 
     `unit` is the map's BUNIT; `settings` made it. If it is `still_the_image`, rather than a map of something else, it
-    keeps the other cards of the image's header. Tables that a distorted WCS refers to follow as extensions.
+    keeps the other cards of the image's header. Tables that a distorted WCS refers to follow as extensions. If
+    `alongside`, some rows are computed while those before are written.
     """
     celestial = image.celestial
     of_the_sky = fits.Header() if celestial.header is None else celestial.header
@@ -51,8 +53,8 @@ def write_map(
     with whole(path) as file:
         file.write(header.encode("ascii"))
         # A few rows at a time: the whole map would be byte-swapped in place, in memory that other processes read.
-        for window in strips(pixels.shape):
-            file.write(_most_significant_first(pixels.of(window)))
+        blocks = (_most_significant_first(pixels.of(window)) for window in strips(pixels.shape))
+        write_blocks(file, blocks, alongside=alongside)
         file.write(bytes(-math.prod(pixels.shape) * pixels.dtype.itemsize % FITS_BLOCK))
         for hdu in celestial.tables:
             file.write(_as_extension(hdu))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO, cast
@@ -75,6 +75,22 @@ def whole(path: Path) -> Iterator[BinaryIO]:
     size = path.stat().st_size
     if size != counted.size:
         raise OSError(errno.EIO, f"{path.name} has {size} of {counted.size} bytes", os.fspath(path))
+
+
+def write_blocks(file: BinaryIO, blocks: Iterable[Buffer], *, alongside: bool) -> None:
+    """Write blocks in their order; if `alongside`, in a thread, while the next one is being made."""
+    if not alongside:
+        for block in blocks:
+            file.write(block)
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as thread:
+        written = thread.submit(int)
+        for block in blocks:
+            written.result()
+            written = thread.submit(file.write, block)
+        written.result()
 
 
 @contextmanager
