@@ -24,7 +24,7 @@ from astropy.io import fits
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
-from benchmarks.watching import of_no_file, of_none, seconds_of, watch  # noqa: E402
+from benchmarks.watching import of_no_file, seconds_of, watch  # noqa: E402
 from source_extraction.run.products import DEFAULT_PRODUCTS  # noqa: E402
 from tests.simulated_sky import simulate  # noqa: E402
 
@@ -154,7 +154,9 @@ def compare(name: str, folder: Path, repeat: int) -> None:
         ratio = f"{medians[what] / medians[reference]:6.2f}" if reference in medians else "     -"
         defaults = in_defaults(medians[what], medians.get(f"{what}, defaults"))
         watched = with_defaults.get(f"{what}, defaults", command)
-        peak, seen = watch(watched).peak_memory, watch(like_sextractor(command), of_none)
+        peak = watch(watched).peak_memory
+        new_folder(out)
+        seen = watch(like_sextractor(command), memory_of=lambda _: 0)
         alone = f"{seen.alone / seen.processor_seconds:7.0%}"
         above = (peak - idle_memory(folder, what, out)) / pixels if what in ("catalog and maps", "all nine") else None
         shown = f"{above:11.1f}" if above is not None and name != "small" else f"{'':11}"

@@ -32,7 +32,7 @@ def seconds_of(command: list) -> float:
 def watch(command: list, memory_of: Callable[[int], int] | None = None) -> Watched:
     """Run a command and watch all its processes; their memory is that which `memory_of` (`shared_once`) sees.
 
-    To see the memory takes the command's time, too: for the other numbers, leave it out (`of_none`).
+    To look at the memory slows the command down: for the other numbers, `memory_of` should not.
     """
     before, started = _processor_seconds(), time.perf_counter()
     process = _start(command)
@@ -74,11 +74,6 @@ def family(pid: int) -> list[int]:
 def shared_once(pid: int) -> int:
     """A process's memory, each page divided by the number of processes that share it."""
     return _kilobytes(_read(pid, "smaps_rollup"), "Pss:")
-
-
-def of_none(pid: int) -> int:
-    """No memory is looked at."""
-    return 0 * pid
 
 
 def of_no_file(pid: int) -> int:
