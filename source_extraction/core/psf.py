@@ -138,10 +138,7 @@ class Psf:
             along_y = along(coefficients, row)
             stamps = along(along_y.swapaxes(1, 2), column).swapaxes(1, 2)
             # Over the whole stamp; a spline's sum is that of its coefficients, except for what is cut off at its sides.
-            if half == whole:
-                total = stamps.sum(axis=(1, 2), dtype=np.float64)
-            else:
-                total = weights @ self._padded.sum(axis=(1, 2), dtype=np.float64) / self.oversampling**2
+            total = stamps.sum(axis=(1, 2), dtype=np.float64) if half == whole else weights @ self._sums
             total = total.astype(np.float32)[:, np.newaxis, np.newaxis]
             drawn[0][some] = stamps / total
             if slopes:
@@ -161,6 +158,11 @@ class Psf:
         """The coefficients padded with the zeros that splines need; float32."""
         margin = (self._margin, self._margin)
         return np.pad(spline_coefficients(self.samples), ((0, 0), margin, margin)).astype(np.float32)
+
+    @cached_property
+    def _sums(self) -> np.ndarray:
+        """The light of each term (terms), if nothing of it is cut off."""
+        return np.asarray(self._padded.sum(axis=(1, 2), dtype=np.float64) / self.oversampling**2)
 
     def _weights_of_terms(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """What each term is multiplied by at positions in the image (n, terms)."""
