@@ -25,7 +25,7 @@ The map of the house, from the bottom up; what is below knows nothing of what is
                        tiles, parents and windows divide large images among the processes of `processes`;
                        sep_extract keeps SEP's buffers large enough, and masked pixels out of the sources (records)
         correlation    what the noise of neighbouring pixels has in common, and what that makes of errors
-        photometry     Detections -> fluxes, errors, sizes, windowed positions (windowed)
+        photometry     Detections -> fluxes, errors, sizes (half_light), windowed positions (windowed)
         psf            the point spread function: a star's light on the pixels around it, anywhere in the image
                        psf_making makes it from an image and its catalog: psf_stars (which are stars), psf_model (what
                        they show); psf_photometry fits it to all sources together, spread tells stars from galaxies

@@ -1,20 +1,24 @@
 """Fluxes, errors and positions against the truth, and what each input and option does to them."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import sep
 from astropy.io import fits
 
 from source_extraction.core.columns import DETECTION_COLUMNS, PhotometryFlag
 from source_extraction.core.detection import Detector
 from source_extraction.core.filters import DEFAULT_KERNEL
+from source_extraction.core.half_light import radii_of_half
 from source_extraction.core.photometry import Measurable, measure
 from source_extraction.core.sky import estimate_background
 from source_extraction.core.threshold import Threshold
 from source_extraction.readers.images import read_image
 from source_extraction.settings import Settings
+from tests import sep_directly
 from tests.conftest import TEST_DATA, read_catalog, run_tool, succeed
 
 SKY = TEST_DATA / "sky.fits"
@@ -88,6 +92,78 @@ def test_windowed_positions_are_the_better_ones(tmp_path: Path) -> None:
         for kind in ("", "_win")
     ]
     assert np.median(away[1]) < 0.95 * np.median(away[0])
+
+
+def test_half_of_the_light_is_within_the_half_light_radius(plain: pd.DataFrame) -> None:
+    """Summed by SEP on its own, neighbours' pixels left out; SEP's radii agree as far as its 64 rings allow."""
+    pixels = fits.getdata(SKY).astype(np.float32)
+    _, labels, background, _ = sep_directly.extract(pixels)
+    pixels -= background
+    bright = plain[(plain["flux_auto"] > 0) & (plain["flag_phot"] == 0)]
+    x, y, a, flux, radius = (bright[name].to_numpy().copy() for name in ("x", "y", "a", "flux_auto", "flux_radius"))
+    whose = {"segmap": labels, "seg_id": bright["label"].to_numpy(dtype=np.int32)}
+    held, _, _ = sep.sum_circle(pixels, x, y, radius, subpix=0, **whose)
+    np.testing.assert_allclose(held / flux, 0.5, atol=2e-4)
+    of_rings, _ = sep.flux_radius(pixels, x, y, 6 * a, 0.5, normflux=flux, **whose)
+    np.testing.assert_allclose(radius, of_rings, rtol=0.06)
+    assert np.median(np.abs(radius / of_rings - 1)) < 0.01
+
+
+class TestRadiiOfHalf:
+    """The search for half-light radii on growth curves that are known."""
+
+    @staticmethod
+    def searched(growth: Callable[[np.ndarray], np.ndarray], a: float = 2.0) -> tuple[float, int]:
+        """The radius found, and how many circles it took."""
+        circles: list[np.ndarray] = []
+
+        def share(rows: np.ndarray, radii: np.ndarray) -> np.ndarray:
+            circles.append(radii)
+            return growth(radii)
+
+        return float(radii_of_half(share, np.array([a]))[0]), len(circles)
+
+    @pytest.mark.parametrize("scale", [0.3, 1.0, 3.0])
+    def test_of_stars_and_galaxies(self, scale: float) -> None:
+        """Few circles are enough, however far the first guess is."""
+        radius, circles = self.searched(lambda r: 1 - np.exp(-((r / scale) ** 2) / 2))
+        assert radius == pytest.approx(1.17741 * scale, rel=2e-4)
+        assert circles <= 5
+        radius, circles = self.searched(lambda r: 1 - (1 + r / scale) * np.exp(-r / scale))
+        assert radius == pytest.approx(1.67835 * scale, rel=2e-4)
+        assert circles <= 7
+
+    def test_of_a_ring_of_light(self) -> None:
+        """Where the line through the last two circles leads nowhere, the range is halved."""
+        assert self.searched(lambda r: np.clip((r - 7) / 2, 0, 1))[0] == pytest.approx(8, abs=1e-3)
+
+    def test_of_light_that_is_not_there(self) -> None:
+        """Not found: too little light within the largest circle, however dark the middle."""
+        assert np.isnan(self.searched(lambda r: 0.4 * (1 - np.exp(-(r**2))))[0])
+        assert np.isnan(self.searched(lambda r: np.full(len(r), np.nan))[0])
+
+    def test_each_source_by_itself(self) -> None:
+        """What is found does not depend on the others, on which the number of circles does."""
+        scales = np.geomspace(0.2, 9, 50)
+        together = radii_of_half(lambda rows, r: 1 - np.exp(-((r / scales[rows]) ** 2) / 2), np.full(50, 2.0))
+        alone = [self.searched(lambda r, scale=scale: 1 - np.exp(-((r / scale) ** 2) / 2))[0] for scale in scales]
+        assert together.tolist() == alone
+
+
+def test_light_that_does_not_grow_is_left_to_sep(tmp_path: Path) -> None:
+    """A bar in a dark sky: no circle holds half of the flux of its ellipse, and the radius is that of the largest."""
+    random = np.random.default_rng(0)
+    rows, columns = np.indices((400, 400)) - 200
+    light = random.normal(0, 1, rows.shape) + 100 * np.exp(-((columns / 12.0) ** 2 + (rows / 1.5) ** 2) / 2)
+    fits.writeto(tmp_path / "bar.fits", light.astype(np.float32))
+    bar = catalog_of(tmp_path / "bar.fits", folder=tmp_path).sort_values("flux_auto").iloc[-1]
+    dark = (np.abs(rows) > bar["kron_radius"] * bar["b"] + 1) & (np.hypot(rows, columns) < 7 * bar["a"])
+    light[dark] -= 100
+    fits.writeto(tmp_path / "dark.fits", light.astype(np.float32))
+    options = ("--measure_file", tmp_path / "dark.fits", "--no-subtract_background")
+    measured = catalog_of(tmp_path / "bar.fits", *options, folder=tmp_path).sort_values("npix").iloc[-1]
+    assert measured["label"] == bar["label"]
+    assert measured["flux_radius"] == pytest.approx(6 * measured["a"])
 
 
 def test_derived_columns(plain: pd.DataFrame) -> None:

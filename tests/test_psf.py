@@ -73,6 +73,12 @@ def compared(results: dict[str, tuple[Field, se.Result]]) -> dict[str, Compared]
     return {kind: Compared.of(columns_of(result), field) for kind, (field, result) in results.items()}
 
 
+def pulls_of_spread(compared: Compared, least: float, most: float) -> np.ndarray:
+    """The spreads of stars between two S/N, which should be 0, in units of their errors."""
+    stars = compared.stars(least, most)
+    return np.asarray(compared.columns["spread"][stars] / compared.columns["spread_err"][stars])
+
+
 class TestSimulatedFields:
     @pytest.mark.parametrize("kind", KINDS)
     def test_it_is_made_of_stars(
@@ -117,11 +123,13 @@ class TestSimulatedFields:
 
     def test_errors_of_the_spread(self, compared: dict[str, Compared]) -> None:
         """They are true where sources are sparse, of bright stars too, and not half of it in a crowd."""
-        for kind, most in (("sparse", 1.35), ("crowded", 2.0)):
+        # A sparse field has few stars, and what they say of the errors varies by a tenth: three fields.
+        others = [field_of("sparse", seed) for seed in (1, 2)]
+        sparse = [Compared.of(columns_of(se.extract(field.pixels, gain=1, psf=True)), field) for field in others]
+        for fields, most in (([compared["sparse"], *sparse], 1.35), ([compared["crowded"]], 2.0)):
             for snr in ((10, 30), (30, 300)):
-                chosen = compared[kind].stars(*snr)
-                columns = {name: compared[kind].columns[name][chosen] for name in ("spread", "spread_err")}
-                assert 0.8 < width(columns["spread"] / columns["spread_err"]) < most, (kind, snr)
+                widths = [width(pulls_of_spread(field, *snr)) for field in fields]
+                assert 0.85 < np.mean(widths) < most, (snr, widths)
 
     def test_chi2(self, compared: dict[str, Compared]) -> None:
         sparse = compared["sparse"]

@@ -17,19 +17,18 @@ import sep
 from ..settings import PhotometryOptions
 from .columns import PHOTOMETRY_COLUMNS, Flag, PhotometryFlag, aperture_name, in_image_unit
 from .correlation import INDEPENDENT, Correlation
+from .half_light import LAST_CIRCLE, radii_of_half
 from .sky import Sky
 from .windowed import variances_of_windows, windowed_positions
 from .windows import Window
 
 # The size of the ellipse in which the Kron radius is measured, in units of a and b (SExtractor's photom.c, Kron 1980).
 KRON_ELLIPSE = 6.0
-# Radii of the circle in which the half-light radius is searched for, in units of a. The last is SExtractor's. The
-# smaller ones do for most sources, take a quarter of the time, and are cut into finer rings.
-GROWTH_CIRCLES = (1.5, 2.5, 6.0)
 # The window's Gaussian has the FWHM of the half-light diameter: sigma = 2 r / 2.35 (SExtractor manual, XWIN_IMAGE).
 WINDOW_SIGMA = 2 / 2.35
 # Samples per pixel and axis. Like SExtractor, AUTO includes a whole pixel if its centre is in the ellipse.
-AUTO_SUBPIX, CIRCLE_SUBPIX = 1, 5
+# 0 is the exact overlap of pixel and circle.
+AUTO_SUBPIX, CIRCLE_SUBPIX, HALF_LIGHT_SUBPIX = 1, 5, 0
 # The second moment of a pixel, for sources so thin that they have no width (SExtractor's analyse.c).
 PIXEL_VARIANCE = 1 / 12
 ROWS_AT_A_TIME = 512
@@ -388,23 +387,28 @@ def _error(sky: np.ndarray, scale: np.ndarray, flux: np.ndarray, gain: float | N
 def _half_light(
     shapes: _Shapes, segmentation: np.ndarray, measured_on: Measurable, flux_auto: np.ndarray
 ) -> np.ndarray:
-    """The radius of the circle that holds half of flux_auto (SExtractor's FLUX_RADIUS)."""
-    radius = np.full(len(flux_auto), np.nan)
+    """The radius of the circle that holds half of flux_auto (SExtractor's FLUX_RADIUS).
+
+    SExtractor and SEP measure 64 rings, each pixel at 25 points, and interpolate. A few circles with exact overlaps
+    take half the time, and do not leave a radius off by a per cent.
+    """
+    pixels, radius = measured_on.sky.pixels, np.full(len(flux_auto), np.nan)
     wanted = np.flatnonzero(flux_auto > 0)
-    for circle in GROWTH_CIRCLES:
-        largest = circle * shapes.a[wanted]
-        radius[wanted], _ = sep.flux_radius(
-            measured_on.sky.pixels,
-            shapes.x[wanted],
-            shapes.y[wanted],
-            largest,
-            0.5,
-            normflux=flux_auto[wanted],
-            subpix=CIRCLE_SUBPIX,
-            seg_id=shapes.labels[wanted],
-            segmap=segmentation,
-        )
-        wanted = wanted[radius[wanted] >= largest]
+
+    def of_source(some: np.ndarray) -> dict[str, np.ndarray]:
+        return {"seg_id": shapes.labels[some], "segmap": segmentation}
+
+    def share(some: np.ndarray, radii: np.ndarray) -> np.ndarray:
+        circles = shapes.x[some], shapes.y[some], radii
+        flux, _, _ = sep.sum_circle(pixels, *circles, subpix=HALF_LIGHT_SUBPIX, **of_source(some))
+        return np.asarray(flux / flux_auto[some])
+
+    radius[wanted] = radii_of_half(lambda rows, radii: share(wanted[rows], radii), shapes.a[wanted])
+    # The light of these few does not grow with the circle as that of others does.
+    left = wanted[np.isnan(radius[wanted])]
+    if len(left):
+        circles, flux = (shapes.x[left], shapes.y[left], LAST_CIRCLE * shapes.a[left]), flux_auto[left]
+        radius[left], _ = sep.flux_radius(pixels, *circles, 0.5, normflux=flux, subpix=CIRCLE_SUBPIX, **of_source(left))
     return radius
 
 

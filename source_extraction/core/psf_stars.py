@@ -16,9 +16,9 @@ FEWEST, ENOUGH = 5, 50
 MOST = 400
 # In standard deviations: how far the logarithm of a size and an ellipticity may be from those of most stars. The
 # scatter of sizes is measured on the smaller ones, which are not galaxies, within the factor that stars can differ at
-# all.
+# all. It is taken to be no less than what noise does to a star with an S/N of 100, which a few stars may not show.
 WIDTH, ROUNDNESS, AT_ALL = 2.5, 3.0, 1.3
-LEAST_SIGMA = 0.005
+LEAST_SIGMA = 0.01
 # The image is split into this many parts per axis; a part with this many sources can tell the size of its stars.
 PARTS, FEWEST_OF_A_PART, ROUNDS = 3, 12, 3
 # Isolated: nothing brighter than this fraction of its flux is nearer than this many times its size (flux_radius).
