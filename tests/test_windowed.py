@@ -65,6 +65,14 @@ def test_a_source_is_followed_wherever_it_is() -> None:
     assert np.hypot(x - 40.25, y - 37.75) < 0.001
 
 
+@pytest.mark.parametrize("window", [1.1, 4.0])
+def test_a_window_that_does_not_fit_the_source(window: float) -> None:
+    """Every step goes too short a way or too long a one; what is left when they end is far below their length."""
+    pixels = gaussian((80, 80), 40.25, 37.75, 1.6)
+    x, y = positions(pixels, np.ones(pixels.shape, np.int32), [40.0], [38.0], window)
+    assert np.hypot(x - 40.25, y - 37.75) < 3e-5
+
+
 @pytest.mark.parametrize("x", [0.3, 1.7, 37.8])
 def test_at_the_edge(x: float) -> None:
     """What the edge hides is missing, in SEP's window as in this."""

@@ -16,13 +16,15 @@ from .windows import Window
 # The window's radius in sigma, where its weight is 1/3000; the step in pixels that ends a search; the most steps
 # (SExtractor's winpos.h).
 RADIUS, LEAST_STEP, MOST_STEPS = 4, 1e-4, 16
+# Two steps that lead farther than this many times the way between their ends lead nowhere.
+MOST_FARTHER = 1
 # Stamps are wider by this many pixels, and are cut out again around a source that has moved farther. One is enough: in
 # a crowded field 99 % of the sources move by less, and every extra pixel enlarges all stamps.
 DRIFT = 1
 # Stamps come in few sizes, so that many sources share one; these are half their sides. A source that needs more than
 # the largest is a nebula, and gets no such position.
 HALF_SIDES = np.ceil(np.geomspace(4, 1024, 22)).astype(int)
-PIXELS_AT_A_TIME, FEW_PIXELS = 2**19, 2**17
+PIXELS_AT_A_TIME, FEW_PIXELS = 2**19, 2**18
 
 
 def windowed_positions(
@@ -150,21 +152,36 @@ def _search(
     The stamps are those of the first sources, of the next ones, and so on, one size each.
     """
     at, steps, moving = start.copy(), steps.copy(), np.zeros(len(sigma), dtype=bool)
-    # For the sources still moving.
+    # For the sources still moving; the step before the first has no end.
     active, place, number, falls = np.arange(len(sigma)), start, steps, _falls(sigma)
+    last_step, last_end = np.full_like(start, np.inf), start
     side = np.arange(max(max(some.shape[1:]) for some in stamps), dtype=np.float32)
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         while len(active):
             step = 2 * _centres(stamps, _weights(side, place[::-1], falls))
-            place, number = place + step, number + 1
+            end, number = place + step, number + 1
             moves = (np.hypot(*step) >= 2 * LEAST_STEP) & (number < MOST_STEPS)
+            place = np.where(moves, _farther(step, end, last_step, last_end), end)
             go_on = moves & (np.abs(place - start) <= DRIFT).all(axis=0)
+            last_step, last_end = step, end
             if not go_on.all():
                 at[:, active], steps[active], moving[active] = place, number, moves
                 active, falls, number = active[go_on], falls[go_on], number[go_on]
-                place, start = place[:, go_on], start[:, go_on]
+                place, start, last_step, last_end = (each[:, go_on] for each in (place, start, last_step, last_end))
                 stamps = [some[those] for some, those in zip(stamps, _parts(go_on, stamps), strict=True)]
     return at, steps, moving
+
+
+def _farther(step: np.ndarray, end: np.ndarray, last_step: np.ndarray, last_end: np.ndarray) -> np.ndarray:
+    """Where the next step begins (2, n): as far as the last two lead together, for they shrink by about one factor.
+
+    This is the secant method along their line (Anderson 1965, Journal of the ACM 12, 547, with a memory of one). It
+    ends in the same place after fewer steps.
+    """
+    change = step - last_step
+    share = (step * change).sum(axis=0) / (change * change).sum(axis=0)
+    farther: np.ndarray = end - np.where(np.abs(share) < MOST_FARTHER, share, 0) * (end - last_end)
+    return farther
 
 
 def _parts(of_all: np.ndarray, stamps: list[np.ndarray]) -> Iterator[np.ndarray]:
