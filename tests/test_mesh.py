@@ -8,8 +8,10 @@ import sep
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from source_extraction.core import mesh as mesh_module
 from source_extraction.core.mesh import Mesh, estimate_mesh
 from source_extraction.core.processes import Workers
+from source_extraction.core.sky import RMS_FLOOR, Sky
 from source_extraction.core.windows import Window
 from source_extraction.settings import BackgroundOptions
 
@@ -110,19 +112,57 @@ def test_windows_are_parts_of_the_whole() -> None:
                 np.testing.assert_array_equal(of(window), window.of(whole))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     number=st.tuples(st.integers(1, 9), st.integers(1, 9)),
     cell=st.tuples(st.integers(4, 20), st.integers(4, 20)),
+    cut=st.tuples(st.integers(0, 19), st.integers(0, 19)),
     contrast=st.floats(0, 1),
     seed=st.integers(0, 99),
 )
-def test_noise_that_is_said_to_be_above_is(
-    number: tuple[int, int], cell: tuple[int, int], contrast: float, seed: int
+def test_noise_exceeds_a_level_outside_of_the_windows_where_it_may_not(
+    number: tuple[int, int], cell: tuple[int, int], cut: tuple[int, int], contrast: float, seed: int
 ) -> None:
     # The two extremes, cell by cell, overshoot most.
     noises = np.random.default_rng(seed).choice([1 - contrast, 1 + contrast], number).astype(np.float32)
-    (rows, columns), (height, width) = number, cell
-    mesh = Mesh(noises, noises, (rows * height, columns * width), cell, None)
-    least = float(mesh.rms_of(Window(0, rows * height, 0, columns * width)).min())
-    assert not mesh.noise_is_above(least * 1.00001)  # but for rounding
+    shape = tuple(rows * side - min(less, side - 1) for rows, side, less in zip(number, cell, cut, strict=True))
+    mesh = Mesh(noises, noises, shape, cell, None)
+    noise = mesh.rms_of(Window(0, shape[0], 0, shape[1]))
+    for level in (float(noise.min()), float(np.median(noise)), 0.1):
+        looked_at = np.zeros(shape, dtype=int)
+        for window in mesh.where_noise_may_be(level):
+            window.of(looked_at)[:] += 1
+        assert looked_at.max() <= 1
+        assert not (noise[looked_at == 0] < level * 0.99999).any()  # but for rounding
+
+
+def test_the_most_that_a_surface_can_overshoot() -> None:
+    """The sums of the absolute weights of all cells, in a mesh of many large ones: at the ends, and between centres."""
+    cells, side = 12, 300
+    centres = slice(side // 2, -side // 2)
+    at_ends, inside = np.ones(2), np.ones(2)
+    for axis in (0, 1):
+        weights = []
+        for one in np.eye(cells, dtype=np.float32):
+            values = np.stack([one] * 2, axis=1 - axis)
+            shape = values.shape[0] * side, values.shape[1] * side
+            mesh = Mesh(values, values, shape, (side, side), None)
+            line = Window(0, shape[0], side, side + 1) if axis == 0 else Window(side, side + 1, 0, shape[1])
+            weights.append(np.abs(mesh.rms_of(line)).ravel())
+        at_ends[axis], inside[axis] = np.sum(weights, axis=0).max(), np.sum(weights, axis=0)[centres].max()
+    assert 0.97 * mesh_module.OVERSHOOT_AT_ENDS < at_ends.prod() < mesh_module.OVERSHOOT_AT_ENDS
+    assert 0.97 * mesh_module.OVERSHOOT_INSIDE < inside.prod() < mesh_module.OVERSHOOT_INSIDE
+
+
+def test_floored_pixels_in_the_frame_alone() -> None:
+    """Noise is lower beyond the last centres of cells that differ: the pixels are those of the whole map."""
+    noises = np.tile(np.array([0.6, 1, 0.6, 1, 0.6], np.float32), (4, 1))
+    mesh = Mesh(noises, noises, (80, 100), (20, 20), None)
+    assert len(mesh.where_noise_may_be(0.36)) == 4
+    masked = np.random.default_rng(0).random((80, 100)) < 0.1
+    for mask in (None, masked):
+        sky = Sky(np.zeros((80, 100), np.float32), mask, 1.0, 1.0, 36.0, mesh, 1.0, 0.0)
+        low = mesh.rms_of(Window(0, 80, 0, 100)) <= np.float32(RMS_FLOOR * 36)
+        expected = np.flatnonzero(low if mask is None else low & ~mask)
+        assert len(expected) > 50
+        assert sorted(sky.floored()) == expected.tolist()

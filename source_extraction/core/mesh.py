@@ -6,7 +6,7 @@ statistics of all valid pixels are used instead.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,9 +22,10 @@ from .windows import Map, Window, strips
 # deviations above the background, and with the filter as large as a source.
 LEAST_NOISE = 0.05
 SMALL = 2**20  # pixels; a map of these takes little memory
-# How far the surface can overshoot a value around which the cells lie, in units of the farthest cell: the sums of the
-# absolute weights of all cells, which are at most 2.48 along x and 2.40 along y, half a cell beyond the last centres.
-MOST_OVERSHOOT = 6.0
+# How far the surface can be from a value around which the cells lie, in units of the farthest cell: the sums of the
+# absolute weights of all cells, which are at most 2.55 along each axis half a cell beyond the last centres, and 1.474
+# between centres.
+OVERSHOOT_AT_ENDS, OVERSHOOT_INSIDE = 6.51, 2.18
 
 
 @dataclass
@@ -63,10 +64,34 @@ class Mesh:
         some = self.noises[self.noises > 0]
         return float(np.median(self.noises) or (np.median(some) if some.size else 0))
 
-    def noise_is_above(self, level: float) -> bool:
-        """Whether the noise certainly exceeds `level` at every pixel, as it does if the cells are much alike."""
-        middle = float(np.median(self.noises))
-        return middle - MOST_OVERSHOOT * float(np.abs(self.noises - middle).max()) > level
+    def where_noise_may_be(self, level: float) -> list[Window]:
+        """Windows, none of which overlap, outside of which the noise certainly exceeds `level`.
+
+        None if the cells are alike; a frame of half a cell, where the surface goes beyond the cells, if they are less
+        alike; else the whole image.
+        """
+        lowest, highest = float(self.noises.min()), float(self.noises.max())
+
+        def exceeds(overshoot: float) -> bool:
+            return (lowest + highest) / 2 - overshoot * (highest - lowest) / 2 > level
+
+        if exceeds(OVERSHOOT_AT_ENDS):
+            return []
+        return list(self._frame() if exceeds(OVERSHOOT_INSIDE) else strips(self.shape))
+
+    def _frame(self) -> Iterator[Window]:
+        """The pixels that do not lie between the centres of cells."""
+        height, width = self.shape
+        (top, bottom), (left, right) = (
+            (min((cell + 1) // 2, side), min((number - 1) * cell + cell // 2, side))
+            for cell, number, side in zip(self.cell, self.noises.shape, self.shape, strict=True)
+        )
+        bottom, right = max(top, bottom), max(left, right)
+        yield from strips((top, width))
+        yield from (window.moved(bottom, 0) for window in strips((height - bottom, width)))
+        for window in strips((bottom - top, width)):
+            yield window.moved(top, 0)._replace(right=left)
+            yield window.moved(top, 0)._replace(left=right)
 
     def background_of(self, window: Window) -> np.ndarray:
         """The background at the pixels of a window, float32."""

@@ -189,15 +189,13 @@ class Sky:
 
     def floored(self) -> np.ndarray:
         """The good pixels in which the RMS map is at its floor because the mesh is lower: flat indices."""
-        found = [np.zeros(0, dtype=np.int64)]
-        if not self._mesh.noise_is_above(float(self._rms_floor) * self.unit / self._mesh_unit):
-            width = self._mesh.shape[1]
-            found += [self._floored_of(window) + window.top * width for window in strips(self._mesh.shape)]
-        return np.concatenate(found)
+        windows = self._mesh.where_noise_may_be(float(self._rms_floor) * self.unit / self._mesh_unit)
+        return np.concatenate([np.zeros(0, dtype=np.int64), *map(self._floored_of, windows)])
 
     def _floored_of(self, window: Window) -> np.ndarray:
         floored = self.rms_of(window) == self._rms_floor
-        return np.flatnonzero(floored if self.masked is None else floored & ~window.of(self.masked))
+        y, x = np.nonzero(floored if self.masked is None else floored & ~window.of(self.masked))
+        return (y + window.top) * self._mesh.shape[1] + x + window.left
 
     @property
     def _rms_floor(self) -> np.float32:
