@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -105,12 +106,17 @@ class Tiling:
         parts = self._extract_tiles(segmentation, alongside)
         offsets = np.cumsum([0, *(len(part.sources) for part in parts)]).tolist()
 
-        def renumber(tile: int) -> None:
-            _renumber(segmentation, parts[tile].sources, self._base(tile), offsets[tile])
+        def renumber(some: range) -> None:
+            for tile in some:
+                _renumber(segmentation, parts[tile].sources, self._base(tile), offsets[tile])
 
-        list(self.workers.map(renumber, range(len(tiles))))
+        @cache
+        def joined() -> np.ndarray:
+            return np.concatenate([part.sources for part in parts])
+
+        list(self.workers.map(renumber, self._shared_out(len(tiles)), [joined]))
         whole = [label + offset for part, offset in zip(parts, offsets, strict=False) for label in part.not_deblended]
-        return Detections(np.concatenate([part.sources for part in parts]), segmentation, whole, offsets[:-1])
+        return Detections(joined(), segmentation, whole, offsets[:-1])
 
     def sources(self) -> np.ndarray:
         """The sources, found without a map of them."""
@@ -127,6 +133,11 @@ class Tiling:
             return boxes_of(self.extract_window(tile.grown(self.edge.margin, self.grid.shape), parents=True).sources)
 
         return crossing + [box for boxes in self.workers.map(boxes_of_tile, self.grid.tiles) for box in boxes]
+
+    def _shared_out(self, number: int) -> list[range]:
+        """The numbers of as many items, a group per process: none waits for this process, which has other work."""
+        groups = min(self.workers.number, number)
+        return [range(first, number, groups) for first in range(groups)]
 
     def _base(self, tile: int) -> int:
         """The number after which a tile's labels are assigned at first; the tiles' ranges do not overlap."""
@@ -157,14 +168,14 @@ class Tiling:
     def _crossing_parents(self, alongside: Sequence[Callable[[], object]]) -> Parents:
         """The parents with pixels in more than one tile."""
         search = ParentSearch(self.extract_window, self.grid.shape, self.edge.margin)
-        seams, number = self.grid.seams(), self.workers.number
+        seams = self.grid.seams()
 
-        def find(some: list[Window]) -> list[tuple[Parents, np.ndarray]]:
-            return [search.across(seam) for seam in some]
+        def find(some: range) -> list[tuple[Parents, np.ndarray]]:
+            return [search.across(seams[seam]) for seam in some]
 
-        # One group per process: none has to wait for this process, which is busy with the work alongside.
-        groups = [seams[first::number] for first in range(min(number, len(seams)))]
-        found = [result for results in self.workers.map(find, groups, alongside) for result in results]
+        found = [
+            result for results in self.workers.map(find, self._shared_out(len(seams)), alongside) for result in results
+        ]
         parents = [Parents.joined([whole for whole, _ in found])]
         cut = np.unique(np.concatenate([pixels for _, pixels in found]))
         # One after the other, so that a giant is searched for once, however many seams it crosses.
