@@ -50,7 +50,7 @@ class Workers:
         `alongside` is work for this process while others work; it is skipped if this process does the work itself, so
         no result may depend on it. Raises what the function raises, and InputError if the system kills a process.
         """
-        if self.number == 1 or len(items) < 2:
+        if self.number == 1 or len(items) + len(alongside) < 2:
             return map(function, items)
         return self._map_in_processes(function, items, alongside, None, len(items))
 
@@ -154,6 +154,8 @@ class _AtWork(Generic[Item, Result]):
 
     def stop(self) -> None:
         """End all processes."""
+        for process in self._processes.values():
+            process.kill()  # all at once: the system takes a while to free the memory of each
         for connection in list(self._processes):
             self._remove(connection)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -207,11 +208,15 @@ def make_products(folder: Path, chosen: list[Product], steps: Steps) -> None:
     def make(lane: list[Product]) -> list[float]:
         return [_seconds_to_make(product, folder, steps) for product in lane]
 
-    lanes = _lanes(product for product in chosen if not product.after_all_others)
+    # This process writes what is in memory meanwhile: with two processes for three maps, one would soon be idle.
+    in_memory = [product for product in chosen if product.is_in_memory]
+    lanes = _lanes(product for product in chosen if not (product.after_all_others or product.is_in_memory))
     # A process shares this one's memory, and takes as much again for a picture: if memory is short, this one makes all.
     workers = Workers(1) if steps.room.is_short else steps.workers
-    for lane, times in zip(lanes, workers.map(make, lanes), strict=True):
+    written = cache(lambda: make(in_memory))
+    for lane, times in zip(lanes, workers.map(make, lanes, [written]), strict=True):
         seconds |= {product.name: time for product, time in zip(lane, times, strict=True)}
+    seconds |= {product.name: time for product, time in zip(in_memory, written(), strict=True)}
     for product in chosen:
         if not product.after_all_others:
             steps.log.tell(f"Making {product.name}", f"Made {product.name}", seconds[product.name])

@@ -41,6 +41,11 @@ class Product:
     after_all_others: bool = False  # it reports on them
 
     @property
+    def is_in_memory(self) -> bool:
+        """Whether it is a map that need not be computed, but only written."""
+        return self.module == "fits_maps" and not self.lane
+
+    @property
     def is_picture(self) -> bool:
         """Whether it is a picture, which takes longer than other products."""
         return self.module == "pictures"
