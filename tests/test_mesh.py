@@ -12,6 +12,7 @@ from source_extraction.core import mesh as mesh_module
 from source_extraction.core.mesh import Mesh, estimate_mesh
 from source_extraction.core.processes import Workers
 from source_extraction.core.sky import RMS_FLOOR, Sky
+from source_extraction.core.surfaces import BANDS, ROWS_OF_BAND
 from source_extraction.core.windows import Window
 from source_extraction.settings import BackgroundOptions
 
@@ -88,6 +89,17 @@ def test_few_cells(shape: tuple[int, int]) -> None:
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_of_several_processes(workers: int) -> None:
     compare(rough_sky((3000, 2100), 4), None, workers)
+
+
+def test_windows_of_a_tall_image_in_any_order() -> None:
+    """More rows than are kept at a time, and windows over several bands of them."""
+    pixels = rough_sky(((BANDS + 2) * ROWS_OF_BAND + 77, 70), 8)
+    mesh = estimate_mesh(pixels, None, BackgroundOptions(bw=16, bh=16), 0.0, Workers(1))
+    expected = sep.Background(pixels, bw=16, bh=16).back()
+    ends = np.random.default_rng(9).integers(0, len(pixels), (30, 2))
+    for top, bottom in [(0, len(pixels) - 1), *(sorted(some) for some in ends.tolist())]:
+        drawn = mesh._level.of(Window(top, bottom + 1, 3, 60))
+        np.testing.assert_allclose(drawn, expected[top : bottom + 1, 3:60], rtol=DIGITS)
 
 
 def test_half_of_a_cell_is_enough() -> None:

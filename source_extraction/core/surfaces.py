@@ -15,6 +15,9 @@ import numpy as np
 
 from .windows import Window
 
+# The cells' values are interpolated to this many rows of pixels at a time. The last of these bands are kept, since
+# windows side by side share them.
+ROWS_OF_BAND, BANDS = 512, 4
 ONE, HALF, SIX = np.float32(1), np.float32(0.5), np.float32(6)
 
 
@@ -46,10 +49,11 @@ class Spline:
         self.cell_height, cell_width = cell
         self._curvatures = _curvatures(values)
         self._pieces = _pieces(values.shape[1], cell_width, width)
+        self._bands: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def of(self, window: Window) -> np.ndarray:
         """The surface at the pixels of a window, float32."""
-        nodes, curvatures = self._between_rows_of_cells(np.arange(window.top, window.bottom))
+        nodes, curvatures = self._rows(window.top, window.bottom)
         surface = np.empty((window.bottom - window.top, window.right - window.left), dtype=np.float32)
         if not self._pieces:
             surface[:] = nodes
@@ -68,6 +72,27 @@ class Spline:
             of_right *= piece.of_right[some]
             np.add(of_left, of_right, out=surface[:, first - window.left : last - window.left])
         return surface
+
+    def _rows(self, top: int, bottom: int) -> tuple[np.ndarray, np.ndarray]:
+        """For each row of pixels (N): value and curvature along it at each column of cells, (N, columns) both."""
+        some = []
+        for number in range(top // ROWS_OF_BAND, -(-bottom // ROWS_OF_BAND)):
+            first = number * ROWS_OF_BAND
+            some.append([of_band[max(top - first, 0) : bottom - first] for of_band in self._band(number)])
+        nodes, curvatures = (
+            parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in zip(*some, strict=True)
+        )
+        return nodes, curvatures
+
+    def _band(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """The same for all rows of a band; the last bands are kept."""
+        if number not in self._bands:
+            if len(self._bands) == BANDS:
+                del self._bands[next(iter(self._bands))]
+            first = number * ROWS_OF_BAND
+            last = min(first + ROWS_OF_BAND, len(self.values) * self.cell_height)
+            self._bands[number] = self._between_rows_of_cells(np.arange(first, last))
+        return self._bands[number]
 
     def _between_rows_of_cells(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """For each row of pixels (N): value and curvature along it at each column of cells, (N, columns) both."""
