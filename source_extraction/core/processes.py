@@ -277,6 +277,7 @@ def _work(
                 problem.add_note(traceback.format_exc())
                 answer = number, None, problem
             connection.send(answer)
+            del answer  # before the next one is made
     except (EOFError, OSError):
         # The parent is gone, and nobody is waiting for an answer.
         os._exit(1)

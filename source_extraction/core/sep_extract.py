@@ -21,7 +21,7 @@ MASKED_NOISE_IF_MATCHED = np.float32(0)
 # SEP's own limits. The buffer takes time at every call, in proportion to its size. So it first has one place per this
 # many pixels, enough unless sources have more, then one for every pixel of a small window, then SEP's default, and
 # grows only when it must.
-SMALL_BUFFER, PIXELS_A_PLACE = 1000, 12
+SMALL_BUFFER, PIXELS_A_PLACE = 1000, 24
 PIXEL_BUFFER = sep.get_extract_pixstack()
 GROWTH = 4
 SUB_OBJECTS, MOST_SUB_OBJECTS = sep.get_sub_object_limit(), 2**15 - 1
