@@ -8,7 +8,6 @@ every step.
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -18,23 +17,38 @@ from .windows import Window
 # The cells' values are interpolated to this many rows of pixels at a time. The last of these bands are kept, since
 # windows side by side share them.
 ROWS_OF_BAND, BANDS = 512, 4
+# So many pixels at a time stay in the processor's cache from one operation to the next.
+PIXELS_AT_A_TIME = 2**16
 ONE, HALF, SIX = np.float32(1), np.float32(0.5), np.float32(6)
 
 
-class Piece(NamedTuple):
-    """The columns between two neighbouring cells, and the weights of the cells and of their curvatures in each column.
+class Run(NamedTuple):
+    """Neighbouring columns of cells and the pixels right of them, in which the cells have the same weights.
 
-    Columns from `first` to before `last`; `left` is the number of the cell on the left; the weights are float32, one
-    entry per column.
+    Columns of pixels from `first` to before `last`, `side` of them from one cell to the next; `left` is the number of
+    the first cell. The weights of the cell on the left, of the one on the right, and of their curvatures are float32,
+    one entry per column of pixels from the left cell on (side).
     """
 
     first: int
     last: int
+    side: int
     left: int
     of_left: np.ndarray
     of_left_curvature: np.ndarray
     of_right: np.ndarray
     of_right_curvature: np.ndarray
+
+    def of(self, nodes: np.ndarray, curvatures: np.ndarray) -> np.ndarray:
+        """The surface (rows, columns of pixels) right of cells, given with the one behind them (rows, cells + 1)."""
+        of_left = curvatures[:, :-1, np.newaxis] * self.of_left_curvature
+        of_left += nodes[:, :-1, np.newaxis]
+        of_left *= self.of_left
+        of_right = curvatures[:, 1:, np.newaxis] * self.of_right_curvature
+        of_right += nodes[:, 1:, np.newaxis]
+        of_right *= self.of_right
+        of_left += of_right
+        return of_left.reshape(len(nodes), -1)
 
 
 class Spline:
@@ -48,29 +62,27 @@ class Spline:
         self.values = values
         self.cell_height, cell_width = cell
         self._curvatures = _curvatures(values)
-        self._pieces = _pieces(values.shape[1], cell_width, width)
+        self._runs = _runs(values.shape[1], cell_width, width)
         self._bands: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def of(self, window: Window) -> np.ndarray:
         """The surface at the pixels of a window, float32."""
         nodes, curvatures = self._rows(window.top, window.bottom)
         surface = np.empty((window.bottom - window.top, window.right - window.left), dtype=np.float32)
-        if not self._pieces:
+        if not self._runs:
             surface[:] = nodes
-        for piece in self._pieces:
-            first, last = max(piece.first, window.left), min(piece.last, window.right)
+        for run in self._runs:
+            first, last = max(run.first, window.left), min(run.last, window.right)
             if first >= last:
                 continue
-            some = slice(first - piece.first, last - piece.first)
-            left, right = slice(piece.left, piece.left + 1), slice(piece.left + 1, piece.left + 2)
-            # In separate arrays: rows of the surface are too far apart to stay in the cache from one line to the next.
-            of_left = curvatures[:, left] * piece.of_left_curvature[some]
-            of_left += nodes[:, left]
-            of_left *= piece.of_left[some]
-            of_right = curvatures[:, right] * piece.of_right_curvature[some]
-            of_right += nodes[:, right]
-            of_right *= piece.of_right[some]
-            np.add(of_left, of_right, out=surface[:, first - window.left : last - window.left])
+            # The cells whose columns these are, and how many of their first columns are not wanted.
+            before, cut = divmod(first - run.first, run.side)
+            cells = slice(run.left + before, run.left + -(-(last - run.first) // run.side) + 1)
+            rows = max(1, PIXELS_AT_A_TIME // (last - first))
+            for top in range(0, len(surface), rows):
+                some = slice(top, top + rows)
+                of_run = run.of(nodes[some, cells], curvatures[some, cells])
+                surface[some, first - window.left : last - window.left] = of_run[:, cut : cut + last - first]
         return surface
 
     def _rows(self, top: int, bottom: int) -> tuple[np.ndarray, np.ndarray]:
@@ -125,22 +137,27 @@ def _curvatures(values: np.ndarray) -> np.ndarray:
     return curvatures
 
 
-def _pieces(number: int, cell: int, width: int) -> list[Piece]:
-    """The columns of an image between the centres of its cells; the first and last piece extend to the image's ends."""
+def _runs(number: int, cell: int, width: int) -> list[Run]:
+    """The columns of an image between the centres of its cells; the first and last run extend to the image's ends."""
     if number == 1:
         return []
     step = np.float32(1.0 / cell)
     to_centre = cell // 2
-    starts = [0, *(cell * left + to_centre for left in range(1, number - 1)), width]
-    pieces = []
-    for left, (start, end) in enumerate(pairwise(starts)):
+
+    def run(left: int, first: int, last: int, side: int) -> Run:
         # The distance from the left cell, in cells: summed step by step, with SEP's rounding.
         begin = (step - ONE) * HALF if left == 0 else np.float32((cell + 1) % 2) * step * HALF
-        of_right = np.add.accumulate(np.r_[begin, np.full(end - start - 1, step)], dtype=np.float32)
+        of_right = np.add.accumulate(np.r_[begin, np.full(side - 1, step)], dtype=np.float32)
         of_left = ONE - of_right
-        weights = of_left, of_left * of_left - ONE, of_right, of_right * of_right - ONE
-        pieces.append(Piece(start, end, left, *weights))
-    return pieces
+        return Run(first, last, side, left, of_left, of_left * of_left - ONE, of_right, of_right * of_right - ONE)
+
+    if number == 2:
+        return [run(0, 0, width, width)]
+    first, last = cell + to_centre, cell * (number - 2) + to_centre
+    runs = [run(0, 0, first, first), run(number - 2, last, width, width - last)]
+    if number > 3:
+        runs.insert(1, run(1, first, last, cell))
+    return runs
 
 
 class Bilinear:
