@@ -113,15 +113,15 @@ class TestRadiiOfHalf:
     """The search for half-light radii on growth curves that are known."""
 
     @staticmethod
-    def searched(growth: Callable[[np.ndarray], np.ndarray], a: float = 2.0) -> tuple[float, int]:
-        """The radius found, and how many circles it took."""
+    def searched(growth: Callable[[np.ndarray], np.ndarray], area: float = 18.0) -> tuple[float, int]:
+        """The radius found and how many circles it took, with a semi-major axis of 2 and a first circle of 2, too."""
         circles: list[np.ndarray] = []
 
         def share(rows: np.ndarray, radii: np.ndarray) -> np.ndarray:
             circles.append(radii)
             return growth(radii)
 
-        return float(radii_of_half(share, np.array([a]))[0]), len(circles)
+        return float(radii_of_half(share, np.array([2.0]), np.array([area]))[0]), len(circles)
 
     @pytest.mark.parametrize("scale", [0.3, 1.0, 3.0])
     def test_of_stars_and_galaxies(self, scale: float) -> None:
@@ -132,6 +132,12 @@ class TestRadiiOfHalf:
         radius, circles = self.searched(lambda r: 1 - (1 + r / scale) * np.exp(-r / scale))
         assert radius == pytest.approx(1.67835 * scale, rel=2e-4)
         assert circles <= 7
+
+    @pytest.mark.parametrize("area", [np.nan, -5.0, 0.0, 1e-300, 1e300, np.inf])
+    def test_whatever_the_peak_says(self, area: float) -> None:
+        radius, circles = self.searched(lambda r: 1 - np.exp(-(r**2) / 2), area)
+        assert radius == pytest.approx(1.17741, rel=2e-4)
+        assert circles <= 6
 
     def test_of_a_ring_of_light(self) -> None:
         """Where the line through the last two circles leads nowhere, the range is halved."""
@@ -145,7 +151,8 @@ class TestRadiiOfHalf:
     def test_each_source_by_itself(self) -> None:
         """What is found does not depend on the others, on which the number of circles does."""
         scales = np.geomspace(0.2, 9, 50)
-        together = radii_of_half(lambda rows, r: 1 - np.exp(-((r / scales[rows]) ** 2) / 2), np.full(50, 2.0))
+        a, area = np.full((2, 50), [[2.0], [18.0]])
+        together = radii_of_half(lambda rows, r: 1 - np.exp(-((r / scales[rows]) ** 2) / 2), a, area)
         alone = [self.searched(lambda r, scale=scale: 1 - np.exp(-((r / scale) ** 2) / 2))[0] for scale in scales]
         assert together.tolist() == alone
 

@@ -126,7 +126,8 @@ def _measure_usable(
     auto, auto_flags = _auto(shapes, ground, detected_on, options)
     circles, circle_flags = _circles(shapes, ground, options)
     del ground  # copies of pixels
-    radius = _half_light(shapes, segmentation, measured_on, auto["flux_auto"])
+    peaks = measured_on.sky.pixels[sources["ypeak"], sources["xpeak"]]
+    radius = _half_light(shapes, segmentation, measured_on, auto["flux_auto"], peaks)
     windowed, windowed_flags = _windowed(shapes, segmentation, measured_on, radius)
     flags = auto_flags | circle_flags | windowed_flags
     return auto | circles | {"flux_radius": radius} | windowed | {"flag_phot": flags}
@@ -385,7 +386,7 @@ def _error(sky: np.ndarray, scale: np.ndarray, flux: np.ndarray, gain: float | N
 
 
 def _half_light(
-    shapes: _Shapes, segmentation: np.ndarray, measured_on: Measurable, flux_auto: np.ndarray
+    shapes: _Shapes, segmentation: np.ndarray, measured_on: Measurable, flux_auto: np.ndarray, peaks: np.ndarray
 ) -> np.ndarray:
     """The radius of the circle that holds half of flux_auto (SExtractor's FLUX_RADIUS).
 
@@ -403,7 +404,9 @@ def _half_light(
         flux, _, _ = sep.sum_circle(pixels, *circles, subpix=HALF_LIGHT_SUBPIX, **of_source(some))
         return np.asarray(flux / flux_auto[some])
 
-    radius[wanted] = radii_of_half(lambda rows, radii: share(wanted[rows], radii), shapes.a[wanted])
+    # How large the light would be if it were everywhere as bright as at the peak; nothing follows from a dark peak.
+    area = flux_auto[wanted] / np.where(peaks[wanted] > 0, peaks[wanted], np.inf)
+    radius[wanted] = radii_of_half(lambda rows, radii: share(wanted[rows], radii), shapes.a[wanted], area)
     # The light of these few does not grow with the circle as that of others does.
     left = wanted[np.isnan(radius[wanted])]
     if len(left):
