@@ -89,9 +89,8 @@ class Mesh:
         bottom, right = max(top, bottom), max(left, right)
         yield from strips((top, width))
         yield from (window.moved(bottom, 0) for window in strips((height - bottom, width)))
-        for window in strips((bottom - top, width)):
-            yield window.moved(top, 0)._replace(right=left)
-            yield window.moved(top, 0)._replace(left=right)
+        yield from (window.moved(top, 0) for window in strips((bottom - top, left)))
+        yield from (window.moved(top, right) for window in strips((bottom - top, width - right)))
 
     def background_of(self, window: Window) -> np.ndarray:
         """The background at the pixels of a window, float32."""

@@ -10,7 +10,9 @@ import numpy as np
 
 from .room import Room
 
-ROWS_OF_STRIP = 256
+# A megabyte of float32: what is computed of a strip stays in the processor's cache, and in memory that the next one uses
+# again. For larger ones the system would take longer to provide fresh memory than to write a map.
+PIXELS_OF_STRIP = 2**18
 
 
 class Window(NamedTuple):
@@ -93,8 +95,9 @@ class Map:
 def strips(shape: tuple[int, int]) -> Iterator[Window]:
     """All rows of an image, some at a time, from the first, so that processing needs no memory for the whole."""
     height, width = shape
-    for top in range(0, height, ROWS_OF_STRIP):
-        yield Window(top, min(top + ROWS_OF_STRIP, height), 0, width)
+    rows = max(1, PIXELS_OF_STRIP // max(1, width))
+    for top in range(0, height, rows):
+        yield Window(top, min(top + rows, height), 0, width)
 
 
 def blocks(shape: tuple[int, int], side: int) -> Iterator[Window]:
