@@ -10,7 +10,7 @@ import numpy as np
 
 from .room import Room
 
-# A megabyte of float32: what is computed of a strip stays in the processor's cache, and in memory that the next one uses
+# A megabyte of float32: what is computed of a strip stays in the processor's cache, and the next one uses its memory
 # again. For larger ones the system would take longer to provide fresh memory than to write a map.
 PIXELS_OF_STRIP = 2**18
 
