@@ -234,5 +234,5 @@ def test_sep_s_buffer_grows_for_a_source_of_many_pixels(monkeypatch: pytest.Monk
     np.testing.assert_array_equal(found.sources, expected)
     np.testing.assert_array_equal(found.segmentation, segmentation)
     # Small at first, then as large as the image, and a row: all that SEP can have to keep.
-    assert buffers == [6000, 200 * 300 + 300 + 10]
+    assert buffers == [3500, 200 * 300 + 300 + 10]
     assert sep.get_extract_pixstack() == PIXEL_BUFFER
