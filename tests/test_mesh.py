@@ -142,7 +142,7 @@ def test_noise_exceeds_a_level_outside_of_the_windows_where_it_may_not(
     noise = mesh.rms_of(Window(0, shape[0], 0, shape[1]))
     for level in (float(noise.min()), float(np.median(noise)), 0.1):
         looked_at = np.zeros(shape, dtype=int)
-        for window in mesh.where_noise_may_be(level):
+        for window in mesh.where_noise_may_fall_to(level):
             window.of(looked_at)[:] += 1
         assert looked_at.max() <= 1
         assert not (noise[looked_at == 0] < level * 0.99999).any()  # but for rounding
@@ -170,7 +170,7 @@ def test_floored_pixels_in_the_frame_alone() -> None:
     """Noise is lower beyond the last centres of cells that differ: the pixels are those of the whole map."""
     noises = np.tile(np.array([0.6, 1, 0.6, 1, 0.6], np.float32), (4, 1))
     mesh = Mesh(noises, noises, (80, 100), (20, 20), None)
-    assert len(mesh.where_noise_may_be(0.36)) == 4
+    assert len(mesh.where_noise_may_fall_to(0.36)) == 4
     masked = np.random.default_rng(0).random((80, 100)) < 0.1
     for mask in (None, masked):
         sky = Sky(np.zeros((80, 100), np.float32), mask, 1.0, 1.0, 36.0, mesh, 1.0, 0.0)

@@ -64,11 +64,11 @@ class Mesh:
         some = self.noises[self.noises > 0]
         return float(np.median(self.noises) or (np.median(some) if some.size else 0))
 
-    def where_noise_may_be(self, level: float) -> list[Window]:
+    def where_noise_may_fall_to(self, level: float) -> list[Window]:
         """Windows, none of which overlap, outside of which the noise certainly exceeds `level`.
 
-        None if the cells are alike; a frame of half a cell, where the surface goes beyond the cells, if they are less
-        alike; else the whole image.
+        None if the cells are alike; if they are less alike a frame of half a cell, where the surface leads beyond the
+        last centres; else the whole image.
         """
         lowest, highest = float(self.noises.min()), float(self.noises.max())
 

@@ -189,7 +189,7 @@ class Sky:
 
     def floored(self) -> np.ndarray:
         """The good pixels in which the RMS map is at its floor because the mesh is lower: flat indices."""
-        windows = self._mesh.where_noise_may_be(float(self._rms_floor) * self.unit / self._mesh_unit)
+        windows = self._mesh.where_noise_may_fall_to(float(self._rms_floor) * self.unit / self._mesh_unit)
         return np.concatenate([np.zeros(0, dtype=np.int64), *map(self._floored_of, windows)])
 
     def _floored_of(self, window: Window) -> np.ndarray:

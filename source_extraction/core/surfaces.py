@@ -22,7 +22,7 @@ PIXELS_AT_A_TIME = 2**16
 ONE, HALF, SIX = np.float32(1), np.float32(0.5), np.float32(6)
 
 
-class Run(NamedTuple):
+class Stretch(NamedTuple):
     """Neighbouring columns of cells and the pixels right of them, in which the cells have the same weights.
 
     Columns of pixels from `first` to before `last`, `side` of them from one cell to the next; `left` is the number of
@@ -62,27 +62,27 @@ class Spline:
         self.values = values
         self.cell_height, cell_width = cell
         self._curvatures = _curvatures(values)
-        self._runs = _runs(values.shape[1], cell_width, width)
+        self._stretches = _stretches(values.shape[1], cell_width, width)
         self._bands: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def of(self, window: Window) -> np.ndarray:
         """The surface at the pixels of a window, float32."""
         nodes, curvatures = self._rows(window.top, window.bottom)
         surface = np.empty((window.bottom - window.top, window.right - window.left), dtype=np.float32)
-        if not self._runs:
+        if not self._stretches:
             surface[:] = nodes
-        for run in self._runs:
-            first, last = max(run.first, window.left), min(run.last, window.right)
+        for stretch in self._stretches:
+            first, last = max(stretch.first, window.left), min(stretch.last, window.right)
             if first >= last:
                 continue
             # The cells whose columns these are, and how many of their first columns are not wanted.
-            before, cut = divmod(first - run.first, run.side)
-            cells = slice(run.left + before, run.left + -(-(last - run.first) // run.side) + 1)
+            before, cut = divmod(first - stretch.first, stretch.side)
+            cells = slice(stretch.left + before, stretch.left + -(-(last - stretch.first) // stretch.side) + 1)
             rows = max(1, PIXELS_AT_A_TIME // (last - first))
             for top in range(0, len(surface), rows):
                 some = slice(top, top + rows)
-                of_run = run.of(nodes[some, cells], curvatures[some, cells])
-                surface[some, first - window.left : last - window.left] = of_run[:, cut : cut + last - first]
+                of_stretch = stretch.of(nodes[some, cells], curvatures[some, cells])
+                surface[some, first - window.left : last - window.left] = of_stretch[:, cut : cut + last - first]
         return surface
 
     def _rows(self, top: int, bottom: int) -> tuple[np.ndarray, np.ndarray]:
@@ -137,27 +137,27 @@ def _curvatures(values: np.ndarray) -> np.ndarray:
     return curvatures
 
 
-def _runs(number: int, cell: int, width: int) -> list[Run]:
-    """The columns of an image between the centres of its cells; the first and last run extend to the image's ends."""
+def _stretches(number: int, cell: int, width: int) -> list[Stretch]:
+    """The columns of an image between the centres of its cells; the first and last stretch reach the image's ends."""
     if number == 1:
         return []
     step = np.float32(1.0 / cell)
     to_centre = cell // 2
 
-    def run(left: int, first: int, last: int, side: int) -> Run:
+    def stretch(left: int, first: int, last: int, side: int) -> Stretch:
         # The distance from the left cell, in cells: summed step by step, with SEP's rounding.
         begin = (step - ONE) * HALF if left == 0 else np.float32((cell + 1) % 2) * step * HALF
         of_right = np.add.accumulate(np.r_[begin, np.full(side - 1, step)], dtype=np.float32)
         of_left = ONE - of_right
-        return Run(first, last, side, left, of_left, of_left * of_left - ONE, of_right, of_right * of_right - ONE)
+        return Stretch(first, last, side, left, of_left, of_left * of_left - ONE, of_right, of_right * of_right - ONE)
 
     if number == 2:
-        return [run(0, 0, width, width)]
+        return [stretch(0, 0, width, width)]
     first, last = cell + to_centre, cell * (number - 2) + to_centre
-    runs = [run(0, 0, first, first), run(number - 2, last, width, width - last)]
+    stretches = [stretch(0, 0, first, first), stretch(number - 2, last, width, width - last)]
     if number > 3:
-        runs.insert(1, run(1, first, last, cell))
-    return runs
+        stretches.insert(1, stretch(1, first, last, cell))
+    return stretches
 
 
 class Bilinear:

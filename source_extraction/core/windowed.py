@@ -152,7 +152,7 @@ def _search(
     The stamps are those of the first sources, of the next ones, and so on, one size each.
     """
     at, steps, moving = start.copy(), steps.copy(), np.zeros(len(sigma), dtype=bool)
-    # For the sources still moving; the step before the first has no end.
+    # For the sources still moving. There is no step before the first: an infinite one leads nowhere.
     active, place, number, falls = np.arange(len(sigma)), start, steps, _falls(sigma)
     last_step, last_end = np.full_like(start, np.inf), start
     side = np.arange(max(max(some.shape[1:]) for some in stamps), dtype=np.float32)

@@ -214,7 +214,7 @@ def make_products(folder: Path, chosen: list[Product], steps: Steps) -> None:
     # A process shares this one's memory, and takes as much again for a picture: if memory is short, this one makes all.
     workers = Workers(1) if steps.room.is_short else steps.workers
     written = cache(lambda: make(in_memory))
-    for lane, times in zip(lanes, workers.map(make, lanes, [written]), strict=True):
+    for lane, times in zip(lanes, workers.map(make, lanes, [written] if in_memory else []), strict=True):
         seconds |= {product.name: time for product, time in zip(lane, times, strict=True)}
     seconds |= {product.name: time for product, time in zip(in_memory, written(), strict=True)}
     for product in chosen:
