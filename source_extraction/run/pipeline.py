@@ -212,7 +212,9 @@ def make_products(folder: Path, chosen: list[Product], steps: Steps) -> None:
     in_memory = [product for product in chosen if product.is_in_memory]
     lanes = _lanes(product for product in chosen if not (product.after_all_others or product.is_in_memory))
     # A process shares this one's memory, and takes as much again for a picture: if memory is short, this one makes all.
-    workers = Workers(1) if steps.room.is_short else steps.workers
+    # So it does if that takes less time than other processes take to start.
+    alone = steps.room.is_short or all(product.is_quickly_made_of(steps.image) for product in chosen)
+    workers = Workers(1) if alone else steps.workers
     written = cache(lambda: make(in_memory))
     for lane, times in zip(lanes, workers.map(make, lanes, [written] if in_memory else []), strict=True):
         seconds |= {product.name: time for product, time in zip(lane, times, strict=True)}

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..core.windows import Map
     from .steps import Steps
 
+SMALL = 2**19  # pixels
 # Products of one lane are made one after the other, since each takes a map of the whole image into memory.
 FIRST_LANE, SECOND_LANE = "first", "second"
 
@@ -45,10 +46,19 @@ class Product:
         """Whether it is a map that need not be computed, but only written."""
         return self.module == "fits_maps" and not self.lane
 
+    def is_quickly_made_of(self, image: Image) -> bool:
+        """Whether a process takes longer to start than to make this product of an image."""
+        return self.module in ("fits_maps", "tables") and _is_small(image)
+
     @property
     def is_picture(self) -> bool:
         """Whether it is a picture, which takes longer than other products."""
         return self.module == "pictures"
+
+
+def _is_small(image: Image) -> bool:
+    height, width = image.shape
+    return height * width <= SMALL
 
 
 def chosen_products(names: Iterable[str]) -> list[Product]:
@@ -81,7 +91,7 @@ def _write_map(
 ) -> None:
     from ..writers.fits_maps import write_map
 
-    alongside = steps.workers.number > 1
+    alongside = steps.workers.number > 1 and not _is_small(image)
     write_map(path, data, image, steps.settings, unit=unit, still_the_image=still_the_image, alongside=alongside)
 
 
