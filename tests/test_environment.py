@@ -209,7 +209,7 @@ OPEN_FILES = "too many files are open in this process; raise its limit (ulimit -
 @pytest.mark.parametrize("number", [4, 7, 10, 13])
 def test_too_many_open_files(tmp_path: Path, number: int) -> None:
     limited = ("bash", "-c", f'ulimit -n {number}; exec "$@"', "bash")
-    command = (sys.executable, SCRIPT, SKY, "--outputs", "catalog.tsv,background.fits", "--threads", "3")
+    command = (sys.executable, SCRIPT, SKY, "--outputs", "catalog.tsv,background.fits,image.png", "--threads", "3")
     done = run(*limited, *command, folder=tmp_path / "out")
     if done.returncode:
         assert refused(done) == OPEN_FILES
