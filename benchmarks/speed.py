@@ -1,6 +1,6 @@
 """Time and memory of this tool, SExtractor and plain SEP on the same simulated fields.
 
-python benchmarks/speed.py [--fields small,many,large,crowded,mosaic,growth,huge,giant] [--repeat 3] [--folder DIR]
+python benchmarks/speed.py [--fields small,many,large,crowded,mosaic,growth,huge,giant] [--repeat 3] [--table] [--folder DIR]
 
 Prints a table: medians of the seconds of whole processes, which take turns; ratios to SExtractor (Debian's
 source-extractor, where it is installed); the seconds with the default options, and what they are times the first; the
@@ -68,6 +68,7 @@ background.subfrom(data)
 sources, labels = sep.extract(data, 1.5, err=background.globalrms, segmentation_map=True)
 np.savetxt(sys.argv[2] + "/plain.txt", sources)
 """
+OF_THE_TABLE = ("catalog and maps", "all nine", "catalog and maps, 1 thread")
 OLD = "products-of-earlier-runs-"
 SEXTRACTOR_COLUMNS = """NUMBER X_IMAGE Y_IMAGE XWIN_IMAGE YWIN_IMAGE ALPHA_J2000 DELTA_J2000 FLUX_ISO FLUXERR_ISO
 FLUX_AUTO FLUXERR_AUTO KRON_RADIUS FLUX_APER(2) FLUXERR_APER(2) FLUX_RADIUS X2_IMAGE Y2_IMAGE XY_IMAGE ERRX2_IMAGE
@@ -80,6 +81,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--fields", default=",".join(FIELDS))
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--table", action="store_true", help="only what the table in docs/administration.md shows")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "source-extractor-benchmark")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
@@ -98,7 +100,7 @@ def main() -> None:
         elif name == "many":
             many(arguments.folder, arguments.repeat)
         else:
-            compare(name, arguments.folder, arguments.repeat)
+            compare(name, arguments.folder, arguments.repeat, OF_THE_TABLE if arguments.table else None)
     for old in arguments.folder.glob(f"{OLD}*"):
         shutil.rmtree(old)
 
@@ -118,8 +120,8 @@ def new_folder(out: Path) -> None:
     os.sync()
 
 
-def compare(name: str, folder: Path, repeat: int) -> None:
-    """Time everything on a field, in turns."""
+def compare(name: str, folder: Path, repeat: int, only: tuple[str, ...] | None = None) -> None:
+    """Time everything on a field, or `only` some of it, in turns."""
     image, out = field(name, folder), folder / "out"
     commands = {
         "catalog and maps": ours(image, out, CATALOG_AND_MAPS),
@@ -130,6 +132,7 @@ def compare(name: str, folder: Path, repeat: int) -> None:
         "all nine, 1 thread": ours(image, out, threads=1),
         "plain SEP": [sys.executable, "-c", PLAIN_SEP, image, out],
     }
+    commands = {what: command for what, command in commands.items() if only is None or what in only}
     with_defaults = {f"{what}, defaults": command for what, command in commands.items() if SCRIPT in command}
     commands = {what: like_sextractor(command) for what, command in commands.items()} | with_defaults
     if name == "small":
@@ -144,8 +147,9 @@ def compare(name: str, folder: Path, repeat: int) -> None:
             if what == "all nine":
                 sources = number_of_sources(out)
     medians = {what: statistics.median(times) for what, times in seconds.items()}
-    more = medians["all nine, diagnostics, report"] - medians["all nine, diagnostics"]
-    print(f"{name:9} {sources:8}  {'report.html adds':32} {more:8.2f}", flush=True)
+    if only is None:
+        more = medians["all nine, diagnostics, report"] - medians["all nine, diagnostics"]
+        print(f"{name:9} {sources:8}  {'report.html adds':32} {more:8.2f}", flush=True)
     pixels = fits.getheader(image)["NAXIS1"] ** 2
     for what, command in commands.items():
         if what in with_defaults:

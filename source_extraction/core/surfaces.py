@@ -102,8 +102,7 @@ class Spline:
             if len(self._bands) == BANDS:
                 del self._bands[next(iter(self._bands))]
             first = number * ROWS_OF_BAND
-            last = min(first + ROWS_OF_BAND, len(self.values) * self.cell_height)
-            self._bands[number] = self._between_rows_of_cells(np.arange(first, last))
+            self._bands[number] = self._between_rows_of_cells(np.arange(first, first + ROWS_OF_BAND))
         return self._bands[number]
 
     def _between_rows_of_cells(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
