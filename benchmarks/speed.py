@@ -1,6 +1,7 @@
 """Time and memory of this tool, SExtractor and plain SEP on the same simulated fields.
 
-python benchmarks/speed.py [--fields small,many,large,crowded,mosaic,growth,huge,giant] [--repeat 3] [--table] [--folder DIR]
+python benchmarks/speed.py [--fields small,many,large,crowded,mosaic,growth,huge,giant] [--repeat 3] [--table]
+                           [--folder DIR]
 
 Prints a table: medians of the seconds of whole processes, which take turns; ratios to SExtractor (Debian's
 source-extractor, where it is installed); the seconds with the default options, and what they are times the first; the

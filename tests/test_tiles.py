@@ -376,6 +376,12 @@ class TestWorkers:
             assert list(Workers(number).map(abs, range(-3, 3), alongside)) == [3, 2, 1, 0, 1, 2]
             assert done == expected
 
+    def test_one_item_has_a_process_if_there_is_work_alongside(self) -> None:
+        done: list[int] = []
+        assert list(Workers(2).map(lambda _: os.getpid(), [0], [lambda: done.append(1)])) != [os.getpid()]
+        assert done == [1]
+        assert list(Workers(2).map(lambda _: os.getpid(), [0])) == [os.getpid()]
+
     def test_shared_array(self) -> None:
         shared = shared_array((4, 5), np.int32)
 
