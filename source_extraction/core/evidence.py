@@ -14,8 +14,8 @@ from .correlation import INDEPENDENT, Correlation, correlation_of
 from .detections import Detections
 from .image import Image
 from .photometry import gaussian_fwhm
-from .sky import ROWS_AT_A_TIME, Sky, estimate_background
-from .windows import Window, blocks, grown
+from .sky import Sky, estimate_background
+from .windows import Window, blocks, grown, strips
 
 SIDE_OF_SAMPLE = 256
 BESIDE = 3  # pixels
@@ -73,12 +73,12 @@ class Glimpse(NamedTuple):
             # One axis after the other: indexing both at once takes four times as long.
             beside = pixels[np.minimum(rows + dy, last_row)][:, np.minimum(columns + dx, last_column)]
             flat &= beside == pixels[::stride, ::stride]
-        bands = range(0, len(pixels), ROWS_AT_A_TIME)
-        highest = [np.fmax.reduce(pixels[first : first + ROWS_AT_A_TIME], axis=None) for first in bands]
+        bands = list(strips(image.shape))
+        highest = [np.fmax.reduce(band.of(pixels), axis=None) for band in bands]
         greatest = np.fmax.reduce(highest)
         tops = [
-            np.flatnonzero(pixels[first : first + ROWS_AT_A_TIME] == greatest) + first * pixels.shape[1]
-            for first, high in zip(bands, highest, strict=True)
+            np.flatnonzero(band.of(pixels) == greatest) + band.top * pixels.shape[1]
+            for band, high in zip(bands, highest, strict=True)
             if high == greatest
         ]
         found = np.concatenate(tops) if tops else np.zeros(0, dtype=int)

@@ -36,7 +36,6 @@ LEAST_PEAK = 0.75
 BRIGHTEST = 1e29
 # This many pixels are enough for the median and the spread of an image.
 SAMPLE_SIZE = 1_000_000
-ROWS_AT_A_TIME = 256
 EXACT_IN_FLOAT32 = (np.float32, np.float16, np.int16, np.uint16, np.int8, np.uint8)
 FLOAT32_EXPONENTS = 120  # powers of two up to these are float32
 
@@ -276,8 +275,7 @@ def missing_pixels(pixels: np.ndarray, room: Room) -> np.ndarray | None:
     """True where a pixel is NaN or infinite, as an array in `room`; None if there are none."""
     if pixels.dtype.kind != "f":
         return None
-    blocks = range(0, len(pixels), ROWS_AT_A_TIME)
-    if all(np.isfinite(pixels[start : start + ROWS_AT_A_TIME]).all() for start in blocks):
+    if all(np.isfinite(window.of(pixels)).all() for window in strips((pixels.shape[0], pixels.shape[1]))):
         return None
     missing = np.isfinite(pixels, out=room.empty(pixels.shape, bool))
     return np.logical_not(missing, out=missing)
@@ -335,8 +333,8 @@ def _working_pixels(pixels: np.ndarray, pedestal: float, exponent: int, room: Ro
     working = pixels if in_place else room.empty(pixels.shape, np.float32)
     # float32 holds these values, and a power of two changes none of their digits.
     exact = pixels.dtype in EXACT_IN_FLOAT32 and not pedestal and abs(exponent) < FLOAT32_EXPONENTS
-    for start in range(0, len(pixels), ROWS_AT_A_TIME):
-        rows = slice(start, start + ROWS_AT_A_TIME)
+    for window in strips((pixels.shape[0], pixels.shape[1])):
+        rows = slice(window.top, window.bottom)
         if exact:
             with np.errstate(over="ignore"):
                 block = np.multiply(pixels[rows], np.float32(2.0**exponent), out=working[rows], dtype=np.float32)

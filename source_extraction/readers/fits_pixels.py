@@ -12,13 +12,13 @@ import numpy as np
 from astropy.io import fits
 
 from ..core.room import Room
+from ..core.windows import strips
 from ..errors import InputError
 from .fits_structure import STORED_TYPES, number_of, whole_number_of
 
 # FITS standard 4.0, 5.2.5 and 4.4.2.5: the BZERO by which integers of these bits are unsigned, those of 8 bits signed.
 OTHER_SIGN = {8: -128.0, 16: 2.0**15, 32: 2.0**31, 64: 2.0**63}
 OTHER_TYPES = {8: "int8", 16: "uint16", 32: "uint32", 64: "uint64"}
-ROWS_AT_A_TIME = 256
 
 
 class Scale(NamedTuple):
@@ -71,7 +71,7 @@ class Scale(NamedTuple):
 
 def values_of(stored: np.ndarray, scale: Scale, room: Room) -> np.ndarray:
     """The values of stored pixels (height, width), which are overwritten; NaN where a pixel is missing."""
-    blocks = [slice(first, first + ROWS_AT_A_TIME) for first in range(0, len(stored), ROWS_AT_A_TIME)]
+    blocks = [slice(window.top, window.bottom) for window in strips((stored.shape[0], stored.shape[1]))]
     has_missing = any(_missing(stored[rows], scale.blanks) is not None for rows in blocks)
     as_stored = scale.is_none or scale.has_other_sign
     if as_stored and not has_missing:
