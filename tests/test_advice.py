@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import shlex
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from astropy.io import fits
 from scipy import ndimage
 
 from source_extraction import Result, extract
+from source_extraction.core import windows
 from source_extraction.core.columns import PhotometryFlag
 from source_extraction.core.correlation import INDEPENDENT, Correlation
 from source_extraction.core.evidence import is_symmetric
@@ -107,6 +109,29 @@ def test_computed_values_serve_other_images_of_the_kind(name: str) -> None:
         after = scored(followed, known)
         assert after.completeness >= kind.after.completeness - 0.03
         assert after.purity >= kind.after.purity - 0.03
+
+
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_tissue_is_seen_however_deep_its_holes_are(seed: int) -> None:
+    """The noise of some such images is symmetric; in some a threshold would remove the holes, and true spots too."""
+    kind = KINDS["spots_on_structure (tissue)"]
+    known = kind.make(seed)
+    first = extract(known.pixels)
+    assert [(advice.id, advice.change) for advice in first.advice] == [("spots_on_structure", kind.change)]
+    after = scored(extract(known.pixels, follow_advice=True), known)
+    assert after.completeness >= kind.after.completeness
+    assert after.purity >= kind.after.purity
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_what_is_advised_does_not_depend_on_the_parts_that_are_looked_at(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = KINDS[name].make().pixels
+    for order in (1, 2):
+        monkeypatch.setattr(windows.random, "Random", lambda _, order=order, chance=random.Random: chance(order))
+        assert [advice.id for advice in extract(pixels).advice] == [name.partition(" ")[0]]
+        monkeypatch.undo()
 
 
 def test_the_light_of_large_galaxies_is_whole_with_the_mesh_that_is_advised() -> None:

@@ -12,7 +12,7 @@ drizzled images, from the geometry instead of the pixels.)
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
@@ -50,12 +50,15 @@ class Correlation:
     """The correlation `rho` (K) of pixels that are `dx`, `dy` (K) apart, with one entry for each pair of opposite lags.
 
     All are empty if pixels are independent. `level` is the pixels' true variance in units of their nominal one.
+    `common` is the share of the variance that pixels farther apart have in common too: where the background did not
+    follow the image.
     """
 
     dx: np.ndarray
     dy: np.ndarray
     rho: np.ndarray
     level: float = 1.0
+    common: float = 0.0
     _circles: dict[float, np.ndarray] = field(default_factory=dict)
     _means: dict[float, float] = field(default_factory=dict)
 
@@ -197,9 +200,9 @@ def correlation_of(sky: Sky, segmentation: np.ndarray) -> Correlation | None:
     """Measure the correlation of a sky's noise in its source-free pixels; None if there are too few of them.
 
     `segmentation` (height, width) is 0 where there is no source. A correlation that is not significant is returned as
-    `INDEPENDENT`. The level is relative to the sky's noise, whether SEP's RMS or a map that came with the image, so
-    that errors are those of the image itself. Images of few values get no level: their RMS is right, and they are
-    clipped.
+    that of independent pixels. The level is relative to the sky's noise, whether SEP's RMS or a map that came with the
+    image, so that errors are those of the image itself. Images of few values get no level: their RMS is right, and they
+    are clipped.
     """
     products, pairs = _products(sky, segmentation)
     if pairs[0, 0] < FEWEST_PIXELS:
@@ -219,8 +222,11 @@ def correlation_of(sky: Sky, segmentation: np.ndarray) -> Correlation | None:
     if variance <= 0 or not near.any():
         return INDEPENDENT
     level = float(variance) if sky.rms_is_sep_s else 1.0
-    found = Correlation(dx[near], dy[near], (covariance[near] - common) / variance, level)
-    return found if _is_significant(found, float(pairs[0, 0]), int(np.count_nonzero(beyond))) else INDEPENDENT
+    share = float(common / (variance + common))
+    found = Correlation(dx[near], dy[near], (covariance[near] - common) / variance, level, share)
+    if _is_significant(found, float(pairs[0, 0]), int(np.count_nonzero(beyond))):
+        return found
+    return replace(INDEPENDENT, common=share)
 
 
 def _is_significant(found: Correlation, pixels: float, beyond: int) -> bool:

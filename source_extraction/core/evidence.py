@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..settings import BackgroundOptions, Settings
-from .correlation import INDEPENDENT, Correlation, correlation_of
+from .correlation import INDEPENDENT, Correlation
 from .detections import Detections
 from .image import Image
 from .photometry import gaussian_fwhm
@@ -200,7 +200,8 @@ class Evidence:
 
     `negated` is the number of detections on the negated image, None if it is not informative. For another threshold,
     and another kernel if one is given, `recounted` counts the detections on the image, and `negated_recounted` those on
-    the negated one; `of_photons` counts those on an image of only the photons of the background.
+    the negated one; `of_photons` counts those on an image of only the photons of the background. `noise_correlation`
+    measures what neighbouring pixels have in common, None if too few have no source.
     """
 
     settings: Settings
@@ -212,6 +213,7 @@ class Evidence:
     recounted: Callable[..., int]
     negated_recounted: Callable[..., int]
     of_photons: Callable[[float], int]
+    noise_correlation: Callable[[], Correlation | None]
 
     @property
     def sources(self) -> np.ndarray:
@@ -397,7 +399,7 @@ class Evidence:
     @cached_property
     def correlation(self) -> Correlation:
         """The correlation of the noise of neighbouring pixels."""
-        return correlation_of(self.sky, self.detections.segmentation) or INDEPENDENT
+        return self.noise_correlation() or INDEPENDENT
 
     @property
     def _rms(self) -> float:

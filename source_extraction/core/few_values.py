@@ -50,10 +50,9 @@ def step_between_values(pixels: np.ndarray, masked: np.ndarray | None) -> float 
     `pixels` (height, width) are float32, finite except where `masked` (None or of that shape) is True.
     """
     height, width = pixels.shape
-    windows = list(blocks((height, width), BLOCK))
-    most, of_many = min(len(windows), BLOCKS_LOOKED_AT), 0
+    most, of_many = min(-(-height // BLOCK) * -(-width // BLOCK), BLOCKS_LOOKED_AT), 0
     shares, looked_at = [], []
-    for window in windows:
+    for window in blocks((height, width), BLOCK):
         block = window.of(pixels)
         if masked is not None:
             block = np.where(window.of(masked), np.float32(np.nan), block)

@@ -53,6 +53,9 @@ FAR = 4.0
 TAKEN_AWAY = 0.5
 # Holes that a smaller mesh fills: a background that varies by this many RMS, and sources of this fraction of a cell.
 RANGE_OF_HOLES, SMALL_SOURCES = 2.0, 0.25
+# Where a mesh does not follow the image, pixels without a source have this share of their variance in common over more
+# than 10 pixels, 0.6 to 0.8 on tissue. Beside galaxies and in crowds of stars it is 0.3 at most.
+IN_COMMON = 0.5
 # In heavily compressed pictures, pixels differ this many times more across block edges than inside blocks; good 8-bit
 # pictures have 1.4 at most after compression.
 GREATEST_OF_PICTURES, BLOCKS_ALONG_ONE_AXIS, BLOCKS_ALONG_BOTH, FEW_FAINT = 255, 1.6, 1.25, 0.2
@@ -201,12 +204,18 @@ def _larger_than_mesh(seen: Evidence) -> Advice | None:
 def _noise_in_catalog(seen: Evidence) -> Advice | None:
     """Correlated noise reaches the threshold in as many adjacent pixels as a source needs."""
     number, negated = len(seen.sources), seen.negated
+    on_structure = _may_be_holes(seen) and seen.correlation.common >= IN_COMMON
+    if negated is None and on_structure:
+        # Not a number of false sources, but one of holes.
+        negated = seen.negated_recounted(seen.option("thresh"))
     if negated is None or negated < max(FEWEST_FALSE, MUCH_NOISE * number):
         return _noise_without_a_mirror_image(seen)
+    evidence = {"detections_on_the_negated_image": negated, "sources": number}
+    if on_structure:
+        return _holes(seen, evidence)
     thresh = _threshold_without_noise(
         seen, lambda thresh: (seen.recounted(thresh), seen.negated_recounted(thresh)), negated
     )
-    evidence = {"detections_on_the_negated_image": negated, "sources": number}
     if thresh is None or thresh > FAR * seen.option("thresh"):
         return _holes(seen, evidence)
     if number - seen.recounted(thresh) < TAKEN_AWAY * negated:
@@ -261,24 +270,28 @@ def _noise_without_a_mirror_image(seen: Evidence) -> Advice | None:
     )
 
 
-def _holes(seen: Evidence, evidence: dict[str, Any]) -> Advice | None:
-    """Holes that no threshold removes: the background does not follow the structure beneath small sources.
+def _may_be_holes(seen: Evidence) -> bool:
+    """Whether the background may have holes beside the structure beneath small sources, which a smaller mesh follows.
 
     With SEP's matched filter they cannot be told from noise. A low threshold lets in so much that its groups merge, and
     there are fewer than at a higher one; and bright sources, of which the negated image has none, clean it away.
     """
     if is_matched(seen.settings.detection) or _keeps_large_sources(seen):
-        return None
+        return False
     if seen.background_range < RANGE_OF_HOLES or np.median(seen.extents) > SMALL_SOURCES * seen.cell:
-        return None
-    change = _mesh_for_spots(seen)
-    if change["bw"] >= seen.cell:
+        return False
+    return bool(_mesh_for_spots(seen)["bw"] < seen.cell)
+
+
+def _holes(seen: Evidence, evidence: dict[str, Any]) -> Advice | None:
+    """Holes that no threshold removes: the background does not follow the structure beneath small sources."""
+    if not _may_be_holes(seen):
         return None
     return Advice(
         "spots_on_structure",
         "what small sources stand on varies faster than the background can follow, with holes as deep as sources",
         evidence | {"range_of_the_background_in_RMS": _rounded(seen.background_range)},
-        change,
+        _mesh_for_spots(seen),
     )
 
 

@@ -37,7 +37,9 @@ class Apertures(Search):
 
         if not self.settings.photometry.correlated_noise:
             return INDEPENDENT
-        found = correlation_of(self.measured_sky, self.detections.segmentation)
+        of_another = self.measured_sky is not self.sky
+        segmentation = self.detections.segmentation
+        found = correlation_of(self.measured_sky, segmentation) if of_another else self.noise_correlation
         if found is None:
             self.log.say("Noise: errors of independent pixels, since too few pixels have no source")
             return INDEPENDENT

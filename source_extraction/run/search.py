@@ -16,6 +16,7 @@ from .inputs import Inputs
 
 if TYPE_CHECKING:
     from ..core.advice import Advice
+    from ..core.correlation import Correlation
     from ..core.detection import Detector
     from ..core.detections import Detections
     from ..core.sky import NoiseMap, Sky
@@ -165,13 +166,23 @@ class Search(Inputs):
                 Evidence(
                     self.settings, self.image, self.glimpse, self.sky, self.detections, self.negated,
                     lambda *how: self._otherwise(*how).count(), lambda *how: self._otherwise(*how).count_negated(),
-                    self._of_photons,
+                    self._of_photons, lambda: self.noise_correlation,
                 )
             )  # fmt: skip
             said.append("Judged the run")
         for advice in given:
             self.log.say(f"Advice: {advice}")
         return given
+
+    @cached_property
+    def noise_correlation(self) -> Correlation | None:
+        """What the noise of neighbouring pixels of `sky` has in common, which needs its pixels.
+
+        None if too few of them have no source.
+        """
+        from ..core.correlation import correlation_of
+
+        return correlation_of(self.sky, self.detections.segmentation)
 
     def _otherwise(self, thresh: float, kernel: np.ndarray | None = None) -> Detector:
         """How the sources are found at another threshold, or with another kernel as well."""

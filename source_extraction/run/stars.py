@@ -162,14 +162,14 @@ class Stars(Apertures):
     @property
     def detection_psf(self) -> Psf | None:
         """The PSF of the image that the sources are detected on."""
-        from ..core.correlation import INDEPENDENT, correlation_of
+        from ..core.correlation import INDEPENDENT
         from ..core.photometry import Measurable
         from ..core.psf_making import psf_from_stars
         from ..core.psf_stars import choose_stars
 
         if self.measured_image is self.image:
             return self.psf
-        image = Measurable(self.sky, correlation=correlation_of(self.sky, self.detections.segmentation) or INDEPENDENT)
+        image = Measurable(self.sky, correlation=self.noise_correlation or INDEPENDENT)
         with self.log.step("Making the PSF of the image that the sources are found on") as said:
             values = self._measured_values(image)
             psf, _ = psf_from_stars(image, self.detections.segmentation, values, choose_stars(values), self.workers)
