@@ -119,6 +119,18 @@ def test_version() -> None:
     assert run.stdout == f"source-extraction {__version__}\n"
 
 
+@pytest.mark.parametrize("option", [("--version",), ("--no_such_option",)], ids=["well", "badly"])
+def test_whoever_watches_it_has_the_last_word(option: tuple[str, ...]) -> None:
+    """A profiler says what it saw however the program ends."""
+    plain, watched = (
+        subprocess.run([sys.executable, *watcher, SCRIPT, *option], check=False, capture_output=True, text=True)
+        for watcher in ((), ("-m", "cProfile"))
+    )
+    assert "function calls" in watched.stdout
+    assert "function calls" not in plain.stdout
+    assert plain.returncode == (0 if option == ("--version",) else 2)
+
+
 def test_progress_is_for_a_terminal(tmp_path: Path) -> None:
     """A person at a terminal sees a bar with the step under way; a log file (all other tests) does not."""
     main, terminal = pty.openpty()

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -266,7 +267,7 @@ def interlocked(shape: tuple[int, int], tile: int) -> np.ndarray:
 
 
 def test_labels_are_dealt_out_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sources of two tiles lie between each other: processes that give them their labels do not meddle."""
+    """Sources of two tiles lie between each other: threads that give them their labels do not meddle."""
     tile = 128
     monkeypatch.setattr(tiles, "TILE", tile)
     monkeypatch.setattr(tiles, "MOST_ROWS_OF_ONE_TILE", tile)
@@ -283,6 +284,25 @@ def test_labels_are_dealt_out_side_by_side(monkeypatch: pytest.MonkeyPatch) -> N
     for found in others:
         np.testing.assert_array_equal(found.segmentation, expected.segmentation)
         np.testing.assert_array_equal(found.sources, expected.sources)
+
+
+def test_what_is_done_while_the_tiles_are_extracted() -> None:
+    """It is, by a thread of this process; what it raises is raised."""
+    settings = Settings.of(InMemory(simulate((1600, 300), 40, seed=1).pixels, "sky"))
+    sky = estimate_background(read_image(settings.files.image), None, settings.background)
+    detector = Detector(sky, None, Threshold.of(sky, settings.detection), settings.detection, Workers(2))
+    done: list[tuple[int, bool]] = []
+
+    def work() -> None:
+        done.append((os.getpid(), threading.current_thread() is threading.main_thread()))
+
+    def fail() -> None:
+        raise ArithmeticError("on the way")
+
+    assert len(detector.detect([work, work])) > 20
+    assert done == [(os.getpid(), False)] * 2
+    with pytest.raises(ArithmeticError, match="on the way"):
+        detector.detect([fail])
 
 
 # In a process of its own: the parent is killed before its first child does anything, ...

@@ -12,11 +12,11 @@ owns its parent, the one with its brightest filtered pixel.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from .detections import Detections, new_labels
 from .parents import ExtractWindow, Parents, ParentSearch, boxes_of
 from .processes import Workers
 from .windows import Window
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 TILE = 1024
 MOST_ROWS_OF_ONE_TILE = 1024
@@ -96,8 +99,8 @@ class Tiling:
     def extract(self, alongside: Sequence[Callable[[], object]] = ()) -> Detections:
         """Extract the image.
 
-        `alongside` is work for this process meanwhile: the first item while others search for what crosses the seams,
-        the rest while they extract the tiles. With only one process or one tile, it is skipped.
+        `alongside` is work for a thread of this process while others extract the tiles. With only one process or one
+        tile, it is skipped.
         """
         tiles = self.grid.tiles
         if len(tiles) == 1:
@@ -106,17 +109,16 @@ class Tiling:
         parts = self._extract_tiles(segmentation, alongside)
         offsets = np.cumsum([0, *(len(part.sources) for part in parts)]).tolist()
 
-        def renumber(some: range) -> None:
-            for tile in some:
-                _renumber(segmentation, parts[tile].sources, self._base(tile), offsets[tile])
+        def renumber(tile: int) -> None:
+            _renumber(segmentation, parts[tile].sources, self._base(tile), offsets[tile])
 
-        @cache
-        def joined() -> np.ndarray:
-            return np.concatenate([part.sources for part in parts])
-
-        list(self.workers.map(renumber, self._shared_out(len(tiles)), [joined]))
+        # numpy leaves the GIL to other threads meanwhile, and these are ready sooner than processes.
+        with _threads(self.workers.number) as threads:
+            renumbered = threads.map(renumber, range(len(tiles)))
+            sources = np.concatenate([part.sources for part in parts])
+            list(renumbered)
         whole = [label + offset for part, offset in zip(parts, offsets, strict=False) for label in part.not_deblended]
-        return Detections(joined(), segmentation, whole, offsets[:-1])
+        return Detections(sources, segmentation, whole, offsets[:-1])
 
     def sources(self) -> np.ndarray:
         """The sources, found without a map of them."""
@@ -127,7 +129,7 @@ class Tiling:
 
     def boxes_of_parents(self) -> list[Window]:
         """The boxes of all sources' parents, and also those of parts of parents that cross seams."""
-        crossing = self._crossing_parents(()).boxes if len(self.grid.tiles) > 1 else []
+        crossing = self._crossing_parents().boxes if len(self.grid.tiles) > 1 else []
 
         def boxes_of_tile(tile: Window) -> list[Window]:
             return boxes_of(self.extract_window(tile.grown(self.edge.margin, self.grid.shape), parents=True).sources)
@@ -148,7 +150,7 @@ class Tiling:
     ) -> list[TileSources]:
         """The sources of every tile; their pixels get their labels after the tile's base in `segmentation`."""
         grid, shape, margin = self.grid, self.grid.shape, self.edge.margin
-        crossing = self._crossing_parents(alongside[:1])
+        crossing = self._crossing_parents()
         owners = grid.tile_of(crossing.first)
         giants = crossing.sizes > self.edge.largest
 
@@ -163,9 +165,10 @@ class Tiling:
             kept = np.where(parent >= 0, np.append(own, False)[parent], grid.tiles[tile].holds(x, y))
             return _keep(found, kept, None if segmentation is None else window.of(segmentation), self._base(tile))
 
-        return list(self.workers.map(extract_tile, range(len(grid.tiles)), alongside[1:]))
+        with _in_a_thread(alongside) as begin:
+            return list(self.workers.map(extract_tile, range(len(grid.tiles)), [begin]))
 
-    def _crossing_parents(self, alongside: Sequence[Callable[[], object]]) -> Parents:
+    def _crossing_parents(self) -> Parents:
         """The parents with pixels in more than one tile."""
         search = ParentSearch(self.extract_window, self.grid.shape, self.edge.margin)
         seams = self.grid.seams()
@@ -173,9 +176,7 @@ class Tiling:
         def find(some: range) -> list[tuple[Parents, np.ndarray]]:
             return [search.across(seams[seam]) for seam in some]
 
-        found = [
-            result for results in self.workers.map(find, self._shared_out(len(seams)), alongside) for result in results
-        ]
+        found = [result for results in self.workers.map(find, self._shared_out(len(seams))) for result in results]
         parents = [Parents.joined([whole for whole, _ in found])]
         cut = np.unique(np.concatenate([pixels for _, pixels in found]))
         # One after the other, so that a giant is searched for once, however many seams it crosses.
@@ -183,6 +184,26 @@ class Tiling:
             parents.append(search.around(int(cut[0])))
             cut = cut[1:]
         return Parents.joined(parents)
+
+
+@contextmanager
+def _in_a_thread(work: Sequence[Callable[[], object]]) -> Iterator[Callable[[], object]]:
+    """A function that begins the work, which is done at the end of the context; raises what the work raises.
+
+    To be called when the processes have begun, which must not find modules half imported.
+    """
+    begun: list[Future[object]] = []
+    with _threads(1) as thread:
+        yield lambda: begun.extend(map(thread.submit, work))
+    for each in begun:
+        each.result()
+
+
+def _threads(number: int) -> ThreadPoolExecutor:
+    """Threads, whose module only images with several tiles need."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(number)
 
 
 def _keep(found: Detections, kept: np.ndarray, target: np.ndarray | None, base: int) -> TileSources:
@@ -204,7 +225,7 @@ def _renumber(segmentation: np.ndarray, sources: np.ndarray, base: int, offset: 
     end = sources["ymax"].max() + 1
     for first in range(sources["ymin"].min(), end, ROWS_AT_A_TIME):
         block = segmentation[first : min(first + ROWS_AT_A_TIME, end), columns]
-        # Pixels near two tiles' sources are handled by two processes; labels that the other one changes meanwhile must
+        # Pixels near two tiles' sources are handled by two threads; labels that the other one changes meanwhile must
         # not look like this one's between two comparisons.
         labels = block.copy()
         own = (labels > base) & (labels <= base + len(sources))
