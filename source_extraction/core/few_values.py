@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .windows import Map, Window, blocks, grown
+from .windows import Map, Window, blocks, grown, number_of_blocks
 
 # An image has few values if two of them make up more than this share of the pixels in most non-constant blocks. For
 # rounded Gaussian noise that holds up to a sigma of 1.35 steps; above it, SEP's RMS is within 3 % of the truth.
@@ -49,10 +49,10 @@ def step_between_values(pixels: np.ndarray, masked: np.ndarray | None) -> float 
 
     `pixels` (height, width) are float32, finite except where `masked` (None or of that shape) is True.
     """
-    height, width = pixels.shape
-    most, of_many = min(-(-height // BLOCK) * -(-width // BLOCK), BLOCKS_LOOKED_AT), 0
+    shape = pixels.shape[0], pixels.shape[1]
+    most, of_many = min(number_of_blocks(shape, BLOCK), BLOCKS_LOOKED_AT), 0
     shares, looked_at = [], []
-    for window in blocks((height, width), BLOCK):
+    for window in blocks(shape, BLOCK):
         block = window.of(pixels)
         if masked is not None:
             block = np.where(window.of(masked), np.float32(np.nan), block)

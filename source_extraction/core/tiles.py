@@ -136,11 +136,6 @@ class Tiling:
 
         return crossing + [box for boxes in self.workers.map(boxes_of_tile, self.grid.tiles) for box in boxes]
 
-    def _shared_out(self, number: int) -> list[range]:
-        """The numbers of as many items, a group per process: none waits for this process, which has other work."""
-        groups = min(self.workers.number, number)
-        return [range(first, number, groups) for first in range(groups)]
-
     def _base(self, tile: int) -> int:
         """The number after which a tile's labels are assigned at first; the tiles' ranges do not overlap."""
         return tile * (int(np.iinfo(np.int32).max) // len(self.grid.tiles))
@@ -171,12 +166,7 @@ class Tiling:
     def _crossing_parents(self) -> Parents:
         """The parents with pixels in more than one tile."""
         search = ParentSearch(self.extract_window, self.grid.shape, self.edge.margin)
-        seams = self.grid.seams()
-
-        def find(some: range) -> list[tuple[Parents, np.ndarray]]:
-            return [search.across(seams[seam]) for seam in some]
-
-        found = [result for results in self.workers.map(find, self._shared_out(len(seams))) for result in results]
+        found = list(self.workers.map(search.across, self.grid.seams()))
         parents = [Parents.joined([whole for whole, _ in found])]
         cut = np.unique(np.concatenate([pixels for _, pixels in found]))
         # One after the other, so that a giant is searched for once, however many seams it crosses.

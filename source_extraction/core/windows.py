@@ -101,12 +101,17 @@ def strips(shape: tuple[int, int]) -> Iterator[Window]:
         yield Window(top, min(top + rows, height), 0, width)
 
 
+def number_of_blocks(shape: tuple[int, int], side: int) -> int:
+    """How many squares of this side `blocks` makes of an image."""
+    return -(-shape[0] // side) * -(-shape[1] // side)
+
+
 def blocks(shape: tuple[int, int], side: int) -> Iterator[Window]:
     """The squares of an image, smaller at its ends, in a random order that is the same in every run."""
     height, width = shape
     across = -(-width // side)
     # numpy's random numbers take 0.01 s to import.
-    left, chance = list(range(-(-height // side) * across)), random.Random(0)
+    left, chance = list(range(number_of_blocks(shape, side))), random.Random(0)
     while left:
         # One after the other: of a large image, most are never asked for.
         place = chance.randrange(len(left))
